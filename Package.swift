@@ -1,0 +1,74 @@
+// swift-tools-version: 6.2
+// One product: a Lua C module. Imports point one way:
+// CEvents, CZlib, COpenSSL -> WebSocketProtocol -> WebSocketEngine (+ CLinux) -> WebSocketLua (+ CLua).
+import Foundation
+import PackageDescription
+
+/// Where Lua's headers are; CMake and LuaRocks pass what they found.
+let luaHeaders = ProcessInfo.processInfo.environment["LUA_INCDIR"] ?? "/usr/include/lua5.4"
+
+let settings: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+    name: "websocket",
+    products: [
+        .library(name: "websocket", type: .dynamic, targets: ["WebSocketLua"]),
+        .executable(name: "EchoServer", targets: ["EchoServer"]),
+    ],
+    targets: [
+        .target(name: "CEvents"),
+        .target(name: "CLinux"),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(
+            name: "CLua",
+            dependencies: ["CEvents"],
+            // The host interpreter provides the symbols: headers only, liblua is never linked.
+            cSettings: [.unsafeFlags(["-I", luaHeaders, "-fvisibility=hidden", "-Werror"])]
+        ),
+        .target(
+            name: "WebSocketProtocol",
+            dependencies: ["CEvents", "CZlib", "COpenSSL"],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "WebSocketEngine",
+            dependencies: ["WebSocketProtocol", "CLinux"],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "WebSocketLua",
+            dependencies: ["WebSocketEngine", "CLua"],
+            swiftSettings: settings,
+            linkerSettings: [
+                .unsafeFlags([
+                    "-static-stdlib",
+                    "-Xlinker", "--version-script=exports.map",
+                    "-Xlinker", "-z", "-Xlinker", "nodelete",
+                    "-Xlinker", "--gc-sections",
+                    "-Xlinker", "-s",
+                ])
+            ]
+        ),
+        .executableTarget(
+            name: "EchoServer",
+            dependencies: ["WebSocketProtocol", "CLinux"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "WebSocketProtocolTests",
+            dependencies: ["WebSocketProtocol"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "WebSocketEngineTests",
+            dependencies: ["WebSocketEngine"],
+            swiftSettings: settings
+        ),
+    ]
+)

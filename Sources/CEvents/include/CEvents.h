@@ -1,0 +1,62 @@
+/* The record of the event log: what the engine writes and Lua's poll reads, both without locking.
+ * A log is a contiguous run of records; each is a header, then its payload padded to 8 bytes. */
+#ifndef WS_CEVENTS_H
+#define WS_CEVENTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The values of WebSocketMessageType, and one that never reaches a script. */
+enum {
+    WS_EVENT_TEXT = 0,
+    WS_EVENT_OPEN = 1,
+    WS_EVENT_CLOSE = 2,
+    WS_EVENT_ERROR = 3,
+    WS_EVENT_PING = 4,
+    WS_EVENT_PONG = 5,
+    WS_EVENT_FRAGMENT = 6,
+    WS_EVENT_BINARY = 16,
+    WS_EVENT_ENDED = 255, /* nothing to tell; carries WS_EVENT_FINAL alone */
+};
+
+enum {
+    WS_EVENT_LENT = 1,  /* the payload is a ws_block that holds the message */
+    WS_EVENT_FINAL = 2, /* the start counted by `epoch` is over: nothing follows without a new connect */
+};
+
+/* Payload by type:
+ *   TEXT BINARY PING PONG   the bytes, or a ws_block (LENT)
+ *   FRAGMENT                uint64_t: bytes of the message received so far
+ *   OPEN ERROR CLOSE        uint32_t n, n bytes of error text, then info fields up to the end */
+typedef struct ws_event {
+    uint32_t socket; /* which websocket of the Lua state */
+    uint8_t type;
+    uint8_t flags;
+    uint16_t epoch;  /* which connect() this belongs to */
+    uint64_t length; /* bytes of the payload; of the message when LENT */
+} ws_event;
+
+typedef struct ws_block {
+    void *bytes; /* from malloc; owned by the log until the reader gives it back */
+    uint64_t capacity;
+} ws_block;
+
+/* An info field is a tag, a name (length byte, bytes) and a value. TABLE opens a nested table of
+ * fields, END closes it (END has neither name nor value). A name of length 0 stands for the next
+ * list index. */
+enum {
+    WS_INFO_END = 0,
+    WS_INFO_STRING = 1,  /* uint32_t length, bytes */
+    WS_INFO_INTEGER = 2, /* int64_t */
+    WS_INFO_NUMBER = 3,  /* double */
+    WS_INFO_BOOLEAN = 4, /* uint8_t */
+    WS_INFO_TABLE = 5,
+};
+
+static inline size_t ws_event_size(const ws_event *event)
+{
+    size_t payload = event->flags & WS_EVENT_LENT ? sizeof(ws_block) : (size_t)event->length;
+    return sizeof(ws_event) + ((payload + 7) & ~(size_t)7);
+}
+
+#endif

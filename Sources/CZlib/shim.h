@@ -1,0 +1,18 @@
+/* zlib, with functions for the macros that do not import into Swift. */
+#ifndef WS_CZLIB_H
+#define WS_CZLIB_H
+
+#include <zlib.h>
+
+/* A negative window makes the stream raw, as RFC 7692 section 7.2 wants it. */
+static inline int ws_deflate_init(z_stream *stream, int level, int window, int memory)
+{
+    return deflateInit2(stream, level, Z_DEFLATED, -window, memory, Z_DEFAULT_STRATEGY);
+}
+
+static inline int ws_inflate_init(z_stream *stream, int window)
+{
+    return inflateInit2(stream, -window);
+}
+
+#endif

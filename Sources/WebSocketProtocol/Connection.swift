@@ -1,0 +1,326 @@
+// An open WebSocket connection, without I/O: bytes of the peer in, events and pongs out (RFC 6455
+// sections 5 to 7). Both roles. Sending needs none of this state: see FrameWriter.
+//
+// The owner calls `receive` (or `directSpace` and `receivedDirectly`) with whatever arrived, then looks at
+// the outcome and at `nextPong`. After `.closed` or `.failed` every further byte is ignored (section 1.4).
+
+import CEvents
+
+public struct Connection: ~Copyable {
+    public enum Role: Sendable { case client, server }
+
+    public enum Outcome: Equatable {
+        case open
+        /// The peer's Close frame: answer it unless ours is already sent (section 5.5.1).
+        case closed(CloseFrame)
+        /// Send Close with the failure's code, then drop the connection (section 7.1.7).
+        case failed(ProtocolFailure)
+    }
+
+    // What this connection is.
+    private let role: Role
+    private let socket: UInt32
+    private let epoch: UInt16
+    private let maximumMessageSize: Int
+    private var inflater: Inflater?
+
+    // The frame being read.
+    private var outcome = Outcome.open
+    private var partialHeader = PartialHeader()
+    private var frame: FrameHeader?
+    private var remaining = 0
+    private var control = ByteBuffer()
+
+    // The message being put together.
+    private var message = ByteBuffer()
+    private var messageOpcode: Opcode?
+    private var messageCompressed = false
+    private var utf8 = UTF8Validator()
+
+    private var pongs = ByteBuffer()
+
+    /// A frame's payload goes straight into the message when at least so much of it is missing.
+    private static let directThreshold = 32 << 10
+    /// What is reserved at once for a message; more only as bytes arrive, whatever a frame claims.
+    private static let reservation = 1 << 20
+    /// Pings beyond this, unanswered, are forgotten but for the latest (section 5.5.3 allows it).
+    private static let pongBacklog = 4 << 10
+
+    /// - Parameters:
+    ///   - socket, epoch: written into each event record.
+    ///   - maximumMessageSize: bytes of one message after inflating.
+    ///   - inflating: the parameters that were agreed on for the peer's messages, nil without compression.
+    public init(
+        role: Role, socket: UInt32 = 0, epoch: UInt16 = 0, maximumMessageSize: Int,
+        inflating: DeflateParameters.Direction?
+    ) {
+        self.role = role
+        self.socket = socket
+        self.epoch = epoch
+        self.maximumMessageSize = maximumMessageSize
+        inflater = inflating.map { Inflater($0) }
+    }
+
+    /// Takes bytes of the peer, in any cut. They may be changed (a server unmasks in place).
+    public mutating func receive(_ input: UnsafeMutableRawBufferPointer, into events: inout EventLog) -> Outcome {
+        guard outcome == .open, var p = input.baseAddress else { return outcome }
+        let end = p + input.count
+        do throws(ProtocolFailure) {
+            while p < end {
+                if frame == nil {
+                    if partialHeader.count == 0 {
+                        if end - p >= 2 {
+                            let size = FrameHeader.size(secondByte: p.load(fromByteOffset: 1, as: UInt8.self))
+                            if end - p >= size {
+                                try begin(FrameHeader(reading: p))
+                                p += size
+                            }
+                        }
+                    }
+                    if frame == nil {
+                        guard let whole = try partialHeader.take(&p, end) else { break }
+                        try begin(whole)
+                    }
+                }
+                let chunk = UnsafeMutableRawBufferPointer(start: p, count: min(remaining, end - p))
+                p += chunk.count
+                try payload(chunk, &events)
+                if outcome != .open { break }
+            }
+        } catch {
+            outcome = .failed(error)
+        }
+        return outcome
+    }
+
+    // MARK: - Frames
+
+    /// The checks of a header that depend on what came before it.
+    private mutating func begin(_ header: FrameHeader) throws(ProtocolFailure) {
+        if role == .client, header.mask != nil {
+            // 5.1: a client must close the connection if it detects a masked frame.
+            throw ProtocolFailure(.protocolError, "a frame of the server is masked (RFC 6455 5.1)")
+        }
+        if role == .server, header.mask == nil {
+            // 5.1: the server must close the connection upon a frame that is not masked.
+            throw ProtocolFailure(.protocolError, "a frame of the client is not masked (RFC 6455 5.1)")
+        }
+        if header.rsv1, inflater == nil || header.opcode.isControl || header.opcode == .continuation {
+            // 5.2 without compression; RFC 7692 section 6.1: only the first frame of a message has it.
+            throw ProtocolFailure(
+                .protocolError, "a frame has RSV1 set where it means nothing (RFC 6455 5.2, RFC 7692 6.1)")
+        }
+        if !header.opcode.isControl { try beginData(header) }
+        frame = header
+        remaining = header.length
+    }
+
+    @inline(__always)
+    private mutating func beginData(_ header: FrameHeader) throws(ProtocolFailure) {
+        if header.opcode == .continuation {
+            guard messageOpcode != nil else {
+                // 5.4: a continuation belongs to a message that has begun.
+                throw ProtocolFailure(
+                    .protocolError, "a continuation frame without a message to continue (RFC 6455 5.4)")
+            }
+        } else {
+            guard messageOpcode == nil else {
+                // 5.4: the fragments of one message must not be interleaved with those of another.
+                throw ProtocolFailure(.protocolError, "a new message inside a fragmented one (RFC 6455 5.4)")
+            }
+            messageOpcode = header.opcode
+            messageCompressed = header.rsv1
+        }
+        // The sum is not formed: a claimed length may be anything up to 2^63.
+        if !messageCompressed, header.length > maximumMessageSize - message.count { throw tooBig }
+    }
+
+    private var tooBig: ProtocolFailure {
+        ProtocolFailure(
+            .tooBig,
+            "a message is larger than \(maximumMessageSize) bytes; raise the option maxmessagesize to receive it")
+    }
+
+    /// The next bytes of the frame's payload, all of them or a part.
+    private mutating func payload(_ chunk: UnsafeMutableRawBufferPointer, _ events: inout EventLog)
+        throws(ProtocolFailure)
+    {
+        guard let header = frame else { return }
+        if let mask = header.mask, let bytes = chunk.baseAddress {
+            mask.advanced(by: header.length - remaining).apply(bytes, bytes, chunk.count)
+        }
+        remaining -= chunk.count
+        if header.opcode.isControl {
+            control.append(UnsafeRawBufferPointer(chunk))
+            guard remaining == 0 else { return }
+            frame = nil
+            try finishControl(header.opcode, &events)
+        } else {
+            if remaining == 0 { frame = nil }
+            try data(UnsafeRawBufferPointer(chunk), finishes: remaining == 0 && header.fin, &events)
+            if remaining == 0, !header.fin { fragment(&events) }
+        }
+    }
+
+    private mutating func finishControl(_ opcode: Opcode, _ events: inout EventLog) throws(ProtocolFailure) {
+        let body = UnsafeRawBufferPointer(control.bytes)
+        defer { control.removeAll(keepingAtMost: 0) }
+        switch opcode {
+        case .ping:
+            // 5.5.2: a Ping must be answered; 5.5.3: with its own payload, only the latest if there are many.
+            if pongs.count > Self.pongBacklog { pongs.removeAll() }
+            withUnsafeBytes(of: UInt8(truncatingIfNeeded: body.count)) { _ = pongs.append($0) }
+            pongs.append(body)
+            events.append(type: WS_EVENT_PING, socket: socket, epoch: epoch, body)
+        case .pong:
+            events.append(type: WS_EVENT_PONG, socket: socket, epoch: epoch, body)
+        case .close:
+            outcome = .closed(try CloseFrame(body: body))
+        case .continuation, .text, .binary: break
+        }
+    }
+
+    /// The payload of the next ping to answer, valid until the next mutation.
+    public mutating func nextPong() -> UnsafeRawBufferPointer? {
+        guard let length = pongs.bytes.first else { return nil }
+        let payload = UnsafeRawBufferPointer(rebasing: pongs.bytes[1...Int(length)])
+        pongs.consume(1 + Int(length))
+        return payload
+    }
+
+    // MARK: - Messages
+
+    private mutating func data(
+        _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventLog
+    ) throws(ProtocolFailure) {
+        if messageCompressed {
+            try inflate(chunk, finishes: finishes)
+        } else if finishes, message.isEmpty {
+            // The whole message in one piece: from the read buffer into the log, once.
+            try check(chunk, finishes: true)
+            append(chunk, &events)
+            return
+        } else {
+            try check(chunk, finishes: finishes)
+            try collect(chunk, &events)
+        }
+        if finishes { finish(&events) }
+    }
+
+    /// Text must be UTF-8: 1007 at the first byte that is not (8.1).
+    private mutating func check(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
+        guard messageOpcode == .text else { return }
+        guard utf8.validate(chunk), !finishes || utf8.isComplete else {
+            throw ProtocolFailure(.invalidData, "a text message is not UTF-8 (RFC 6455 8.1)")
+        }
+    }
+
+    private mutating func append(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) {
+        let type = messageOpcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY
+        messageOpcode = nil
+        events.append(type: type, socket: socket, epoch: epoch, chunk)
+    }
+
+    private mutating func finish(_ events: inout EventLog) {
+        let type = messageOpcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY
+        messageOpcode = nil
+        events.append(type: type, socket: socket, epoch: epoch, taking: &message)
+    }
+
+    private mutating func fragment(_ events: inout EventLog) {
+        withUnsafeBytes(of: UInt64(message.count)) {
+            events.append(type: WS_EVENT_FRAGMENT, socket: socket, epoch: epoch, $0)
+        }
+    }
+
+    private mutating func collect(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) throws(ProtocolFailure) {
+        try reserve(chunk.count, expecting: chunk.count + remaining, &events)
+        message.append(chunk)
+    }
+
+    /// Room for `count` more bytes; when the message begins, for as much of its first frame as is sensible.
+    private mutating func reserve(
+        _ count: Int, expecting total: Int, _ events: inout EventLog
+    ) throws(ProtocolFailure) {
+        var wanted = count
+        if message.capacity == 0 {
+            wanted = max(count, min(total, Self.reservation))
+            if wanted >= EventLog.lendingThreshold, let spare = events.spare(wanted) { message = spare }
+        }
+        guard message.reserve(wanted) else {
+            throw ProtocolFailure(.internalError, "out of memory for a message of \(message.count) bytes and more")
+        }
+    }
+
+    private mutating func inflate(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
+        let before = message.count
+        switch inflater!.inflate(chunk, finishes: finishes, into: &message, limit: maximumMessageSize) {
+        case .done: break
+        case .tooBig: throw tooBig
+        case .invalid: throw ProtocolFailure(.invalidData, "a compressed message does not inflate (RFC 7692 7.2.2)")
+        case .outOfMemory: throw ProtocolFailure(.internalError, "out of memory for inflating a message")
+        }
+        try check(
+            UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...]), finishes: finishes)
+    }
+
+    // MARK: - Large payloads
+
+    /// Where the next bytes of the peer may be read to, past the read buffer, while a large frame arrives;
+    /// nil at all other times. Valid until the next call.
+    public mutating func directSpace(_ events: inout EventLog) -> UnsafeMutableRawBufferPointer? {
+        guard outcome == .open, remaining >= Self.directThreshold, let frame, !frame.opcode.isControl,
+            !messageCompressed
+        else { return nil }
+        do { try reserve(Self.directThreshold, expecting: remaining, &events) } catch {
+            outcome = .failed(error)
+            return nil
+        }
+        return UnsafeMutableRawBufferPointer(rebasing: message.space.prefix(remaining))
+    }
+
+    /// Takes the first `count` bytes of what `directSpace` returned.
+    public mutating func receivedDirectly(_ count: Int, into events: inout EventLog) -> Outcome {
+        guard let header = frame else { return outcome }
+        let chunk = UnsafeMutableRawBufferPointer(rebasing: message.space.prefix(count))
+        if let mask = header.mask {
+            mask.advanced(by: header.length - remaining).apply(chunk.baseAddress!, chunk.baseAddress!, count)
+        }
+        message.produced(count)
+        remaining -= count
+        let finishes = remaining == 0 && header.fin
+        do { try check(UnsafeRawBufferPointer(chunk), finishes: finishes) } catch {
+            outcome = .failed(error)
+            return outcome
+        }
+        guard remaining == 0 else { return outcome }
+        frame = nil
+        if finishes { finish(&events) } else { fragment(&events) }
+        return outcome
+    }
+}
+
+/// The bytes of a header that a read cut in two.
+private struct PartialHeader {
+    private var bytes: (UInt64, UInt64) = (0, 0)
+    private(set) var count = 0
+
+    /// Takes bytes from `p` on; the header once it is whole.
+    mutating func take(_ p: inout UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer) throws(ProtocolFailure)
+        -> FrameHeader?
+    {
+        let header = try withUnsafeMutableBytes(of: &bytes) { (storage) throws(ProtocolFailure) -> FrameHeader? in
+            while p < end {
+                storage[count] = p.load(as: UInt8.self)
+                count += 1
+                p += 1
+                if count >= 2, count == FrameHeader.size(secondByte: storage[1]) {
+                    return try FrameHeader(reading: storage.baseAddress!)
+                }
+            }
+            return nil
+        }
+        if header != nil { count = 0 }
+        return header
+    }
+}

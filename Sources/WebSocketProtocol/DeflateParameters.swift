@@ -1,0 +1,133 @@
+// permessage-deflate: what is offered, and what the answer makes of it (RFC 7692 section 7.1).
+
+public struct DeflateParameters: Equatable, Sendable {
+    /// How one side compresses.
+    public struct Direction: Equatable, Sendable {
+        /// LZ77 window, as a power of two: 8 to 15.
+        public var windowBits: Int
+        /// Whether a message may refer to the ones before it.
+        public var takeover: Bool
+
+        public init(windowBits: Int = 15, takeover: Bool = true) {
+            self.windowBits = windowBits
+            self.takeover = takeover
+        }
+    }
+
+    public var client = Direction()
+    public var server = Direction()
+
+    public init(client: Direction = Direction(), server: Direction = Direction()) {
+        self.client = client
+        self.server = server
+    }
+
+    static let extensionName = "permessage-deflate"
+
+    // MARK: - Client
+
+    /// The value of `Sec-WebSocket-Extensions` that asks for these parameters.
+    var offer: String {
+        var offer = Self.extensionName
+        if !server.takeover { offer += "; server_no_context_takeover" }
+        if !client.takeover { offer += "; client_no_context_takeover" }
+        if server.windowBits < 15 { offer += "; server_max_window_bits=\(server.windowBits)" }
+        // 7.1.2.2: without a value it says that the server may choose one.
+        offer += "; client_max_window_bits"
+        if client.windowBits < 15 { offer += "=\(client.windowBits)" }
+        return offer
+    }
+
+    /// What the server's answer to `offer` makes of it; strict, as section 7.1 wants it: an answer that is
+    /// not a correct answer to this offer fails the handshake.
+    func agreed(on answer: [ExtensionParameter]) throws(HandshakeFailure) -> DeflateParameters {
+        var agreed = DeflateParameters(client: Direction(takeover: client.takeover))
+        var seen: Set<String> = []
+        for parameter in answer {
+            guard seen.insert(parameter.name).inserted else {
+                throw .unacceptable("its permessage-deflate answer repeats \(parameter.name)")
+            }
+            switch parameter.name {
+            case "server_no_context_takeover":
+                try parameter.noValue()
+                agreed.server.takeover = false
+            case "client_no_context_takeover":
+                try parameter.noValue()
+                agreed.client.takeover = false
+            case "server_max_window_bits":
+                agreed.server.windowBits = try parameter.windowBits(atMost: server.windowBits)
+            case "client_max_window_bits":
+                agreed.client.windowBits = try parameter.windowBits(atMost: client.windowBits)
+            default:
+                throw .unacceptable("its permessage-deflate answer has the unknown parameter \(parameter.name)")
+            }
+        }
+        // 7.1.1.1 and 7.1.2.1: a server that accepts the request for its own side says so.
+        if !server.takeover, agreed.server.takeover {
+            throw .unacceptable(
+                "it accepted permessage-deflate without server_no_context_takeover, which was asked for")
+        }
+        if agreed.server.windowBits > server.windowBits {
+            throw .unacceptable("it accepted permessage-deflate without server_max_window_bits, which was asked for")
+        }
+        // 7.1.2.2: without an answer the client may use what it likes, and its own limit still holds.
+        agreed.client.windowBits = min(agreed.client.windowBits, client.windowBits)
+        return agreed
+    }
+
+    // MARK: - Server
+
+    /// Accepts an offer as it stands; nil when it is malformed or asks for what zlib can't do.
+    static func accepting(_ offer: [ExtensionParameter]) -> (parameters: DeflateParameters, answer: String)? {
+        var agreed = DeflateParameters()
+        var answer = extensionName
+        var seen: Set<String> = []
+        for parameter in offer {
+            guard seen.insert(parameter.name).inserted else { return nil }
+            switch (parameter.name, parameter.value) {
+            case ("server_no_context_takeover", nil):
+                agreed.server.takeover = false
+                answer += "; server_no_context_takeover"
+            case ("client_no_context_takeover", nil):
+                agreed.client.takeover = false
+                answer += "; client_no_context_takeover"
+            case ("server_max_window_bits", _?):
+                guard let bits = try? parameter.windowBits(atMost: 15), bits > 8 else { return nil }
+                agreed.server.windowBits = bits
+                answer += "; server_max_window_bits=\(bits)"
+            case ("client_max_window_bits", nil): break
+            case ("client_max_window_bits", _?):
+                guard let bits = try? parameter.windowBits(atMost: 15) else { return nil }
+                agreed.client.windowBits = bits
+                answer += "; client_max_window_bits=\(bits)"
+            default: return nil
+            }
+        }
+        return (agreed, answer)
+    }
+}
+
+/// One parameter of an extension, `name` or `name=value`, the value without quotes (RFC 6455 section 9.1).
+struct ExtensionParameter: Equatable {
+    var name: String
+    var value: String?
+
+    func noValue() throws(HandshakeFailure) {
+        if let value { throw .unacceptable("its permessage-deflate parameter \(name) has a value, \(value)") }
+    }
+
+    /// RFC 7692 section 7.1.2: a decimal number from 8 to 15 without leading zeros.
+    func windowBits(atMost limit: Int) throws(HandshakeFailure) -> Int {
+        guard let value, let first = value.utf8.first, first != UInt8(ascii: "0"), first != UInt8(ascii: "+"),
+            let bits = Int(value), (8...15).contains(bits)
+        else {
+            throw .unacceptable(
+                "its permessage-deflate parameter \(name) is \(value ?? "empty"), not a number from 8 to 15")
+        }
+        guard bits <= limit else {
+            throw .unacceptable(
+                "its permessage-deflate parameter \(name) is \(bits), more than the \(limit) that was offered")
+        }
+        return bits
+    }
+}

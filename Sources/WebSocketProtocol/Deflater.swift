@@ -1,0 +1,78 @@
+// Compression of messages (RFC 7692 section 7.2.1): the only place that calls deflate. The context is made
+// for the first message that is compressed.
+
+import CZlib
+import Glibc
+
+public struct Deflater: ~Copyable {
+    private let parameters: DeflateParameters.Direction
+    private let level: Int
+    /// zlib keeps the address of its stream: it must not move.
+    private var stream: UnsafeMutablePointer<z_stream>?
+    private var output = ByteBuffer()
+
+    /// - Parameter level: of zlib, 0 to 9, or -1 for its default.
+    public init(_ parameters: DeflateParameters.Direction, level: Int) {
+        self.parameters = parameters
+        self.level = level
+    }
+
+    deinit {
+        if let stream { Self.end(stream) }
+    }
+
+    private static func end(_ stream: UnsafeMutablePointer<z_stream>) {
+        deflateEnd(stream)
+        stream.deallocate()
+    }
+
+    /// zlib has no raw window of 8 bits: with it, every message goes uncompressed, as RFC 7692 section 6
+    /// always allows.
+    public var isUsable: Bool { parameters.windowBits > 8 }
+
+    /// The message compressed, valid until the next call; nil when there is no memory.
+    public mutating func deflate(_ message: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        guard let stream = stream ?? open() else { return nil }
+        output.removeAll()
+        stream.pointee.next_in = message.baseAddress.map {
+            UnsafeMutablePointer(mutating: $0.assumingMemoryBound(to: UInt8.self))
+        }
+        var left = message.count
+        repeat {
+            // avail_in has 32 bits, a message may have more.
+            let piece = min(left, 1 << 30)
+            left -= piece
+            stream.pointee.avail_in = UInt32(piece)
+            repeat {
+                guard output.reserve(Int(deflateBound(stream, UInt(stream.pointee.avail_in))) + 16) else { return nil }
+                let room = min(output.space.count, Int(Int32.max))
+                stream.pointee.next_out = output.space.baseAddress!.assumingMemoryBound(to: UInt8.self)
+                stream.pointee.avail_out = UInt32(room)
+                _ = CZlib.deflate(stream, left == 0 ? Z_SYNC_FLUSH : Z_NO_FLUSH)
+                output.produced(room - Int(stream.pointee.avail_out))
+            } while stream.pointee.avail_out == 0
+        } while left > 0
+        if !parameters.takeover { deflateReset(stream) }
+        // 7.2.1: an empty block of no compression ends the message, and its last four bytes are left out.
+        return UnsafeRawBufferPointer(rebasing: output.bytes.dropLast(4))
+    }
+
+    /// Gives back what is not needed until the next message.
+    public mutating func rest() {
+        output.removeAll(keepingAtMost: 0)
+        guard !parameters.takeover, let stream else { return }
+        Self.end(stream)
+        self.stream = nil
+    }
+
+    private mutating func open() -> UnsafeMutablePointer<z_stream>? {
+        let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+        stream.initialize(to: z_stream())
+        guard ws_deflate_init(stream, Int32(level), Int32(parameters.windowBits), 8) == Z_OK else {
+            stream.deallocate()
+            return nil
+        }
+        self.stream = stream
+        return stream
+    }
+}

@@ -1,0 +1,141 @@
+// Events as records in one contiguous buffer (CEvents.h): the protocol appends, the Lua side walks them.
+// Small payloads are copied in; a large message is lent: the record holds its memory until the reader
+// gives it back. Whoever holds the log owns every block still in it.
+
+public import CEvents
+import Glibc
+
+public struct EventLog: ~Copyable {
+    private var records = ByteBuffer()
+    /// Memory of messages that were delivered, kept for the next ones.
+    private var spares: [ws_block] = []
+    /// Records in the log.
+    public private(set) var count = 0
+    /// Bytes in the log, lent ones included: what counts against `maxqueued`.
+    public private(set) var size = 0
+
+    /// A message of at least so many bytes is lent, not copied.
+    static let lendingThreshold = 16 << 10
+    /// How much delivered memory is kept for the next messages.
+    private static let spareBlocks = 4
+    private static let spareBytes = 16 << 20
+    /// An empty log keeps at most so much memory of a burst that is over.
+    private static let idleCapacity = 1 << 20
+
+    public init() {}
+
+    deinit {
+        freeLent()
+        for block in spares { free(block.bytes) }
+    }
+
+    public var isEmpty: Bool { count == 0 }
+
+    /// The records, valid until the next mutation.
+    public var bytes: UnsafeMutableRawBufferPointer { records.bytes }
+
+    /// Appends a record whose payload is `payload`, copied.
+    public mutating func append(
+        type: Int, socket: UInt32, epoch: UInt16, flags: Int = 0, _ payload: UnsafeRawBufferPointer
+    ) {
+        let header = ws_event(
+            socket: socket, type: UInt8(truncatingIfNeeded: type), flags: UInt8(truncatingIfNeeded: flags),
+            epoch: epoch,
+            length: UInt64(payload.count))
+        let padded = (payload.count + 7) & ~7
+        let size = MemoryLayout<ws_event>.size + padded
+        guard records.reserve(size) else { outOfMemory() }
+        let target = records.space.baseAddress!
+        target.storeBytes(of: header, as: ws_event.self)
+        if let bytes = payload.baseAddress {
+            memcpy(target + MemoryLayout<ws_event>.size, bytes, payload.count)
+        }
+        records.produced(size)
+        count += 1
+        self.size += size
+    }
+
+    /// Appends a message and leaves `message` empty: lent when it is large, copied when not.
+    mutating func append(type: Int, socket: UInt32, epoch: UInt16, taking message: inout ByteBuffer) {
+        let length = message.count
+        guard length >= Self.lendingThreshold, let block = message.release() else {
+            append(type: type, socket: socket, epoch: epoch, UnsafeRawBufferPointer(message.bytes))
+            message.removeAll(keepingAtMost: 0)
+            return
+        }
+        var lent = ws_block(bytes: block.memory, capacity: UInt64(block.capacity))
+        withUnsafeBytes(of: &lent) {
+            append(type: type, socket: socket, epoch: epoch, flags: Int(WS_EVENT_LENT), $0)
+        }
+        (records.bytes.baseAddress! + records.count - MemoryLayout<ws_block>.size - MemoryLayout<ws_event>.size)
+            .assumingMemoryBound(to: ws_event.self).pointee.length = UInt64(length)
+        size += length
+    }
+
+    /// Not even the log could grow: without it nothing can be told to the script, this included.
+    private func outOfMemory() -> Never {
+        _ = "websocket: out of memory for the event log\n".withCString { write(STDERR_FILENO, $0, strlen($0)) }
+        abort()
+    }
+
+    /// Puts the records of `other` behind these and leaves it empty; by exchange when this log is empty.
+    public mutating func take(_ other: inout EventLog) {
+        if isEmpty {
+            swap(&records, &other.records)
+            swap(&count, &other.count)
+            swap(&size, &other.size)
+            return
+        }
+        guard records.append(UnsafeRawBufferPointer(other.records.bytes)) else { outOfMemory() }
+        count += other.count
+        size += other.size
+        other.forget()
+    }
+
+    /// Empties a log whose records were delivered and given back.
+    public mutating func removeAll() {
+        freeLent()
+        forget()
+    }
+
+    private mutating func forget() {
+        records.removeAll(keepingAtMost: records.count < Self.idleCapacity / 4 ? Self.idleCapacity : .max)
+        count = 0
+        size = 0
+    }
+
+    private func freeLent() {
+        guard count > 0, var p = records.bytes.baseAddress else { return }
+        let end = p + records.count
+        while p < end {
+            let event = p.assumingMemoryBound(to: ws_event.self)
+            if Int32(event.pointee.flags) & Int32(WS_EVENT_LENT) != 0 {
+                free((p + MemoryLayout<ws_event>.size).load(as: ws_block.self).bytes)
+            }
+            p += ws_event_size(event)
+        }
+    }
+
+    // MARK: - Memory of delivered messages
+
+    /// Takes back the memory of a delivered message: kept for the next, or freed.
+    public mutating func giveBack(_ block: ws_block) {
+        guard spares.count < Self.spareBlocks, block.capacity <= UInt64(Self.spareBytes / Self.spareBlocks) else {
+            free(block.bytes)
+            return
+        }
+        spares.append(block)
+    }
+
+    /// Moves kept memory from `other` to where the next messages are put together.
+    public mutating func takeSpares(of other: inout EventLog) {
+        while spares.count < Self.spareBlocks, let block = other.spares.popLast() { spares.append(block) }
+    }
+
+    /// An empty buffer of at least `minimum` bytes if one is kept.
+    mutating func spare(_ minimum: Int) -> ByteBuffer? {
+        guard let index = spares.firstIndex(where: { $0.capacity >= UInt64(minimum) }) else { return nil }
+        let block = spares.remove(at: index)
+        return ByteBuffer(adopting: block.bytes, capacity: Int(block.capacity))
+    }
+}

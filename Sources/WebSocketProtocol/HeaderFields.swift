@@ -1,0 +1,110 @@
+// Header fields in order (RFC 9110 section 5), and the grammar that they share: tokens, lists, and the
+// extension lists of RFC 6455 section 9.1.
+
+public struct HeaderFields: Equatable, Sendable {
+    public private(set) var fields: [(name: String, value: String)] = []
+
+    public init() {}
+
+    public mutating func append(_ name: String, _ value: String) { fields.append((name, value)) }
+
+    /// All values of a field, joined as RFC 9110 section 5.3 allows; nil when it is absent.
+    public subscript(_ name: String) -> String? {
+        let values = values(name)
+        return values.isEmpty ? nil : values.joined(separator: ", ")
+    }
+
+    /// The values of a field, one for each line. Names are equal in any case.
+    public func values(_ name: String) -> [String] {
+        fields.filter { $0.name.utf8.count == name.utf8.count && $0.name.lowercased() == name.lowercased() }
+            .map(\.value)
+    }
+
+    /// Whether a comma-separated field has an element, in any case (`Connection: keep-alive, Upgrade`).
+    func list(_ name: String, contains element: String) -> Bool {
+        values(name).contains { $0.split(separator: ",").contains { trim($0).lowercased() == element } }
+    }
+
+    public static func == (a: HeaderFields, b: HeaderFields) -> Bool {
+        a.fields.elementsEqual(b.fields) { $0.name == $1.name && $0.value == $1.value }
+    }
+}
+
+/// RFC 9110 section 5.6.3: optional white space is spaces and tabs.
+func trim(_ text: Substring) -> Substring {
+    var bytes = text.utf8
+    while let first = bytes.first, first == 0x20 || first == 0x09 { bytes = bytes.dropFirst() }
+    while let last = bytes.last, last == 0x20 || last == 0x09 { bytes = bytes.dropLast() }
+    return Substring(bytes)
+}
+
+/// RFC 9110 section 5.6.2.
+func isTokenByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"):
+        true
+    default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+    }
+}
+
+/// Whether the text can be the name of a header field, a subprotocol or an extension.
+public func isToken(_ text: some StringProtocol) -> Bool { !text.isEmpty && text.utf8.allSatisfy(isTokenByte) }
+
+/// Whether the text can be a field's value: no control character but the tab (RFC 9110 section 5.5).
+public func isFieldValue(_ text: String) -> Bool {
+    text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }
+}
+
+/// `name; parameter; parameter=value, name…` (RFC 6455 section 9.1); nil when it is not that.
+func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionParameter])]? {
+    var rest = text.utf8[...]
+    func skipSpace() {
+        while let first = rest.first, first == 0x20 || first == 0x09 { rest = rest.dropFirst() }
+    }
+    func take(_ byte: Character) -> Bool {
+        skipSpace()
+        guard let first = rest.first, first == byte.asciiValue else { return false }
+        rest = rest.dropFirst()
+        return true
+    }
+    func token() -> String? {
+        skipSpace()
+        let token = rest.prefix(while: isTokenByte)
+        rest = rest.dropFirst(token.count)
+        return token.isEmpty ? nil : String(Substring(token))
+    }
+    /// 9.1: a quoted value must be a token once the quotes and escapes are off.
+    func value() -> String? {
+        guard take("\"") else { return token() }
+        var unquoted = ""
+        while let byte = rest.first, byte != UInt8(ascii: "\"") {
+            rest = rest.dropFirst()
+            guard byte == UInt8(ascii: "\\") else {
+                unquoted.unicodeScalars.append(Unicode.Scalar(byte))
+                continue
+            }
+            guard let escaped = rest.first else { return nil }
+            rest = rest.dropFirst()
+            unquoted.unicodeScalars.append(Unicode.Scalar(escaped))
+        }
+        return take("\"") && isToken(unquoted) ? unquoted : nil
+    }
+    var extensions: [(name: String, parameters: [ExtensionParameter])] = []
+    repeat {
+        guard let name = token() else { return nil }
+        var parameters: [ExtensionParameter] = []
+        while take(";") {
+            guard let name = token() else { return nil }
+            var parameter = ExtensionParameter(name: name, value: nil)
+            if take("=") {
+                guard let value = value() else { return nil }
+                parameter.value = value
+            }
+            parameters.append(parameter)
+        }
+        extensions.append((name, parameters))
+    } while take(",")
+    skipSpace()
+    return rest.isEmpty ? extensions : nil
+}

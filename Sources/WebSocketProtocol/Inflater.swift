@@ -1,0 +1,99 @@
+// Decompression of messages (RFC 7692 section 7.2.2): the only place that calls inflate. The context is
+// made when the first compressed byte arrives and given back after each message when nothing may refer
+// to it.
+
+import CZlib
+import Glibc
+
+struct Inflater: ~Copyable {
+    enum Result { case done, tooBig, invalid, outOfMemory }
+
+    private let parameters: DeflateParameters.Direction
+    /// zlib keeps the address of its stream: it must not move.
+    private var stream: UnsafeMutablePointer<z_stream>?
+
+    init(_ parameters: DeflateParameters.Direction) { self.parameters = parameters }
+
+    deinit {
+        if let stream { Self.end(stream) }
+    }
+
+    private static func end(_ stream: UnsafeMutablePointer<z_stream>) {
+        inflateEnd(stream)
+        stream.deallocate()
+    }
+
+    /// Inflates the next bytes of a message to the end of `output`, which never holds more than `limit`
+    /// bytes and one: the byte that proves the message too big.
+    mutating func inflate(
+        _ input: UnsafeRawBufferPointer, finishes: Bool, into output: inout ByteBuffer, limit: Int
+    ) -> Result {
+        guard let stream = stream ?? open() else { return .outOfMemory }
+        var result = run(stream, input, &output, limit)
+        guard finishes, result == .done else { return result }
+        // 7.2.2: the four bytes that the sender took off the end.
+        let tail: [UInt8] = [0x00, 0x00, 0xFF, 0xFF]
+        result = tail.withUnsafeBytes { run(stream, $0, &output, limit) }
+        // Between two blocks and at a byte's boundary: anything else is a message cut short.
+        if result == .done, stream.pointee.data_type & 0xFF != 128 { return .invalid }
+        if !parameters.takeover {
+            Self.end(stream)
+            self.stream = nil
+        }
+        return result
+    }
+
+    private mutating func open() -> UnsafeMutablePointer<z_stream>? {
+        let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+        stream.initialize(to: z_stream())
+        // A sender with a window of 8 bits may really use 9: zlib has always done so.
+        guard ws_inflate_init(stream, Int32(max(parameters.windowBits, 9))) == Z_OK else {
+            stream.deallocate()
+            return nil
+        }
+        self.stream = stream
+        return stream
+    }
+
+    private func run(
+        _ stream: UnsafeMutablePointer<z_stream>, _ input: UnsafeRawBufferPointer, _ output: inout ByteBuffer,
+        _ limit: Int
+    ) -> Result {
+        guard let bytes = input.baseAddress else { return .done }
+        stream.pointee.next_in = UnsafeMutablePointer(mutating: bytes.assumingMemoryBound(to: UInt8.self))
+        stream.pointee.avail_in = UInt32(truncatingIfNeeded: input.count)
+        while true {
+            let step = min(max(Int(stream.pointee.avail_in) * 4, 1 << 10), 64 << 10)
+            guard output.reserve(min(step, limit - output.count + 1)) else { return .outOfMemory }
+            let space = UnsafeMutableRawBufferPointer(rebasing: output.space.prefix(limit - output.count + 1))
+            let room = UInt32(truncatingIfNeeded: min(space.count, Int(Int32.max)))
+            stream.pointee.next_out = space.baseAddress!.assumingMemoryBound(to: UInt8.self)
+            stream.pointee.avail_out = room
+            let status = CZlib.inflate(stream, Z_SYNC_FLUSH)
+            output.produced(Int(room - stream.pointee.avail_out))
+            if output.count > limit { return .tooBig }
+            switch status {
+            case Z_OK, Z_BUF_ERROR:
+                // Output left over means that all input is used up; no progress, the same.
+                if stream.pointee.avail_out > 0 { return stream.pointee.avail_in == 0 ? .done : .invalid }
+            case Z_STREAM_END:
+                guard restart(stream) else { return .invalid }
+                if stream.pointee.avail_in == 0 { return .done }
+            case Z_MEM_ERROR: return .outOfMemory
+            default: return .invalid
+            }
+        }
+    }
+
+    /// RFC 7692 section 7.2.3.4: a block may be marked as the last one, and more follows all the same, with
+    /// the window as it was.
+    private func restart(_ stream: UnsafeMutablePointer<z_stream>) -> Bool {
+        var length: UInt32 = 0
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1 << 15) { window in
+            guard inflateGetDictionary(stream, window.baseAddress, &length) == Z_OK, inflateReset(stream) == Z_OK else {
+                return false
+            }
+            return inflateSetDictionary(stream, window.baseAddress, length) == Z_OK
+        }
+    }
+}

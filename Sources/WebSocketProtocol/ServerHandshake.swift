@@ -1,0 +1,45 @@
+// The server's side of the opening handshake (RFC 6455 section 4.2), for the package's own echo server and
+// the tests: the request in, the answer out.
+
+public enum ServerHandshake {
+    /// The answer to a request: 101 and what was agreed on, or a refusal.
+    public static func answer(
+        _ head: HTTPHead, subprotocols: [String] = [], deflate: Bool = true
+    ) -> (response: String, agreement: ClientHandshake.Agreement?) {
+        let fields = head.fields
+        func refuse(_ status: String, _ more: String = "") -> (String, ClientHandshake.Agreement?) {
+            ("HTTP/1.1 \(status)\r\nConnection: close\r\nContent-Length: 0\r\n\(more)\r\n", nil)
+        }
+        guard head.startLine.hasPrefix("GET "), head.startLine.hasSuffix(" HTTP/1.1"), fields["Host"] != nil else {
+            return refuse("400 Bad Request")
+        }
+        guard fields.list("Upgrade", contains: "websocket"), fields.list("Connection", contains: "upgrade"),
+            let key = fields["Sec-WebSocket-Key"], key.utf8.count == 24
+        else { return refuse("426 Upgrade Required", "Upgrade: websocket\r\n") }
+        // 4.4: the version that is understood.
+        guard fields["Sec-WebSocket-Version"] == "13" else {
+            return refuse("426 Upgrade Required", "Sec-WebSocket-Version: 13\r\n")
+        }
+        var agreement = ClientHandshake.Agreement()
+        var response = """
+            HTTP/1.1 101 Switching Protocols\r
+            Upgrade: websocket\r
+            Connection: Upgrade\r
+            Sec-WebSocket-Accept: \(acceptance(of: key))\r\n
+            """
+        let offered = (fields["Sec-WebSocket-Protocol"] ?? "").split(separator: ",").map { String(trim($0)) }
+        if let chosen = offered.first(where: subprotocols.contains) {
+            agreement.subprotocol = chosen
+            response += "Sec-WebSocket-Protocol: \(chosen)\r\n"
+        }
+        let offers = fields["Sec-WebSocket-Extensions"].flatMap(parseExtensions) ?? []
+        for offer in offers where deflate && offer.name == DeflateParameters.extensionName {
+            guard let accepted = DeflateParameters.accepting(offer.parameters) else { continue }
+            agreement.deflate = accepted.parameters
+            agreement.extensions = accepted.answer
+            response += "Sec-WebSocket-Extensions: \(accepted.answer)\r\n"
+            break
+        }
+        return (response + "\r\n", agreement)
+    }
+}
