@@ -3,7 +3,8 @@
 
 import Glibc
 
-public struct ByteBuffer: ~Copyable {
+// Sendable: there is one owner, and its memory goes with it.
+public struct ByteBuffer: ~Copyable, @unchecked Sendable {
     /// From `malloc`, so that C can take it over; nil until the first `reserve`.
     private var base: UnsafeMutableRawPointer?
     public private(set) var capacity = 0

@@ -11,8 +11,11 @@ public struct Deflater: ~Copyable {
     private var stream: UnsafeMutablePointer<z_stream>?
     private var output = ByteBuffer()
 
+    /// Nil for a window of 8 bits, which zlib has not: with it every message goes uncompressed, as RFC 7692
+    /// section 6 always allows.
     /// - Parameter level: of zlib, 0 to 9, or -1 for its default.
-    public init(_ parameters: DeflateParameters.Direction, level: Int) {
+    public init?(_ parameters: DeflateParameters.Direction, level: Int) {
+        guard parameters.windowBits > 8 else { return nil }
         self.parameters = parameters
         self.level = level
     }
@@ -25,10 +28,6 @@ public struct Deflater: ~Copyable {
         deflateEnd(stream)
         stream.deallocate()
     }
-
-    /// zlib has no raw window of 8 bits: with it, every message goes uncompressed, as RFC 7692 section 6
-    /// always allows.
-    public var isUsable: Bool { parameters.windowBits > 8 }
 
     /// The message compressed, valid until the next call; nil when there is no memory.
     public mutating func deflate(_ message: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {

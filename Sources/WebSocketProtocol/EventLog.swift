@@ -5,7 +5,8 @@
 public import CEvents
 import Glibc
 
-public struct EventLog: ~Copyable {
+// Sendable: there is one owner, and the memory that the records lend goes with it.
+public struct EventLog: ~Copyable, @unchecked Sendable {
     private var records = ByteBuffer()
     /// Memory of messages that were delivered, kept for the next ones.
     private var spares: [ws_block] = []

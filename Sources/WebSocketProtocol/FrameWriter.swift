@@ -43,4 +43,18 @@ public enum FrameWriter {
     public static func append(_ close: CloseFrame, mask: Mask?, to buffer: inout ByteBuffer) -> Bool {
         close.body.withUnsafeBytes { append(.close, $0, mask: mask, to: &buffer) }
     }
+
+    /// The first of frames that were appended without masks and not sent: opcode, payload and its whole size.
+    /// The payload is valid until the buffer's next mutation.
+    public static func first(
+        in frames: borrowing ByteBuffer
+    ) -> (opcode: Opcode, payload: UnsafeRawBufferPointer, size: Int)? {
+        guard let p = frames.bytes.baseAddress, frames.count > 0, let header = try? FrameHeader(reading: p) else {
+            return nil
+        }
+        let start = FrameHeader.size(secondByte: p.load(fromByteOffset: 1, as: UInt8.self))
+        return (
+            header.opcode, UnsafeRawBufferPointer(start: p + start, count: header.length), start + header.length
+        )
+    }
 }

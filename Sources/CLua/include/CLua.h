@@ -1,1 +1,104 @@
+/* Between Lua and Swift, the whole of it on one page.
+ *
+ * Lua -> binding.c -> Swift leaf -> back. Lua raises by longjmp (or a C++ exception), which must never
+ * cross a Swift frame: every Lua API call is made in this target's C files, and a leaf gets pointers,
+ * lengths and numbers, never a lua_State. A leaf never raises; what fails it writes into a ws_failure. */
+#ifndef WS_CLUA_H
+#define WS_CLUA_H
+
+#include <CEvents.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+struct lua_State;
+
+/* What luaopen_websocket and luaopen_websocket_global are. */
+int ws_open(struct lua_State *_Nonnull L);
+int ws_open_global(struct lua_State *_Nonnull L);
+
+typedef struct ws_failure {
+    char text[1024]; /* in words, NUL-terminated */
+} ws_failure;
+
+typedef struct ws_slice {
+    const char *_Nullable bytes;
+    size_t count;
+} ws_slice;
+
+/* ---- One Lua state: its event log and random bytes. Used by one thread at a time. */
+
+typedef struct ws_state ws_state;
+
+ws_state *_Nullable ws_state_new(ws_failure *_Nonnull failure);
+/* Closes every websocket of the state, waits at most `seconds` for what was sent to leave, frees it. */
+void ws_state_free(ws_state *_Nonnull state, double seconds);
+
+/* Events that are queued behind what `ws_state_take` gave last. */
+size_t ws_state_queued(ws_state *_Nonnull state);
+/* Takes what is queued: the records stay valid until the next take. Call it when the last are delivered. */
+ws_slice ws_state_take(ws_state *_Nonnull state);
+/* Waits until something is queued, a signal arrives or `seconds` are over. */
+void ws_state_wait(ws_state *_Nonnull state, double seconds);
+/* All that was taken is delivered: the descriptor is readable no longer, unless more has come. */
+void ws_state_settle(ws_state *_Nonnull state);
+/* The memory of a delivered message. */
+void ws_state_give_back(ws_state *_Nonnull state, ws_block block);
+
+/* ---- The options of one websocket while the constructor reads them. */
+
+typedef struct ws_options ws_options;
+
+enum ws_option {
+    WS_OPTION_URL,
+    WS_OPTION_DEFLATE,
+    WS_OPTION_DEFLATE_LEVEL,
+    WS_OPTION_DEFLATE_THRESHOLD,
+    WS_OPTION_DEFLATE_CLIENT_WINDOW,
+    WS_OPTION_DEFLATE_SERVER_WINDOW,
+    WS_OPTION_DEFLATE_CLIENT_TAKEOVER,
+    WS_OPTION_DEFLATE_SERVER_TAKEOVER,
+    WS_OPTION_MINRECONNECTWAIT,
+    WS_OPTION_MAXRECONNECTWAIT,
+    WS_OPTION_RECONNECT,
+    WS_OPTION_PROTOCOLS,
+    WS_OPTION_CONNECTTIMEOUT,
+    WS_OPTION_CLOSETIMEOUT,
+    WS_OPTION_MAXMESSAGESIZE,
+    WS_OPTION_MAXBUFFERED,
+    WS_OPTION_MAXQUEUED,
+};
+
+ws_options *_Nonnull ws_options_new(void);
+void ws_options_free(ws_options *_Nonnull options);
+/* Each returns false and says what is wrong with the value, without the option's name. */
+bool ws_options_string(ws_options *_Nonnull options, enum ws_option option, ws_slice value, ws_failure *_Nonnull failure);
+bool ws_options_number(ws_options *_Nonnull options, enum ws_option option, double value, ws_failure *_Nonnull failure);
+bool ws_options_header(ws_options *_Nonnull options, ws_slice name, ws_slice value, ws_failure *_Nonnull failure);
+
+/* ---- One websocket. */
+
+typedef struct ws_socket ws_socket;
+
+enum ws_send_status { WS_SENT, WS_SEND_CLOSED, WS_SEND_FAILED };
+
+/* `id` is what its event records carry. */
+ws_socket *_Nonnull ws_socket_new(ws_state *_Nonnull state, ws_options *_Nonnull options, uint32_t id);
+/* What is still open is closed in the background; what was sent still leaves. */
+void ws_socket_free(ws_socket *_Nonnull socket);
+bool ws_socket_connect(ws_socket *_Nonnull socket, uint16_t epoch, ws_failure *_Nonnull failure);
+void ws_socket_close(ws_socket *_Nonnull socket, uint16_t code, ws_slice reason);
+/* Whether a script may close with this code and reason; says what is wrong. */
+bool ws_socket_may_close(uint16_t code, ws_slice reason, ws_failure *_Nonnull failure);
+/* One message of joined parts. `first` since the last poll: it may go to the kernel at once. */
+enum ws_send_status ws_socket_send(
+    ws_state *_Nonnull state, ws_socket *_Nonnull socket, uint8_t opcode, const ws_slice *_Nullable parts, size_t count,
+    bool first, ws_failure *_Nonnull failure);
+/* So many bytes of its records were delivered. */
+void ws_socket_delivered(ws_socket *_Nonnull socket, size_t bytes);
+
+const char *_Nonnull ws_socket_state(ws_socket *_Nonnull socket);
+size_t ws_socket_bufferedamount(ws_socket *_Nonnull socket);
+int ws_socket_attempts(ws_socket *_Nonnull socket);
+
+#endif

@@ -1,0 +1,64 @@
+/* What the C files of the binding share: the two userdata and the stack positions of their parts. */
+#ifndef WS_BINDING_H
+#define WS_BINDING_H
+
+#include "CLua.h"
+#include <lauxlib.h>
+#include <lua.h>
+
+/* Upvalues of every function of the module. */
+#define WS_UP_STATE lua_upvalueindex(1)     /* module_state */
+#define WS_UP_LIVE lua_upvalueindex(2)      /* id -> websocket, for those that are started */
+#define WS_UP_METATABLE lua_upvalueindex(3) /* of websockets */
+
+/* User values of a websocket. */
+enum { WS_VALUE_HANDLER = 1, WS_VALUE_URL, WS_VALUE_OPENED, WS_VALUE_CLOSED, WS_VALUES = WS_VALUE_CLOSED };
+
+typedef struct websocket websocket;
+
+/* One for each Lua state. */
+typedef struct module_state {
+    ws_state *state;
+    const char *cursor; /* the next record to deliver */
+    const char *end;    /* of the records that were taken */
+    uint64_t delivered; /* records, since the module was loaded */
+    uint64_t polls;
+    uint32_t sockets; /* made so far: the last id */
+    uint32_t live;
+    websocket *run; /* whose records were delivered last, and how many bytes of them are not accounted for */
+    size_t run_bytes;
+} module_state;
+
+struct websocket {
+    ws_options *options; /* until the constructor is done */
+    ws_socket *socket;   /* from then on */
+    uint32_t id;
+    uint16_t epoch; /* counts connects */
+    bool started;   /* between connect and the end that the script has seen or asked for */
+    uint64_t sent;  /* at which poll the last message was sent */
+};
+
+/* options.c: reads the constructor's table at index 1 into the websocket on top of the stack. */
+void ws_read_options(lua_State *L, websocket *ws);
+
+/* events.c */
+int ws_poll(lua_State *L);
+int ws_run(lua_State *L);
+void ws_account(module_state *state);
+
+/* websocket.c */
+int ws_constructor(lua_State *L);
+void ws_push_metatable(lua_State *L);
+extern const luaL_Reg ws_methods[];
+extern const luaL_Reg ws_metamethods[];
+
+static inline module_state *ws_module(lua_State *L) { return lua_touserdata(L, WS_UP_STATE); }
+
+static inline ws_slice ws_slice_at(lua_State *L, int index)
+{
+    ws_slice slice;
+    slice.bytes = lua_tolstring(L, index, &slice.count);
+    return slice;
+}
+
+#endif

@@ -1,0 +1,274 @@
+/* From the event log to the script's callbacks: poll and run. The log's records are walked in place; one is
+ * consumed once Lua has its copy and before the callback is called, so that nothing is lost whatever raises,
+ * and nothing is delivered twice. */
+#include "binding.h"
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+/* Stack positions of a delivery: 1 is the function's own argument. */
+enum {
+    AT_LAST = 2,    /* module_state.delivered when this delivery is over */
+    AT_EMPTY = 3,   /* "" */
+    AT_SOCKET = 4,  /* of the last record */
+    AT_HANDLER = 5, /* its onreceive */
+};
+
+void ws_account(module_state *module)
+{
+    if (module->run && module->run_bytes) ws_socket_delivered(module->run->socket, module->run_bytes);
+    module->run = NULL;
+    module->run_bytes = 0;
+}
+
+static uint32_t read_length(const char *p)
+{
+    uint32_t length;
+    memcpy(&length, p, sizeof length);
+    return length;
+}
+
+/* Pushes a table of the fields from `p` on, up to their end or an END; returns where it stopped. */
+static const char *push_fields(lua_State *L, const char *p, const char *end)
+{
+    luaL_checkstack(L, 4, NULL);
+    lua_newtable(L);
+    lua_Integer next = 1;
+    while (p < end) {
+        uint8_t tag = (uint8_t)*p++;
+        if (tag == WS_INFO_END) break;
+        size_t length = (uint8_t)*p++;
+        if (length)
+            lua_pushlstring(L, p, length);
+        else
+            lua_pushinteger(L, next++);
+        p += length;
+        switch (tag) {
+        case WS_INFO_STRING: {
+            uint32_t count = read_length(p);
+            lua_pushlstring(L, p + sizeof count, count);
+            p += sizeof count + count;
+            break;
+        }
+        case WS_INFO_INTEGER: {
+            int64_t value;
+            memcpy(&value, p, sizeof value);
+            lua_pushinteger(L, value);
+            p += sizeof value;
+            break;
+        }
+        case WS_INFO_NUMBER: {
+            double value;
+            memcpy(&value, p, sizeof value);
+            lua_pushnumber(L, value);
+            p += sizeof value;
+            break;
+        }
+        case WS_INFO_BOOLEAN: lua_pushboolean(L, *p++); break;
+        case WS_INFO_TABLE: p = push_fields(L, p, end); break;
+        }
+        lua_rawset(L, -3);
+    }
+    return p;
+}
+
+/* Pushes data, error and info of a record; returns how many values. */
+static int push_values(lua_State *L, const ws_event *event)
+{
+    const char *payload = (const char *)(event + 1);
+    switch (event->type) {
+    case WS_EVENT_OPEN:
+    case WS_EVENT_CLOSE:
+    case WS_EVENT_ERROR: {
+        uint32_t length = read_length(payload);
+        lua_pushvalue(L, AT_EMPTY);
+        lua_pushlstring(L, payload + sizeof length, length);
+        push_fields(L, payload + sizeof length + length, payload + event->length);
+        if (event->type != WS_EVENT_ERROR) {
+            lua_pushvalue(L, -1);
+            lua_setiuservalue(L, AT_SOCKET, event->type == WS_EVENT_OPEN ? WS_VALUE_OPENED : WS_VALUE_CLOSED);
+        }
+        return 3;
+    }
+    case WS_EVENT_FRAGMENT: {
+        uint64_t received;
+        memcpy(&received, payload, sizeof received);
+        lua_pushvalue(L, AT_EMPTY);
+        lua_pushvalue(L, AT_EMPTY);
+        lua_createtable(L, 0, 1);
+        lua_pushinteger(L, (lua_Integer)received);
+        lua_setfield(L, -2, "received");
+        return 3;
+    }
+    default:
+        if (event->flags & WS_EVENT_LENT) {
+            ws_block block;
+            memcpy(&block, payload, sizeof block);
+            payload = block.bytes;
+        }
+        lua_pushlstring(L, payload, event->length);
+        lua_pushvalue(L, AT_EMPTY);
+        return 2;
+    }
+}
+
+/* Moves past the record: from now on it is the script's. */
+static void consume(lua_State *L, module_state *module, ws_event *event, websocket *ws)
+{
+    size_t size = ws_event_size(event);
+    module->cursor += size;
+    module->delivered++;
+    if (event->flags & WS_EVENT_LENT) {
+        ws_block block;
+        memcpy(&block, event + 1, sizeof block);
+        size += event->length;
+        event->flags &= (uint8_t)~WS_EVENT_LENT;
+        event->length = sizeof block; /* what is left of it */
+        ws_state_give_back(module->state, block);
+    }
+    if (!ws) return;
+    if (module->run != ws) {
+        ws_account(module);
+        module->run = ws;
+    }
+    module->run_bytes += size;
+    if (event->flags & WS_EVENT_FINAL && event->epoch == ws->epoch) {
+        /* The end of what its last connect started; the script may start it again. */
+        ws_account(module);
+        ws->started = false;
+        module->live--;
+        lua_pushnil(L);
+        lua_rawseti(L, WS_UP_LIVE, event->socket);
+    }
+}
+
+/* Delivers up to the record counted by AT_LAST; `n` were delivered so far. Returns how many in the end. */
+static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuation)
+{
+    module_state *module = ws_module(L);
+    uint64_t last = (uint64_t)lua_tointeger(L, AT_LAST);
+    uint32_t current = 0; /* whose websocket and handler are on the stack */
+    lua_settop(L, AT_HANDLER);
+    while (module->delivered < last) {
+        if (module->cursor == module->end) {
+            ws_slice log = ws_state_take(module->state);
+            module->cursor = log.bytes;
+            module->end = log.bytes + log.count;
+            if (!log.count) break;
+        }
+        ws_event *event = (ws_event *)module->cursor;
+        if (event->socket != current) {
+            if (lua_rawgeti(L, WS_UP_LIVE, event->socket) == LUA_TUSERDATA) {
+                lua_getiuservalue(L, -1, WS_VALUE_HANDLER);
+            } else {
+                lua_pushnil(L);
+            }
+            lua_replace(L, AT_HANDLER);
+            lua_replace(L, AT_SOCKET);
+            current = event->socket;
+        }
+        websocket *ws = lua_touserdata(L, AT_SOCKET);
+        bool tells = event->type != WS_EVENT_ENDED && ws;
+        int values = 0;
+        if (tells) {
+            lua_pushvalue(L, AT_HANDLER);
+            lua_pushinteger(L, event->type);
+            values = push_values(L, event);
+        }
+        consume(L, module, event, ws);
+        if (!tells) continue;
+        n++;
+        if (lua_isnil(L, AT_HANDLER)) {
+            lua_settop(L, AT_HANDLER);
+        } else {
+            lua_callk(L, 1 + values, 0, (lua_KContext)n, continuation);
+        }
+    }
+    ws_account(module);
+    if (module->cursor == module->end) ws_state_settle(module->state);
+    return n;
+}
+
+/* Waits for the first event and prepares the stack for delivering what is there by then. */
+static void await(lua_State *L, double seconds)
+{
+    module_state *module = ws_module(L);
+    module->polls++;
+    ws_account(module);
+    if (seconds > 0 && module->cursor == module->end) ws_state_wait(module->state, seconds);
+    uint64_t last = module->delivered + ws_state_queued(module->state);
+    for (const char *p = module->cursor; p < module->end; p += ws_event_size((const ws_event *)p)) last++;
+    lua_settop(L, 1);
+    lua_pushinteger(L, (lua_Integer)last);
+    lua_pushliteral(L, "");
+}
+
+static double check_timeout(lua_State *L, double standard)
+{
+    lua_Number seconds = luaL_optnumber(L, 1, standard);
+    luaL_argcheck(L, !isnan(seconds), 1, "a time in seconds expected, got NaN");
+    return seconds;
+}
+
+static int poll_continues(lua_State *L, int status, lua_KContext n)
+{
+    (void)status;
+    lua_pushinteger(L, deliver(L, (lua_Integer)n, poll_continues));
+    return 1;
+}
+
+/* websocket.poll([timeout]) -> events delivered */
+int ws_poll(lua_State *L)
+{
+    await(L, check_timeout(L, 0));
+    return poll_continues(L, LUA_OK, 0);
+}
+
+static double monotonic(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static int nothing(lua_State *L)
+{
+    (void)L;
+    return 0;
+}
+
+static int run_continues(lua_State *L, int status, lua_KContext n);
+
+/* The first argument has become the time at which to stop. */
+static int run_on(lua_State *L)
+{
+    module_state *module = ws_module(L);
+    while (module->live) {
+        double left = lua_tonumber(L, 1) - monotonic();
+        await(L, left);
+        /* A debug hook, as the interpreter's own for Ctrl-C, runs at a call: without one, an endless wait
+         * could not be ended. */
+        lua_pushcfunction(L, nothing);
+        lua_call(L, 0, 0);
+        deliver(L, 0, run_continues);
+        if (left <= 0) break;
+    }
+    lua_pushboolean(L, module->live == 0);
+    return 1;
+}
+
+static int run_continues(lua_State *L, int status, lua_KContext n)
+{
+    (void)status;
+    deliver(L, (lua_Integer)n, run_continues);
+    return run_on(L);
+}
+
+/* websocket.run([timeout]) -> whether no websocket is live */
+int ws_run(lua_State *L)
+{
+    double stop = monotonic() + check_timeout(L, HUGE_VAL);
+    lua_settop(L, 0);
+    lua_pushnumber(L, stop);
+    return run_on(L);
+}

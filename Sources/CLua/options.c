@@ -1,0 +1,195 @@
+/* The constructor's table, option by option: each checked where it is read, each error with its name. */
+#include "binding.h"
+#include <string.h>
+
+enum kind { STRING, NUMBER, BOOLEAN, RECONNECT, DEFLATE, PROTOCOLS, HEADERS, HANDLER, LATER };
+
+typedef struct option {
+    const char *name;
+    enum kind kind;
+    enum ws_option option;
+} option;
+
+static const option options[] = {
+    {"url", STRING, WS_OPTION_URL},
+    {"onreceive", HANDLER, 0},
+    {"deflate", DEFLATE, WS_OPTION_DEFLATE},
+    {"minreconnectwait", NUMBER, WS_OPTION_MINRECONNECTWAIT},
+    {"maxreconnectwait", NUMBER, WS_OPTION_MAXRECONNECTWAIT},
+    {"reconnect", RECONNECT, WS_OPTION_RECONNECT},
+    {"headers", HEADERS, 0},
+    {"protocols", PROTOCOLS, WS_OPTION_PROTOCOLS},
+    {"connecttimeout", NUMBER, WS_OPTION_CONNECTTIMEOUT},
+    {"closetimeout", NUMBER, WS_OPTION_CLOSETIMEOUT},
+    {"maxmessagesize", NUMBER, WS_OPTION_MAXMESSAGESIZE},
+    {"maxbuffered", NUMBER, WS_OPTION_MAXBUFFERED},
+    {"maxqueued", NUMBER, WS_OPTION_MAXQUEUED},
+    {"pinginterval", LATER, 0},
+    {"pongtimeout", LATER, 0},
+    {"tls", LATER, 0},
+    {"proxy", LATER, 0},
+    {"maxredirects", LATER, 0},
+    {"debug", LATER, 0},
+    {NULL, LATER, 0},
+};
+
+static const option deflate_options[] = {
+    {"level", NUMBER, WS_OPTION_DEFLATE_LEVEL},
+    {"threshold", NUMBER, WS_OPTION_DEFLATE_THRESHOLD},
+    {"clientwindow", NUMBER, WS_OPTION_DEFLATE_CLIENT_WINDOW},
+    {"serverwindow", NUMBER, WS_OPTION_DEFLATE_SERVER_WINDOW},
+    {"clienttakeover", BOOLEAN, WS_OPTION_DEFLATE_CLIENT_TAKEOVER},
+    {"servertakeover", BOOLEAN, WS_OPTION_DEFLATE_SERVER_TAKEOVER},
+    {NULL, LATER, 0},
+};
+
+/* Where an error is: "option 'deflate.level'". */
+typedef struct place {
+    const char *table; /* NULL on the outermost level */
+    const char *name;
+} place;
+
+static void wrong(lua_State *L, place at, const char *what)
+{
+    luaL_error(L, "WebSocket option '%s%s%s' %s", at.table ? at.table : "", at.table ? "." : "", at.name, what);
+}
+
+/* Whether the value on top of the stack has the type; else says what it should be. */
+static void expect(lua_State *L, place at, int type, const char *what)
+{
+    if (lua_type(L, -1) == type) return;
+    lua_pushfstring(L, "must be %s, not %s", what, luaL_typename(L, -1));
+    wrong(L, at, lua_tostring(L, -1));
+}
+
+static void set_string(lua_State *L, websocket *ws, place at, enum ws_option option)
+{
+    ws_failure failure;
+    if (!ws_options_string(ws->options, option, ws_slice_at(L, -1), &failure)) wrong(L, at, failure.text);
+}
+
+static void set_number(lua_State *L, websocket *ws, place at, enum ws_option option, double value)
+{
+    ws_failure failure;
+    if (!ws_options_number(ws->options, option, value, &failure)) wrong(L, at, failure.text);
+}
+
+static void read_table(lua_State *L, websocket *ws, const option *known, const char *name);
+
+static bool is_callable(lua_State *L)
+{
+    if (lua_isfunction(L, -1)) return true;
+    if (!luaL_getmetafield(L, -1, "__call")) return false;
+    lua_pop(L, 1);
+    return true;
+}
+
+static void read_protocols(lua_State *L, websocket *ws, place at, enum ws_option option)
+{
+    expect(L, at, LUA_TTABLE, "a list of strings");
+    int count = (int)lua_rawlen(L, -1);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, i);
+        expect(L, at, LUA_TSTRING, "a list of strings");
+        set_string(L, ws, at, option);
+        lua_pop(L, 1);
+    }
+}
+
+/* The name is below the value on the stack. */
+static void add_header(lua_State *L, websocket *ws, place at)
+{
+    if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1)) wrong(L, at, "must have strings for names and values");
+    /* A number is converted in a copy: the table's own value stays as it is. */
+    lua_pushvalue(L, -1);
+    ws_slice value = ws_slice_at(L, -1);
+    ws_failure failure;
+    if (!ws_options_header(ws->options, ws_slice_at(L, -3), value, &failure)) wrong(L, at, failure.text);
+    lua_pop(L, 1);
+}
+
+static void read_headers(lua_State *L, websocket *ws, place at)
+{
+    expect(L, at, LUA_TTABLE, "a table");
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        if (lua_type(L, -2) == LUA_TSTRING) {
+            add_header(L, ws, at);
+            continue;
+        }
+        expect(L, at, LUA_TTABLE, "{name = value} or a list of {name, value}");
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        add_header(L, ws, at);
+        lua_pop(L, 2);
+    }
+}
+
+static void read_value(lua_State *L, websocket *ws, const option *option, place at)
+{
+    switch (option->kind) {
+    case STRING:
+        expect(L, at, LUA_TSTRING, "a string");
+        set_string(L, ws, at, option->option);
+        break;
+    case NUMBER:
+        expect(L, at, LUA_TNUMBER, "a number");
+        set_number(L, ws, at, option->option, lua_tonumber(L, -1));
+        break;
+    case BOOLEAN:
+        expect(L, at, LUA_TBOOLEAN, "a boolean");
+        set_number(L, ws, at, option->option, lua_toboolean(L, -1));
+        break;
+    case RECONNECT:
+        /* true: for ever; false: never; a number: so often. */
+        if (lua_isboolean(L, -1)) {
+            set_number(L, ws, at, option->option, lua_toboolean(L, -1) ? -1 : 0);
+        } else {
+            expect(L, at, LUA_TNUMBER, "a boolean or a number of attempts");
+            if (lua_tonumber(L, -1) < 0) wrong(L, at, "must not be negative");
+            set_number(L, ws, at, option->option, lua_tonumber(L, -1));
+        }
+        break;
+    case DEFLATE:
+        if (lua_istable(L, -1)) {
+            set_number(L, ws, at, option->option, 1);
+            read_table(L, ws, deflate_options, option->name);
+        } else {
+            expect(L, at, LUA_TBOOLEAN, "a boolean or a table");
+            set_number(L, ws, at, option->option, lua_toboolean(L, -1));
+        }
+        break;
+    case PROTOCOLS: read_protocols(L, ws, at, option->option); break;
+    case HEADERS: read_headers(L, ws, at); break;
+    case HANDLER:
+        if (!is_callable(L)) wrong(L, at, "must be a function, or an object that can be called");
+        break;
+    case LATER: wrong(L, at, "is not supported yet");
+    }
+}
+
+/* Reads the table on top of the stack. */
+static void read_table(lua_State *L, websocket *ws, const option *known, const char *table)
+{
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING)
+            luaL_error(L, "WebSocket options have names, as in WebSocket{url = …}; found a %s for a name",
+                       luaL_typename(L, -2));
+        place at = {table, lua_tostring(L, -2)};
+        const option *option = known;
+        while (option->name && strcmp(option->name, at.name)) option++;
+        if (!option->name) wrong(L, at, "is unknown");
+        luaL_checkstack(L, 8, NULL);
+        read_value(L, ws, option, at);
+    }
+}
+
+void ws_read_options(lua_State *L, websocket *ws)
+{
+    lua_pushvalue(L, 1);
+    read_table(L, ws, options, NULL);
+    lua_pop(L, 1);
+    lua_getfield(L, 1, "onreceive");
+    lua_setiuservalue(L, -2, WS_VALUE_HANDLER);
+    lua_getfield(L, 1, "url");
+    lua_setiuservalue(L, -2, WS_VALUE_URL);
+}

@@ -1,0 +1,102 @@
+// Socket addresses, and where they come from: literals at once, names from the system's resolver on a thread
+// of its own, so that one which never answers delays nobody.
+
+import CLinux
+import Dispatch
+import Glibc
+
+struct Address: Sendable, Equatable {
+    private let storage: [UInt8]
+    let family: Int32
+
+    init(_ address: UnsafePointer<sockaddr>, _ length: socklen_t) {
+        storage = Array(UnsafeRawBufferPointer(start: address, count: Int(length)))
+        family = Int32(address.pointee.sa_family)
+    }
+
+    func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+        storage.withUnsafeBytes {
+            body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+        }
+    }
+
+    /// `127.0.0.1:80`, `[::1]:80`.
+    var description: String {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in
+            let host = text.baseAddress!
+            let port = host + Int(NI_MAXHOST)
+            let status = withSockaddr {
+                getnameinfo(
+                    $0, $1, host, socklen_t(NI_MAXHOST), port, socklen_t(NI_MAXSERV), NI_NUMERICHOST | NI_NUMERICSERV)
+            }
+            guard status == 0 else { return "?" }
+            let name = family == AF_INET6 ? "[\(String(cString: host))]" : String(cString: host)
+            return "\(name):\(String(cString: port))"
+        }
+    }
+
+    /// The other end of a connected socket; nil when it is connected no more, or to itself: a port of this
+    /// machine that nobody listens on can be reached so by chance.
+    static func peer(of socket: borrowing FileDescriptor) -> Address? {
+        func name(_ call: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32) -> Address? {
+            var storage = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            return withUnsafeMutablePointer(to: &storage) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    call($0, &length) == 0 ? Address($0, length) : nil
+                }
+            }
+        }
+        let number = socket.number
+        let peer = name { getpeername(number, $0, $1) }
+        return peer == name { getsockname(number, $0, $1) } ? nil : peer
+    }
+}
+
+/// What became of a look-up.
+enum Resolution: Sendable {
+    /// In the order to try them.
+    case addresses([Address])
+    case failed(String)
+}
+
+enum Resolver {
+    /// The addresses of a host: at once for a literal, else later, as a command to the loop.
+    static func resolve(_ host: String, _ port: Int, _ token: Poller.Token, _ mailbox: Mailbox) -> Resolution? {
+        if case let literal = lookUp(host, port, AI_NUMERICHOST), case .addresses = literal { return literal }
+        DispatchQueue(label: "websocket-resolver").async {
+            mailbox.post(.resolved(token, lookUp(host, port, 0)))
+        }
+        return nil
+    }
+
+    private static func lookUp(_ host: String, _ port: Int, _ flags: Int32) -> Resolution {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = flags | AI_NUMERICSERV
+        var list: UnsafeMutablePointer<addrinfo>?
+        let status = getaddrinfo(host, String(port), &hints, &list)
+        guard status == 0 else {
+            return .failed(status == EAI_SYSTEM ? SystemError.words(errno) : String(cString: gai_strerror(status)))
+        }
+        defer { freeaddrinfo(list) }
+        var addresses: [Address] = []
+        for entry in sequence(first: list, next: { $0?.pointee.ai_next }) {
+            guard let entry, let address = entry.pointee.ai_addr else { break }
+            addresses.append(Address(address, entry.pointee.ai_addrlen))
+        }
+        return .addresses(interleaved(addresses))
+    }
+
+    /// RFC 8305 section 4: the families take turns, beginning with the one that the resolver put first.
+    static func interleaved(_ addresses: [Address]) -> [Address] {
+        var first = addresses.filter { $0.family == addresses.first?.family }[...]
+        var second = addresses.filter { $0.family != addresses.first?.family }[...]
+        var result: [Address] = []
+        while let address = first.popFirst() {
+            result.append(address)
+            if let other = second.popFirst() { result.append(other) }
+        }
+        return result + second
+    }
+}

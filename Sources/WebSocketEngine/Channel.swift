@@ -1,0 +1,281 @@
+// An open connection, up to the moment its socket is closed: bytes between the socket, the protocol, the
+// outbox and the event log, and the closing handshake (RFC 6455 section 7).
+
+import CEvents
+import Synchronization
+import WebSocketProtocol
+
+final class Channel {
+    /// Whether it goes on; once it is over, `summary` tells how it ended.
+    enum Progress { case going, over }
+
+    /// What a CLOSE event tells.
+    struct Summary {
+        var code: CloseCode
+        var reason: String
+        /// Both Close frames were exchanged.
+        var isClean: Bool
+        /// The peer began.
+        var isRemote: Bool
+        var unsent: Int
+    }
+
+    private let socket: WebSocket
+    private let transport: Transport
+    private let epoch: UInt16
+    private var connection: Connection
+    private var deflater: Deflater?
+    /// What came behind the handshake's answer in the same read.
+    private var early: [UInt8]
+
+    /// Frames on their way to the kernel.
+    private var wire = ByteBuffer()
+    /// Frames that were taken from the outbox to be compressed.
+    private var uncompressed = ByteBuffer()
+    private var isPaused = false
+
+    // The closing handshake.
+    private var toSend: CloseFrame?
+    private var sent: CloseFrame?
+    private var received: CloseFrame?
+    private var isRemote = true
+    private(set) var failure: ProtocolFailure?
+    /// When the peer's part of the closing handshake is waited for no longer.
+    private(set) var deadline: Nanoseconds?
+
+    /// Pongs wait in the protocol, where they are few, while so much is on its way.
+    private static let pongLimit = 64 << 10
+    /// One socket may read and write so often in a turn, so that the others get theirs.
+    private static let readsInTurn = 16
+    private static let writesInTurn = 16
+    /// So much is compressed before it is written.
+    private static let compressedInTurn = 256 << 10
+    /// A buffer that is empty keeps at most so much.
+    private static let idleCapacity = 64 << 10
+
+    init(
+        _ socket: WebSocket, _ transport: Transport, _ agreement: ClientHandshake.Agreement, _ early: [UInt8],
+        epoch: UInt16
+    ) {
+        self.socket = socket
+        self.transport = transport
+        self.early = early
+        self.epoch = epoch
+        connection = Connection(
+            role: .client, socket: socket.id, epoch: epoch, maximumMessageSize: socket.options.maxMessageSize,
+            inflating: agreement.deflate?.server)
+        if let direction = agreement.deflate?.client, let options = socket.options.deflate {
+            deflater = Deflater(direction, level: options.level)
+        }
+    }
+
+    var token: Poller.Token { transport.token }
+
+    /// Lets the script send.
+    func open() {
+        let deflates = deflater != nil
+        let direct = deflates ? nil : transport.direct
+        socket.outbox.withLock { $0.open(direct: direct, deflating: deflates) }
+    }
+
+    /// Takes what has already come.
+    func start(_ reactor: inout Reactor) -> Progress {
+        watch(&reactor)
+        guard !early.isEmpty else { return .going }
+        let result = early.withUnsafeMutableBytes { connection.receive($0, into: &reactor.log) }
+        early = []
+        return received(result, &reactor)
+    }
+
+    func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) -> Progress {
+        guard readiness.token == token else { return .going }
+        if readiness.writable, flush(&reactor) == .over { return .over }
+        return readiness.readable ? read(&reactor) : .going
+    }
+
+    private func watch(_ reactor: inout Reactor, writing: Bool = false) {
+        var interest: Poller.Interest = isPaused ? [] : .read
+        if writing || !wire.isEmpty { interest.insert(.write) }
+        transport.watch(interest, reactor.poller)
+    }
+
+    // MARK: - In
+
+    private func read(_ reactor: inout Reactor) -> Progress {
+        for _ in 0..<Self.readsInTurn {
+            guard !isPaused else { break }
+            let direct = connection.directSpace(&reactor.log)
+            let target = direct ?? reactor.input
+            switch transport.read(into: target) {
+            case .wouldBlock: return .going
+            case .end, .failed: return .over
+            case .bytes(let count):
+                let result =
+                    direct == nil
+                    ? connection.receive(UnsafeMutableRawBufferPointer(rebasing: target[..<count]), into: &reactor.log)
+                    : connection.receivedDirectly(count, into: &reactor.log)
+                guard received(result, &reactor) == .going else { return .over }
+                if count < target.count { return .going }
+            }
+        }
+        return .going
+    }
+
+    /// Hands the events of a read to Lua, then does what the protocol asks for.
+    private func received(_ outcome: Connection.Outcome, _ reactor: inout Reactor) -> Progress {
+        if socket.publish(&reactor.log) {
+            isPaused = true
+            watch(&reactor)
+        }
+        switch outcome {
+        case .open: return answerPings(&reactor)
+        case .closed(let frame):
+            guard received == nil, failure == nil else { return .going }
+            received = frame
+            // 5.5.1: answer with a Close frame as soon as practical, with the peer's code.
+            if sent == nil, toSend == nil { begin(CloseFrame(code: frame.code), &reactor) }
+            return flush(&reactor)
+        case .failed(let failure):
+            guard self.failure == nil else { return .going }
+            self.failure = failure
+            isRemote = false
+            report(failure, &reactor)
+            begin(CloseFrame(code: failure.code), &reactor)
+            return flush(&reactor)
+        }
+    }
+
+    private func report(_ failure: ProtocolFailure, _ reactor: inout Reactor) {
+        var info = Info(error: "Connection to \(socket.options.url?.description ?? "") failed: \(failure.reason)")
+        info.add("kind", failure.code == .tooBig ? "size" : failure.code == .internalError ? "system" : "protocol")
+        socket.emit(WS_EVENT_ERROR, info, epoch: epoch, &reactor.log)
+    }
+
+    /// Lua has caught up.
+    func resume(_ reactor: inout Reactor) -> Progress {
+        guard isPaused else { return .going }
+        isPaused = false
+        watch(&reactor)
+        return read(&reactor)
+    }
+
+    private func answerPings(_ reactor: inout Reactor) -> Progress {
+        guard wire.count < Self.pongLimit, let first = connection.nextPong() else { return .going }
+        var next: UnsafeRawBufferPointer? = first
+        while let payload = next {
+            guard let key = reactor.random.next(),
+                FrameWriter.append(.pong, payload, mask: Mask(key: key), to: &wire)
+            else { return .over }
+            next = wire.count < Self.pongLimit ? connection.nextPong() : nil
+        }
+        return flush(&reactor)
+    }
+
+    // MARK: - Out
+
+    /// Writes what waits, as far as the kernel takes it.
+    func flush(_ reactor: inout Reactor) -> Progress {
+        socket.outbox.withLock { $0.claim() }
+        for _ in 0..<Self.writesInTurn {
+            if wire.isEmpty {
+                guard fill(&reactor) else { return .over }
+                if wire.isEmpty {
+                    watch(&reactor)
+                    if failure != nil, sent != nil { transport.finish() }
+                    return answerPings(&reactor)
+                }
+            }
+            switch transport.write(UnsafeRawBufferPointer(wire.bytes)) {
+            case .bytes(let count):
+                wire.consume(count)
+                // As long as it takes bytes, the peer is alive.
+                if deadline != nil { renewDeadline(&reactor) }
+                if wire.isEmpty { wire.removeAll(keepingAtMost: Self.idleCapacity) }
+            case .wouldBlock:
+                left(&reactor)
+                return .going
+            case .end, .failed: return .over
+            }
+        }
+        left(&reactor)
+        return .going
+    }
+
+    /// The rest goes when the socket is writable again.
+    private func left(_ reactor: inout Reactor) {
+        let left = wire.count + uncompressed.count
+        socket.outbox.withLock { $0.taken = left }
+        watch(&reactor, writing: true)
+    }
+
+    /// Takes from the outbox; our Close frame comes behind the last message. False when memory or randomness
+    /// is out.
+    private func fill(_ reactor: inout Reactor) -> Bool {
+        if deflater == nil {
+            socket.outbox.withLock { $0.take(&wire) }
+        } else {
+            if uncompressed.isEmpty { socket.outbox.withLock { $0.take(&uncompressed) } }
+            guard compress(&reactor) else { return false }
+        }
+        guard wire.isEmpty, let frame = toSend else { return true }
+        toSend = nil
+        sent = frame
+        guard let key = reactor.random.next() else { return false }
+        return FrameWriter.append(frame, mask: Mask(key: key), to: &wire)
+    }
+
+    /// Makes real frames of those that were taken, not more at once than is worth a write.
+    private func compress(_ reactor: inout Reactor) -> Bool {
+        let threshold = max(socket.options.deflate?.threshold ?? 0, 1)
+        while wire.count < Self.compressedInTurn, let frame = FrameWriter.first(in: uncompressed) {
+            guard let key = reactor.random.next() else { return false }
+            var payload = frame.payload
+            let compresses = !frame.opcode.isControl && payload.count >= threshold
+            if compresses {
+                guard let deflated = deflater!.deflate(payload) else { return false }
+                payload = deflated
+            }
+            guard FrameWriter.append(frame.opcode, compressed: compresses, payload, mask: Mask(key: key), to: &wire)
+            else {
+                return false
+            }
+            uncompressed.consume(frame.size)
+        }
+        if uncompressed.isEmpty {
+            uncompressed.removeAll(keepingAtMost: Self.idleCapacity)
+            deflater!.rest()
+        }
+        return true
+    }
+
+    // MARK: - The end
+
+    /// Begins the closing handshake, unless it has begun.
+    func close(_ frame: CloseFrame, _ reactor: inout Reactor) -> Progress {
+        guard toSend == nil, sent == nil else { return .going }
+        isRemote = false
+        begin(frame, &reactor)
+        // Nobody will catch up with the events, and the peer's answer is behind them.
+        if socket.queue.isShut { isPaused = false }
+        return flush(&reactor)
+    }
+
+    private func begin(_ frame: CloseFrame, _ reactor: inout Reactor) {
+        toSend = frame
+        socket.outbox.withLock { $0.stop() }
+        socket.entered(.closing)
+        renewDeadline(&reactor)
+    }
+
+    private func renewDeadline(_ reactor: inout Reactor) {
+        deadline = reactor.now + Nanoseconds(seconds: socket.options.closeTimeout)
+    }
+
+    /// How it ended; nothing leaves any more.
+    func summary() -> Summary {
+        let unsent = socket.outbox.withLock { $0.close() }
+        return Summary(
+            code: received?.code ?? .abnormal, reason: received?.reason ?? "", isClean: received != nil && sent != nil,
+            isRemote: isRemote, unsent: unsent)
+    }
+}

@@ -1,0 +1,59 @@
+// The engine of the process: one thread that runs one loop, started by the first connect and never stopped;
+// with no websocket it sleeps in epoll_wait. A child of fork gets its own.
+
+import CLinux
+import Dispatch
+import Glibc
+import Synchronization
+
+public final class Engine: Sendable {
+    private static let slot = Mutex<(engine: Engine, generation: Int)?>(nil)
+
+    private let mailbox: Mailbox
+    /// Whoever holds it runs the loop: the engine's thread, so far.
+    private let loop: Mutex<Loop>
+
+    private init() throws(SystemError) {
+        mailbox = try Mailbox()
+        loop = Mutex(try Loop(mailbox))
+    }
+
+    /// The engine, if anything was ever connected in this process.
+    static var current: Engine? {
+        slot.withLock { slot in
+            guard let slot, slot.generation == Fork.generation.load(ordering: .relaxed) else { return nil }
+            return slot.engine
+        }
+    }
+
+    static func running() throws(SystemError) -> Engine {
+        _ = Fork.counting
+        return try slot.withLock { (slot) throws(SystemError) -> Engine in
+            let generation = Fork.generation.load(ordering: .relaxed)
+            if let slot, slot.generation == generation { return slot.engine }
+            let engine = try Engine()
+            engine.start()
+            slot = (engine, generation)
+            return engine
+        }
+    }
+
+    private func start() {
+        // A new thread inherits the caller's mask: the engine's must not get the signals that end a Lua
+        // script's wait.
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        DispatchQueue(label: "websocket").async {
+            var all = sigset_t()
+            sigfillset(&all)
+            pthread_sigmask(SIG_SETMASK, &all, nil)
+            pthread_setname_np(pthread_self(), "websocket")
+            while true { self.loop.withLock { $0.turn() } }
+        }
+    }
+
+    func post(_ command: Command) { mailbox.post(command) }
+}

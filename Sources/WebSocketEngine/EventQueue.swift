@@ -1,0 +1,133 @@
+// Events on their way from the engine to one Lua state: the engine publishes a log for each read, Lua takes
+// all of them at once by exchange. One lock on either side for a whole batch; a wake-up only when somebody
+// waits.
+
+public import CEvents
+import CLinux
+import Glibc
+import Synchronization
+public import WebSocketProtocol
+
+public final class EventQueue: Sendable {
+    private struct Shared: ~Copyable {
+        var log = EventLog()
+        /// Whether somebody wants the descriptor to tell: a waiting poll, or a loop that was given it.
+        var observed = false
+        /// Whether the descriptor is readable.
+        var signalled = false
+        /// Whether the Lua state is gone: events are dropped.
+        var isShut = false
+        /// Websockets whose end was not published yet.
+        var live = 0
+
+        /// Whether the descriptor must be made readable.
+        mutating func signal() -> Bool {
+            guard observed, !signalled else { return false }
+            signalled = true
+            return true
+        }
+    }
+
+    private let shared = Mutex(Shared())
+    /// An eventfd, readable while events wait.
+    private let wakeup: FileDescriptor
+
+    public init() throws(SystemError) {
+        let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        guard number >= 0 else { throw SystemError("eventfd") }
+        wakeup = FileDescriptor(number)
+    }
+
+    // MARK: - The engine's side
+
+    /// Queues the records of `log` and leaves it empty. False when nobody will ever read them.
+    func publish(_ log: inout EventLog) -> Bool {
+        let (isRead, wakes) = shared.withLock { shared in
+            if shared.isShut {
+                log.removeAll()
+            } else {
+                shared.log.take(&log)
+                log.takeSpares(of: &shared.log)
+            }
+            return (!shared.isShut, shared.signal())
+        }
+        if wakes { eventfd_write(wakeup.number, 1) }
+        return isRead
+    }
+
+    func began() { shared.withLock { $0.live += 1 } }
+
+    /// The last event of a websocket comes next.
+    func ended() { shared.withLock { $0.live -= 1 } }
+
+    var isShut: Bool { shared.withLock { $0.isShut } }
+
+    // MARK: - Lua's side
+
+    public var count: Int { shared.withLock { $0.log.count } }
+
+    /// Exchanges `log`, whose records were all delivered, for what is queued.
+    public func take(_ log: inout EventLog) {
+        log.removeAll()
+        shared.withLock { shared in
+            shared.log.takeSpares(of: &log)
+            swap(&shared.log, &log)
+        }
+    }
+
+    /// Keeps the memory of a delivered message for the next ones.
+    public func giveBack(_ block: ws_block) { shared.withLock { $0.log.giveBack(block) } }
+
+    /// Waits until something is queued, a signal arrives or the time is over.
+    public func wait(seconds: Double) {
+        let queued = shared.withLock { shared in
+            shared.observed = true
+            return !shared.log.isEmpty
+        }
+        if !queued { sleep(seconds: seconds) }
+    }
+
+    private func sleep(seconds: Double) {
+        var descriptor = pollfd(fd: wakeup.number, events: Int16(POLLIN), revents: 0)
+        // What no timespec can hold is for ever.
+        if seconds < 1e9 {
+            var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
+            ppoll(&descriptor, 1, &time, nil)
+        } else {
+            ppoll(&descriptor, 1, nil, nil)
+        }
+    }
+
+    /// Lua has delivered all that it took: the descriptor falls silent unless more has come.
+    public func settle() {
+        let silences = shared.withLock { shared in
+            guard shared.log.isEmpty, shared.signalled else { return false }
+            shared.signalled = false
+            return true
+        }
+        if silences {
+            var count: UInt64 = 0
+            _ = eventfd_read(wakeup.number, &count)
+        }
+    }
+
+    /// The Lua state ends: nothing is queued any more. Waits, for so long at most, until the state's
+    /// websockets, which were abandoned, are closed.
+    public func shut(seconds: Double) {
+        let deadline = now() + Nanoseconds(seconds: seconds)
+        while true {
+            let live = shared.withLock { shared in
+                shared.isShut = true
+                shared.observed = true
+                shared.signalled = false
+                shared.log.removeAll()
+                return shared.live > 0
+            }
+            var count: UInt64 = 0
+            _ = eventfd_read(wakeup.number, &count)
+            let time = now()
+            guard live, time < deadline else { return }
+            sleep(seconds: (deadline - time).seconds)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// The exchange of the opening handshake over a connected socket: the request out, the answer in.
+
+import WebSocketProtocol
+
+final class Handshaking {
+    enum Progress {
+        case pending
+        /// The connection is open; `rest` came behind the answer.
+        case agreed(ClientHandshake.Agreement, rest: [UInt8])
+        /// Another status than 101: `refusal`, `head` and `body` tell.
+        case refused
+        /// An answer that no WebSocket server gives.
+        case unacceptable(HandshakeFailure)
+        /// The connection ended in the middle, in words.
+        case broken(String)
+    }
+
+    /// Of a refused handshake's body so many bytes are kept, and waited for no longer than this.
+    private static let bodySize = 1 << 10
+    private static let bodyPatience = Nanoseconds(seconds: 1)
+
+    let transport: Transport
+    let address: Address
+    private let handshake: ClientHandshake
+    private var request = ByteBuffer()
+    private var parser = HTTPHeadParser()
+    private(set) var head: HTTPHead?
+    /// What a server that refused said.
+    private(set) var refusal = ""
+    private var bodyBytes: [UInt8] = []
+    private(set) var bodyLimit: Nanoseconds?
+
+    init(_ transport: Transport, _ address: Address, _ handshake: ClientHandshake) {
+        self.transport = transport
+        self.address = address
+        self.handshake = handshake
+        request.append(handshake.request)
+    }
+
+    var body: String { String(decoding: bodyBytes, as: UTF8.self) }
+
+    /// Goes as far as the socket allows.
+    func advance(_ reactor: inout Reactor) -> Progress {
+        if let words = sendRequest() { return .broken(words) }
+        transport.watch(request.isEmpty ? .read : [.read, .write], reactor.poller)
+        while true {
+            switch transport.read(into: reactor.input) {
+            case .wouldBlock: return .pending
+            case .end:
+                return head == nil ? .broken("the connection was closed before the handshake was answered") : .refused
+            case .failed(let number):
+                return head == nil ? .broken("the handshake was cut off: \(SystemError.words(number))") : .refused
+            case .bytes(let count):
+                let input = UnsafeRawBufferPointer(rebasing: reactor.input[..<count])
+                if let progress = received(input, reactor.now) { return progress }
+            }
+        }
+    }
+
+    private func sendRequest() -> String? {
+        while !request.isEmpty {
+            switch transport.write(UnsafeRawBufferPointer(request.bytes)) {
+            case .bytes(let count): request.consume(count)
+            case .wouldBlock: return nil
+            case .end: return "the connection was closed"
+            case .failed(let number): return "the request could not be sent: \(SystemError.words(number))"
+            }
+        }
+        return nil
+    }
+
+    private func received(_ input: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
+        if head != nil { return keepBody(input) }
+        do throws(HandshakeFailure) {
+            guard let (head, consumed) = try parser.parse(input) else { return nil }
+            self.head = head
+            let rest = UnsafeRawBufferPointer(rebasing: input[consumed...])
+            do throws(HandshakeFailure) {
+                return .agreed(try handshake.verify(head), rest: Array(rest))
+            } catch {
+                guard error.status != nil else { return .unacceptable(error) }
+                refusal = error.reason
+                bodyLimit = now + Self.bodyPatience
+                return keepBody(rest)
+            }
+        } catch {
+            return .unacceptable(error)
+        }
+    }
+
+    /// The body of a refusal, as far as it helps a person: up to the end that the head announced.
+    private func keepBody(_ input: UnsafeRawBufferPointer) -> Progress? {
+        let wanted = min(head?.fields["Content-Length"].flatMap { Int($0) } ?? Self.bodySize, Self.bodySize)
+        bodyBytes += input.prefix(max(wanted - bodyBytes.count, 0))
+        return bodyBytes.count >= wanted ? .refused : nil
+    }
+}

@@ -1,0 +1,130 @@
+// When to connect, to wait, to give up: a pure state machine. Session tells it what happened and performs
+// the action that it returns.
+
+struct Lifecycle {
+    enum Phase: Equatable {
+        case stopped
+        case opening
+        case open(since: Nanoseconds)
+        /// The script has asked for the end, and the closing handshake goes on.
+        case closing
+        case waiting
+    }
+
+    enum Action: Equatable {
+        case none
+        /// Begin an attempt now.
+        case open
+        /// Drop the attempt, or the wait for the next; the start with this epoch is over.
+        case abort(epoch: UInt16)
+        /// Begin the closing handshake.
+        case close
+        /// The start that was asked for while closing is called off.
+        case cancel(epoch: UInt16)
+    }
+
+    /// What follows an attempt that failed or a connection that ended.
+    enum Next: Equatable {
+        /// Nothing: the start is over.
+        case stop
+        /// A new start was asked for meanwhile: begin it now.
+        case restart
+        /// The next attempt, after so many seconds.
+        case retry(after: Double)
+    }
+
+    private(set) var phase = Phase.stopped
+    /// Which `connect` the events belong to.
+    private(set) var epoch: UInt16 = 0
+    /// Attempts of this start without a success since.
+    private(set) var attempts = 0
+    private var retries = 0
+    private var backoff: Backoff
+    private let limit: Int?
+    /// The epoch of a `connect` that came while closing.
+    private var restart: UInt16?
+
+    /// - Parameter reconnect: how many attempts in a row after one that failed; nil: no end.
+    init(backoff: Backoff, reconnect limit: Int?) {
+        self.backoff = backoff
+        self.limit = limit
+    }
+
+    mutating func connect(epoch: UInt16) -> Action {
+        switch phase {
+        case .stopped:
+            self.epoch = epoch
+            begin()
+            return .open
+        case .closing:
+            restart = epoch
+            return .none
+        case .opening, .open, .waiting:
+            // Lua's side lets a second connect through only after a close.
+            return .none
+        }
+    }
+
+    private mutating func begin() {
+        phase = .opening
+        attempts = 1
+        retries = 0
+        backoff.reset()
+    }
+
+    mutating func close() -> Action {
+        switch phase {
+        case .stopped: return .none
+        case .opening, .waiting:
+            phase = .stopped
+            return .abort(epoch: epoch)
+        case .open:
+            phase = .closing
+            return .close
+        case .closing:
+            guard let epoch = restart else { return .none }
+            restart = nil
+            return .cancel(epoch: epoch)
+        }
+    }
+
+    mutating func opened(_ now: Nanoseconds) {
+        phase = .open(since: now)
+        retries = 0
+    }
+
+    /// - Parameters:
+    ///   - permanent: trying again would not help.
+    ///   - atLeast: seconds that the server asked to wait.
+    mutating func failed(permanent: Bool, atLeast: Double = 0, random: UInt32) -> Next {
+        guard !permanent, limit.map({ retries < $0 }) ?? true else { return stop() }
+        retries += 1
+        phase = .waiting
+        return .retry(after: max(backoff.failed(random: random), atLeast))
+    }
+
+    /// The connection is gone, whoever ended it.
+    mutating func lost(_ now: Nanoseconds, random: UInt32) -> Next {
+        guard case .open(let since) = phase, limit != 0 else { return stop() }
+        phase = .waiting
+        attempts = 0
+        // An open connection was a success, but one that did not last must not make a tight loop.
+        let wait = backoff.lost(afterUp: (now - since).seconds, random: random)
+        retries += 1
+        return .retry(after: wait)
+    }
+
+    mutating func retry() {
+        phase = .opening
+        attempts += 1
+    }
+
+    private mutating func stop() -> Next {
+        phase = .stopped
+        guard let epoch = restart else { return .stop }
+        restart = nil
+        self.epoch = epoch
+        begin()
+        return .restart
+    }
+}

@@ -1,0 +1,109 @@
+// The event loop: waits for sockets, commands and deadlines, and hands each to the session that it belongs
+// to. What the sessions need of it is the reactor.
+
+import CLinux
+import Glibc
+import WebSocketProtocol
+
+/// What a turn of the loop lends to the sessions.
+struct Reactor: ~Copyable {
+    var poller: Poller
+    var timers = Timers()
+    var random = RandomPool()
+    /// Events of the session at work, not published yet.
+    var log = EventLog()
+    /// When this turn's wait ended.
+    var now = WebSocketEngine.now()
+    let mailbox: Mailbox
+    /// What a read goes to, unless it goes straight to where it belongs: one for all sockets.
+    let input = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 64)
+
+    init(_ poller: consuming Poller, _ mailbox: Mailbox) {
+        self.poller = poller
+        self.mailbox = mailbox
+    }
+
+    deinit { input.deallocate() }
+}
+
+struct Loop: ~Copyable {
+    private var reactor: Reactor
+    private var sessions: [Session?] = []
+    private var free: [Int] = []
+    private var slots: [ObjectIdentifier: Int] = [:]
+    private var commands: [Command] = []
+    private let mailToken: Poller.Token
+
+    init(_ mailbox: Mailbox) throws(SystemError) {
+        var poller = try Poller()
+        // No session has the highest slot: it stands for the mailbox.
+        mailToken = try poller.add(mailbox.wakeup, slot: 1 << Int(Poller.slotBits) - 1, .read)
+        reactor = Reactor(poller, mailbox)
+    }
+
+    /// Waits for the next things to do and does them.
+    mutating func turn() {
+        reactor.now = now()
+        let timeout = reactor.timers.next.map { $0 > reactor.now ? $0 - reactor.now : 0 }
+        let count = reactor.poller.wait(timeout)
+        reactor.now = now()
+        for index in 0..<count {
+            let readiness = reactor.poller.ready(index)
+            if readiness.token == mailToken {
+                obey()
+            } else {
+                with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
+            }
+        }
+        while let token = reactor.timers.expired(reactor.now) {
+            with(Poller.slot(of: token)) { $0.timeout(&$1) }
+        }
+    }
+
+    private mutating func obey() {
+        var commands: [Command] = []
+        swap(&commands, &self.commands)
+        reactor.mailbox.take(&commands)
+        for command in commands { obey(command) }
+        commands.removeAll(keepingCapacity: true)
+        swap(&commands, &self.commands)
+    }
+
+    private mutating func obey(_ command: Command) {
+        switch command {
+        case .connect(let socket, let epoch): with(slot(of: socket)) { $0.connect(epoch: epoch, &$1) }
+        case .close(let socket, let frame):
+            guard let slot = slots[ObjectIdentifier(socket)] else { return }
+            with(slot) { $0.close(frame, &$1) }
+        case .flush(let socket):
+            guard let slot = slots[ObjectIdentifier(socket)] else { return }
+            with(slot) { $0.flush(&$1) }
+        case .resume(let socket):
+            guard let slot = slots[ObjectIdentifier(socket)] else { return }
+            with(slot) { $0.resume(&$1) }
+        case .resolved(let token, let resolution):
+            with(Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }
+        }
+    }
+
+    /// The slot of a websocket's session, which is made when there is none.
+    private mutating func slot(of socket: WebSocket) -> Int {
+        if let slot = slots[ObjectIdentifier(socket)] { return slot }
+        let slot = free.popLast() ?? sessions.count
+        if slot == sessions.count { sessions.append(nil) }
+        sessions[slot] = Session(socket, slot: slot)
+        slots[ObjectIdentifier(socket)] = slot
+        return slot
+    }
+
+    /// Lets a session work, then sees to its next deadline or forgets it.
+    private mutating func with(_ slot: Int, _ body: (Session, inout Reactor) -> Void) {
+        guard slot < sessions.count, let session = sessions[slot] else { return }
+        body(session, &reactor)
+        session.schedule(&reactor)
+        guard session.isOver else { return }
+        sessions[slot] = nil
+        slots[ObjectIdentifier(session.socket)] = nil
+        free.append(slot)
+    }
+}

@@ -1,0 +1,95 @@
+// What a script has sent and the kernel has not: filled on Lua's thread, emptied on the engine's, each
+// under its lock. A burst costs one lock a message here, and one exchange of buffers for all of it there.
+
+import Glibc
+import WebSocketProtocol
+
+public enum SendResult: Equatable, Sendable {
+    case sent
+    case notOpen
+    /// Why nothing of the message was taken.
+    case failed(String)
+}
+
+struct Outbox: ~Copyable {
+    /// Frames that wait. With compression they have no mask: the engine still has to make the real ones.
+    private var frames = ByteBuffer()
+    /// Bytes that the engine took and the kernel did not.
+    var taken = 0
+    /// Whether the connection is open and no Close was asked for.
+    private(set) var isOpen = false
+    /// Whether the engine has been told that there is something, and will look until there is nothing.
+    private var isScheduled = false
+    /// The socket, while Lua's thread may write to it: open, and without TLS or compression.
+    private var direct: Int32?
+    /// Whether frames wait for compression.
+    private var isDeflating = false
+
+    var count: Int { frames.count + taken }
+
+    /// Adds one message. `wakes` tells that the engine must be told.
+    mutating func append(
+        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int, limit: Int,
+        random: inout RandomPool, directly: Bool, wakes: inout Bool
+    ) -> SendResult {
+        guard isOpen else { return .notOpen }
+        guard self.count <= limit, count <= limit - self.count else {
+            return .failed(
+                "\(count) bytes beside the \(self.count) that wait are more than maxbuffered (\(limit)); "
+                    + "send less, or wait until bufferedamount has fallen")
+        }
+        var mask: Mask?
+        if !isDeflating {
+            guard let key = random.next() else {
+                return .failed("no random bytes for the mask: \(SystemError.words(errno))")
+            }
+            mask = Mask(key: key)
+        }
+        guard FrameWriter.append(opcode, parts, count: count, mask: mask, to: &frames) else {
+            return .failed("out of memory for \(count) bytes")
+        }
+        if directly, !isScheduled, let direct {
+            let written = send(direct, frames.bytes.baseAddress, frames.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+            // An error shows itself to the engine as well, which deals with it.
+            if written > 0 { frames.consume(written) }
+            if frames.isEmpty { return .sent }
+        }
+        if !isScheduled {
+            isScheduled = true
+            wakes = true
+        }
+        return .sent
+    }
+
+    // MARK: - The engine's side
+
+    mutating func open(direct: Int32?, deflating: Bool) {
+        isOpen = true
+        isDeflating = deflating
+        self.direct = direct
+    }
+
+    /// The engine begins to write: until it finds nothing left, Lua's thread must not.
+    mutating func claim() { isScheduled = true }
+
+    /// Exchanges what waits for `buffer`, which is empty; `else` there is nothing, and the claim ends.
+    mutating func take(_ buffer: inout ByteBuffer) {
+        swap(&frames, &buffer)
+        taken = buffer.count
+        if buffer.isEmpty { isScheduled = false }
+    }
+
+    /// No message is taken any more; those that were still leave.
+    mutating func stop() { isOpen = false }
+
+    /// The connection is gone: returns how many bytes never left.
+    mutating func close() -> Int {
+        let unsent = count
+        isOpen = false
+        isScheduled = false
+        direct = nil
+        taken = 0
+        frames.removeAll(keepingAtMost: 0)
+        return unsent
+    }
+}

@@ -1,0 +1,76 @@
+// epoll, and nothing else: which descriptors are ready, by the token that each was registered with. The
+// only file that names it.
+
+import CLinux
+import Glibc
+
+struct Poller: ~Copyable {
+    /// What a registration is called: the slot of the session it belongs to in the low bits, above them a
+    /// number that is never used again, so that no event reaches a later owner of slot or descriptor.
+    typealias Token = UInt64
+
+    struct Interest: OptionSet {
+        let rawValue: UInt32
+        static let read = Interest(rawValue: EPOLLIN.rawValue)
+        static let write = Interest(rawValue: EPOLLOUT.rawValue)
+    }
+
+    struct Readiness {
+        let token: Token
+        let readable: Bool
+        let writable: Bool
+    }
+
+    static let slotBits: UInt64 = 24
+    private static let batch = 256
+
+    private let epoll: FileDescriptor
+    private let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: batch)
+    private var serial: UInt64 = 0
+
+    init() throws(SystemError) {
+        let number = epoll_create1(Int32(EPOLL_CLOEXEC))
+        guard number >= 0 else { throw SystemError("epoll_create1") }
+        epoll = FileDescriptor(number)
+    }
+
+    deinit { events.deallocate() }
+
+    static func slot(of token: Token) -> Int { Int(token & (1 << slotBits - 1)) }
+
+    mutating func add(_ descriptor: borrowing FileDescriptor, slot: Int, _ interest: Interest) throws(SystemError)
+        -> Token
+    {
+        try add(descriptor.number, slot: slot, interest)
+    }
+
+    mutating func add(_ descriptor: Int32, slot: Int, _ interest: Interest) throws(SystemError) -> Token {
+        serial += 1
+        let token = serial << Self.slotBits | UInt64(slot)
+        var event = epoll_event(events: interest.rawValue, data: epoll_data(u64: token))
+        guard epoll_ctl(epoll.number, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("epoll_ctl") }
+        return token
+    }
+
+    /// A descriptor that is registered can be changed without memory: it does not fail.
+    func change(_ descriptor: borrowing FileDescriptor, _ token: Token, to interest: Interest) {
+        var event = epoll_event(events: interest.rawValue, data: epoll_data(u64: token))
+        epoll_ctl(epoll.number, EPOLL_CTL_MOD, descriptor.number, &event)
+    }
+
+    /// Waits for at most `timeout` (nil: for ever) and returns how many descriptors are ready.
+    func wait(_ timeout: Nanoseconds?) -> Int {
+        // Rounded up: waking before the deadline would spin until it.
+        let milliseconds = timeout.map { Int32(min(($0 + 999_999) / 1_000_000, UInt64(Int32.max))) } ?? -1
+        return max(0, Int(epoll_wait(epoll.number, events, Int32(Self.batch), milliseconds)))
+    }
+
+    func ready(_ index: Int) -> Readiness {
+        let event = events[index]
+        // An error or a hang-up shows itself in the read or write that follows.
+        let broken = event.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
+        return Readiness(
+            token: event.data.u64, readable: broken || event.events & EPOLLIN.rawValue != 0,
+            writable: broken || event.events & EPOLLOUT.rawValue != 0)
+    }
+}

@@ -1,0 +1,192 @@
+// The engine's part of one websocket, from the script's connect to its end: an attempt, an open channel or a
+// wait, as its lifecycle says, and the OPEN, ERROR and CLOSE events that go with them.
+
+import CEvents
+import WebSocketProtocol
+
+final class Session {
+    let socket: WebSocket
+    let slot: Int
+
+    private var lifecycle: Lifecycle
+    private var opening: Opening?
+    private var channel: Channel?
+    /// When the next attempt begins.
+    private var retryAt: Nanoseconds?
+    /// The earliest deadline that the timers know of.
+    private var scheduled: Nanoseconds?
+    private var serial: UInt64 = 0
+
+    init(_ socket: WebSocket, slot: Int) {
+        self.socket = socket
+        self.slot = slot
+        let options = socket.options
+        lifecycle = Lifecycle(
+            backoff: Backoff(minimum: options.minReconnectWait, maximum: options.maxReconnectWait),
+            reconnect: options.reconnect)
+    }
+
+    /// Nothing goes on: the loop may forget it.
+    var isOver: Bool { lifecycle.phase == .stopped }
+
+    // MARK: - What the script wants
+
+    func connect(epoch: UInt16, _ reactor: inout Reactor) { perform(lifecycle.connect(epoch: epoch), &reactor) }
+
+    func close(_ frame: CloseFrame, _ reactor: inout Reactor) { perform(lifecycle.close(), closing: frame, &reactor) }
+
+    private func perform(_ action: Lifecycle.Action, closing frame: CloseFrame? = nil, _ reactor: inout Reactor) {
+        switch action {
+        case .none: break
+        case .open: open(&reactor)
+        case .abort(let epoch):
+            opening = nil
+            retryAt = nil
+            socket.entered(.closed)
+            end(epoch, reactor: &reactor)
+        case .cancel(let epoch): end(epoch, reactor: &reactor)
+        case .close:
+            guard let channel, let frame else { return }
+            handle(channel.close(frame, &reactor), &reactor)
+        }
+    }
+
+    func flush(_ reactor: inout Reactor) {
+        guard let channel else { return }
+        handle(channel.flush(&reactor), &reactor)
+    }
+
+    func resume(_ reactor: inout Reactor) {
+        guard let channel else { return }
+        handle(channel.resume(&reactor), &reactor)
+    }
+
+    // MARK: - What the network does
+
+    func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) {
+        if let channel {
+            handle(channel.ready(readiness, &reactor), &reactor)
+        } else if let opening {
+            handle(opening.ready(readiness, &reactor), &reactor)
+        }
+    }
+
+    func resolved(_ token: Poller.Token, _ resolution: Resolution, _ reactor: inout Reactor) {
+        guard let opening else { return }
+        handle(opening.resolved(token, resolution, &reactor), &reactor)
+    }
+
+    // MARK: - Time
+
+    /// Sees to it that `timeout` is called when the next deadline has come.
+    func schedule(_ reactor: inout Reactor) {
+        guard let deadline = channel?.deadline ?? opening?.deadline ?? retryAt else { return }
+        guard scheduled.map({ deadline < $0 }) ?? true else { return }
+        scheduled = deadline
+        reactor.timers.add(deadline, Poller.Token(slot))
+    }
+
+    func timeout(_ reactor: inout Reactor) {
+        if let scheduled, scheduled <= reactor.now { self.scheduled = nil }
+        if let channel {
+            if let deadline = channel.deadline, deadline <= reactor.now { handle(Channel.Progress.over, &reactor) }
+        } else if let opening {
+            handle(opening.timeout(&reactor), &reactor)
+        } else if let retryAt, retryAt <= reactor.now {
+            self.retryAt = nil
+            lifecycle.retry()
+            open(&reactor)
+        }
+    }
+
+    // MARK: - Attempts
+
+    private func open(_ reactor: inout Reactor) {
+        guard let url = socket.options.url else { return }
+        socket.entered(.connecting)
+        socket.attempted(lifecycle.attempts)
+        let opening = Opening(socket, url, slot: slot, epoch: lifecycle.epoch, now: reactor.now)
+        self.opening = opening
+        serial += 1
+        handle(opening.start(serial << Poller.slotBits | Poller.Token(slot), &reactor), &reactor)
+    }
+
+    private func handle(_ progress: Opening.Progress, _ reactor: inout Reactor) {
+        switch progress {
+        case .pending: break
+        case .failed(let failure):
+            opening = nil
+            failed(failure, &reactor)
+        case .open(let channel, let info):
+            opening = nil
+            self.channel = channel
+            lifecycle.opened(reactor.now)
+            // Before the script hears of it: it may send as soon as it does.
+            channel.open()
+            socket.entered(.open)
+            emit(WS_EVENT_OPEN, info, &reactor)
+            handle(channel.start(&reactor), &reactor)
+        }
+    }
+
+    private func failed(_ failure: Opening.Failure, _ reactor: inout Reactor) {
+        let epoch = lifecycle.epoch
+        var info = Info(error: "Unable to connect to \(socket.options.url?.description ?? ""): \(failure.reason)")
+        info.add("kind", failure.kind)
+        info.add("attempt", lifecycle.attempts)
+        if let response = failure.response {
+            if let status = response.status { info.add("status", status) }
+            info.add("headers", response.fields)
+            info.add("body", failure.body)
+        }
+        let next = lifecycle.failed(permanent: failure.isPermanent, random: reactor.random.next() ?? 0)
+        follow(next, WS_EVENT_ERROR, &info, epoch, &reactor)
+    }
+
+    /// The event of an end, and what comes after it.
+    private func follow(
+        _ next: Lifecycle.Next, _ type: Int, _ info: inout Info, _ epoch: UInt16, _ reactor: inout Reactor
+    ) {
+        switch next {
+        case .retry(let seconds):
+            info.add("retryin", seconds)
+            retryAt = reactor.now + Nanoseconds(seconds: seconds)
+            socket.entered(.waiting)
+            emit(type, info, epoch: epoch, &reactor)
+        case .stop:
+            socket.entered(.closed)
+            end(epoch, type, info, reactor: &reactor)
+        case .restart:
+            end(epoch, type, info, reactor: &reactor)
+            open(&reactor)
+        }
+    }
+
+    // MARK: - The open connection
+
+    private func handle(_ progress: Channel.Progress, _ reactor: inout Reactor) {
+        guard progress == .over, let channel else { return }
+        self.channel = nil
+        let summary = channel.summary()
+        let epoch = lifecycle.epoch
+        var info = Info()
+        info.add("code", Int(summary.code.rawValue))
+        info.add("reason", summary.reason)
+        info.add("clean", summary.isClean)
+        info.add("remote", summary.isRemote)
+        info.add("unsent", summary.unsent)
+        follow(lifecycle.lost(reactor.now, random: reactor.random.next() ?? 0), WS_EVENT_CLOSE, &info, epoch, &reactor)
+    }
+
+    // MARK: - Events
+
+    private func emit(_ type: Int, _ info: Info, epoch: UInt16? = nil, flags: Int = 0, _ reactor: inout Reactor) {
+        socket.emit(type, info, epoch: epoch ?? lifecycle.epoch, flags: flags, &reactor.log)
+    }
+
+    /// The last event of a start.
+    private func end(_ epoch: UInt16, _ type: Int = WS_EVENT_ENDED, _ info: Info = Info(), reactor: inout Reactor) {
+        socket.queue.ended()
+        emit(type, info, epoch: epoch, flags: WS_EVENT_FINAL, &reactor)
+    }
+}

@@ -1,0 +1,46 @@
+// A system call that failed, and what the loop asks of the system besides sockets: time, randomness.
+
+import CLinux
+import Glibc
+
+public struct SystemError: Error, Equatable, Sendable {
+    public let call: String
+    public let number: Int32
+
+    init(_ call: String, _ number: Int32 = errno) {
+        self.call = call
+        self.number = number
+    }
+
+    /// The system's words for an error number.
+    static func words(_ number: Int32) -> String { String(cString: strerror(number)) }
+
+    public var description: String { "\(call): \(Self.words(number))" }
+}
+
+/// The result of a call that a signal may interrupt, repeated until it is none.
+@inline(__always)
+func retrying(_ call: () -> Int) -> Int {
+    while true {
+        let result = call()
+        if result >= 0 || errno != EINTR { return result }
+    }
+}
+
+/// Nanoseconds of the monotonic clock: the only clock that counts here.
+typealias Nanoseconds = UInt64
+
+func now() -> Nanoseconds {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
+extension Nanoseconds {
+    /// Seconds as nanoseconds; what is too large to add to a time becomes some 127 years.
+    init(seconds: Double) {
+        self = seconds < 4e9 ? UInt64(seconds > 0 ? seconds * 1e9 : 0) : 4_000_000_000_000_000_000
+    }
+
+    var seconds: Double { Double(self) / 1e9 }
+}

@@ -1,0 +1,122 @@
+// One websocket as both threads see it: what Lua's thread may ask at any time, and the few facts that the
+// engine keeps up to date for it. The engine's own part is Session.
+
+import CEvents
+import Glibc
+public import Synchronization
+public import WebSocketProtocol
+
+public final class WebSocket: Sendable {
+    /// What `state` tells a script.
+    public enum State: UInt8, Sendable, AtomicRepresentable {
+        case closed, connecting, open, closing, waiting
+    }
+
+    let options: Options
+    let queue: EventQueue
+    /// What its event records carry.
+    let id: UInt32
+    let outbox = Mutex(Outbox())
+    private let generation = Fork.generation.load(ordering: .relaxed)
+
+    private let stateNow = Atomic(State.closed)
+    private let attemptsNow = Atomic(0)
+    /// Bytes of its records that were not delivered yet.
+    private let undelivered = Atomic(0)
+    /// Whether the engine has stopped reading until Lua has caught up.
+    private let paused = Atomic(false)
+
+    public init(_ options: Options, queue: EventQueue, id: UInt32) {
+        self.options = options
+        self.queue = queue
+        self.id = id
+    }
+
+    // MARK: - Lua's side
+
+    public var state: State { isInherited ? .closed : stateNow.load(ordering: .relaxed) }
+    public var attempts: Int { attemptsNow.load(ordering: .relaxed) }
+    public var bufferedAmount: Int { outbox.withLock { $0.count } }
+
+    /// A connection belongs to the process that made it: a child of fork must not write to it.
+    private var isInherited: Bool { generation != Fork.generation.load(ordering: .relaxed) }
+
+    /// Starts. `epoch` marks the events of this start.
+    public func connect(epoch: UInt16) throws(SystemError) {
+        let engine = try Engine.running()
+        _ = stateNow.compareExchange(expected: .closed, desired: .connecting, ordering: .relaxed)
+        queue.began()
+        engine.post(.connect(self, epoch: epoch))
+    }
+
+    /// Ends what `connect` started: with the closing handshake when open.
+    public func close(_ frame: CloseFrame) {
+        let wasOpen = outbox.withLock { outbox in
+            defer { outbox.stop() }
+            return outbox.isOpen
+        }
+        stateNow.store(wasOpen ? .closing : .closed, ordering: .relaxed)
+        Engine.current?.post(.close(self, frame))
+    }
+
+    /// Nobody listens any more: what was sent still leaves, then the connection is closed (1001).
+    public func abandon() { close(CloseFrame(code: .goingAway)) }
+
+    /// Queues one message; with `directly` it may be written to the kernel at once.
+    public func send(
+        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool, directly: Bool
+    ) -> SendResult {
+        guard !isInherited else { return .notOpen }
+        var count = 0
+        for part in parts {
+            let (sum, overflow) = count.addingReportingOverflow(part.count)
+            guard !overflow else { return .failed("more bytes than memory can hold") }
+            count = sum
+        }
+        var wakes = false
+        let result = outbox.withLock {
+            $0.append(
+                opcode, parts, count: count, limit: options.maxBuffered, random: &random, directly: directly,
+                wakes: &wakes)
+        }
+        if wakes { Engine.current?.post(.flush(self)) }
+        return result
+    }
+
+    /// So many bytes of its records were delivered: reading goes on once half of `maxqueued` is free.
+    public func delivered(_ bytes: Int) {
+        let left = undelivered.subtract(bytes, ordering: .sequentiallyConsistent).newValue
+        guard left <= options.maxQueued / 2, paused.load(ordering: .sequentiallyConsistent),
+            paused.exchange(false, ordering: .sequentiallyConsistent)
+        else { return }
+        Engine.current?.post(.resume(self))
+    }
+
+    // MARK: - The engine's side
+
+    func entered(_ state: State) { stateNow.store(state, ordering: .relaxed) }
+
+    func attempted(_ count: Int) { attemptsNow.store(count, ordering: .relaxed) }
+
+    /// Hands records to Lua; true when that is enough for now: stop reading.
+    @discardableResult
+    func publish(_ log: inout EventLog) -> Bool {
+        let bytes = log.size
+        guard bytes > 0 else { return false }
+        guard queue.publish(&log) else { return false }
+        let left = undelivered.add(bytes, ordering: .sequentiallyConsistent).newValue
+        guard left >= options.maxQueued else { return false }
+        paused.store(true, ordering: .sequentiallyConsistent)
+        // Lua may have caught up before it could see the flag.
+        guard undelivered.load(ordering: .sequentiallyConsistent) <= options.maxQueued / 2,
+            paused.exchange(false, ordering: .sequentiallyConsistent)
+        else { return true }
+        return false
+    }
+
+    /// Publishes an event that carries words or an `info` table.
+    func emit(_ type: Int, _ info: Info, epoch: UInt16, flags: Int = 0, _ log: inout EventLog) {
+        info.payload.withUnsafeBytes { log.append(type: type, socket: id, epoch: epoch, flags: flags, $0) }
+        publish(&log)
+    }
+}

@@ -1,0 +1,275 @@
+// The functions that CLua.h declares: pointers and numbers in, the engine called, a status out. The compiler
+// checks each against the header.
+
+public import CLua
+import Glibc
+import WebSocketEngine
+import WebSocketProtocol
+
+/// A Swift object that a Lua userdata owns, as C knows it.
+private func owned<Object: AnyObject>(_ object: Object) -> OpaquePointer {
+    OpaquePointer(Unmanaged.passRetained(object).toOpaque())
+}
+
+private func borrowed<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Type) -> Object {
+    Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue()
+}
+
+private func release<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Type) {
+    Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).release()
+}
+
+extension ws_slice {
+    fileprivate var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: bytes, count: count) }
+    fileprivate var text: String { String(decoding: buffer, as: UTF8.self) }
+}
+
+extension UnsafeMutablePointer<ws_failure> {
+    /// Says what went wrong, cut to what fits, between two characters.
+    fileprivate func set(_ words: String) {
+        withUnsafeMutableBytes(of: &pointee.text) { target in
+            var text = Substring(words)
+            while text.utf8.count >= target.count { text.removeLast() }
+            target.copyBytes(from: text.utf8)
+            target[text.utf8.count] = 0
+        }
+    }
+}
+
+// MARK: - The Lua state
+
+/// What one Lua state has: used by the thread that runs it, never by two at a time.
+private final class LuaState {
+    let queue: EventQueue
+    /// The records that C walks.
+    var taken = EventLog()
+    var random = RandomPool()
+
+    init() throws(SystemError) { queue = try EventQueue() }
+}
+
+@c @implementation
+public func ws_state_new(_ failure: UnsafeMutablePointer<ws_failure>) -> OpaquePointer? {
+    do throws(SystemError) { return owned(try LuaState()) } catch {
+        failure.set(error.description)
+        return nil
+    }
+}
+
+@c @implementation
+public func ws_state_free(_ state: OpaquePointer, _ seconds: Double) {
+    borrowed(state, as: LuaState.self).queue.shut(seconds: seconds)
+    release(state, as: LuaState.self)
+}
+
+@c @implementation
+public func ws_state_queued(_ state: OpaquePointer) -> Int { borrowed(state, as: LuaState.self).queue.count }
+
+@c @implementation
+public func ws_state_take(_ state: OpaquePointer) -> ws_slice {
+    let state = borrowed(state, as: LuaState.self)
+    state.queue.take(&state.taken)
+    let bytes = state.taken.bytes
+    return ws_slice(bytes: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), count: bytes.count)
+}
+
+@c @implementation
+public func ws_state_wait(_ state: OpaquePointer, _ seconds: Double) {
+    borrowed(state, as: LuaState.self).queue.wait(seconds: seconds)
+}
+
+@c @implementation
+public func ws_state_settle(_ state: OpaquePointer) { borrowed(state, as: LuaState.self).queue.settle() }
+
+@c @implementation
+public func ws_state_give_back(_ state: OpaquePointer, _ block: ws_block) {
+    borrowed(state, as: LuaState.self).queue.giveBack(block)
+}
+
+// MARK: - Options
+
+private final class OptionsBox {
+    var options = Options()
+}
+
+@c @implementation
+public func ws_options_new() -> OpaquePointer { owned(OptionsBox()) }
+
+@c @implementation
+public func ws_options_free(_ options: OpaquePointer) { release(options, as: OptionsBox.self) }
+
+@c @implementation
+public func ws_options_string(
+    _ options: OpaquePointer, _ option: ws_option, _ value: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    let box = borrowed(options, as: OptionsBox.self)
+    do throws(Options.Failure) {
+        try box.options.set(option, value.text)
+        return true
+    } catch {
+        failure.set(error.reason)
+        return false
+    }
+}
+
+@c @implementation
+public func ws_options_number(
+    _ options: OpaquePointer, _ option: ws_option, _ value: Double, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    let box = borrowed(options, as: OptionsBox.self)
+    do throws(Options.Failure) {
+        try box.options.set(option, value)
+        return true
+    } catch {
+        failure.set(error.reason)
+        return false
+    }
+}
+
+@c @implementation
+public func ws_options_header(
+    _ options: OpaquePointer, _ name: ws_slice, _ value: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    let box = borrowed(options, as: OptionsBox.self)
+    do throws(Options.Failure) {
+        try box.options.addHeader(name.text, value.text)
+        return true
+    } catch {
+        failure.set(error.reason)
+        return false
+    }
+}
+
+extension Options {
+    fileprivate mutating func set(_ option: ws_option, _ value: String) throws(Failure) {
+        switch option {
+        case WS_OPTION_URL: try setURL(value)
+        case WS_OPTION_PROTOCOLS: try addProtocol(value)
+        default: throw Failure("is not a string")
+        }
+    }
+
+    fileprivate mutating func set(_ option: ws_option, _ value: Double) throws(Failure) {
+        switch option {
+        case WS_OPTION_DEFLATE: deflate = value != 0 ? deflate ?? Deflate() : nil
+        case WS_OPTION_DEFLATE_LEVEL: deflate?.level = try Self.integer(value, in: 0...9)
+        case WS_OPTION_DEFLATE_THRESHOLD: deflate?.threshold = try Self.size(value)
+        case WS_OPTION_DEFLATE_CLIENT_WINDOW:
+            deflate?.parameters.client.windowBits = try Self.integer(value, in: 9...15)
+        case WS_OPTION_DEFLATE_SERVER_WINDOW:
+            deflate?.parameters.server.windowBits = try Self.integer(value, in: 9...15)
+        case WS_OPTION_DEFLATE_CLIENT_TAKEOVER: deflate?.parameters.client.takeover = value != 0
+        case WS_OPTION_DEFLATE_SERVER_TAKEOVER: deflate?.parameters.server.takeover = value != 0
+        case WS_OPTION_MINRECONNECTWAIT: minReconnectWait = try Self.seconds(value)
+        case WS_OPTION_MAXRECONNECTWAIT: maxReconnectWait = try Self.seconds(value)
+        case WS_OPTION_RECONNECT: reconnect = value < 0 ? nil : try Self.size(value)
+        case WS_OPTION_CONNECTTIMEOUT: connectTimeout = try Self.seconds(value)
+        case WS_OPTION_CLOSETIMEOUT: closeTimeout = try Self.seconds(value)
+        case WS_OPTION_MAXMESSAGESIZE: maxMessageSize = try Self.size(value)
+        case WS_OPTION_MAXBUFFERED: maxBuffered = try Self.size(value)
+        case WS_OPTION_MAXQUEUED: maxQueued = try Self.size(value)
+        default: throw Failure("is not a number")
+        }
+    }
+}
+
+// MARK: - The websocket
+
+@c @implementation
+public func ws_socket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id: UInt32) -> OpaquePointer {
+    let queue = borrowed(state, as: LuaState.self).queue
+    return owned(WebSocket(borrowed(options, as: OptionsBox.self).options, queue: queue, id: id))
+}
+
+@c @implementation
+public func ws_socket_free(_ socket: OpaquePointer) {
+    let object = borrowed(socket, as: WebSocket.self)
+    if object.state != .closed { object.abandon() }
+    release(socket, as: WebSocket.self)
+}
+
+@c @implementation
+public func ws_socket_connect(
+    _ socket: OpaquePointer, _ epoch: UInt16, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    do throws(SystemError) {
+        try borrowed(socket, as: WebSocket.self).connect(epoch: epoch)
+        return true
+    } catch {
+        failure.set(error.description)
+        return false
+    }
+}
+
+@c @implementation
+public func ws_socket_close(_ socket: OpaquePointer, _ code: UInt16, _ reason: ws_slice) {
+    borrowed(socket, as: WebSocket.self).close(CloseFrame(code: CloseCode(rawValue: code), reason: reason.text))
+}
+
+@c @implementation
+public func ws_socket_may_close(
+    _ code: UInt16, _ reason: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    guard CloseCode(rawValue: code).isSendable else {
+        failure.set("WebSocket can't close with the code \(code); use 1000, or one from 3000 to 4999")
+        return false
+    }
+    guard reason.count <= CloseFrame.maximumReason else {
+        failure.set("WebSocket close reason has \(reason.count) bytes; \(CloseFrame.maximumReason) is the most")
+        return false
+    }
+    var validator = UTF8Validator()
+    guard validator.validate(reason.buffer), validator.isComplete else {
+        failure.set("WebSocket close reason is not UTF-8")
+        return false
+    }
+    return true
+}
+
+@c @implementation
+public func ws_socket_send(
+    _ state: OpaquePointer, _ socket: OpaquePointer, _ opcode: UInt8, _ parts: UnsafePointer<ws_slice>?, _ count: Int,
+    _ first: Bool, _ failure: UnsafeMutablePointer<ws_failure>
+) -> ws_send_status {
+    let state = borrowed(state, as: LuaState.self)
+    let socket = borrowed(socket, as: WebSocket.self)
+    return withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: count) { buffers in
+        for index in 0..<count { buffers.initializeElement(at: index, to: parts![index].buffer) }
+        let opcode = Opcode(rawValue: opcode) ?? .binary
+        switch socket.send(opcode, UnsafeBufferPointer(buffers), random: &state.random, directly: first) {
+        case .sent: return WS_SENT
+        case .notOpen: return WS_SEND_CLOSED
+        case .failed(let reason):
+            failure.set(reason)
+            return WS_SEND_FAILED
+        }
+    }
+}
+
+@c @implementation
+public func ws_socket_delivered(_ socket: OpaquePointer, _ bytes: Int) {
+    borrowed(socket, as: WebSocket.self).delivered(bytes)
+}
+
+@c @implementation
+public func ws_socket_state(_ socket: OpaquePointer) -> UnsafePointer<CChar> {
+    let name: StaticString =
+        switch borrowed(socket, as: WebSocket.self).state {
+        case .closed: "closed"
+        case .connecting: "connecting"
+        case .open: "open"
+        case .closing: "closing"
+        case .waiting: "waiting"
+        }
+    return UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+}
+
+@c @implementation
+public func ws_socket_bufferedamount(_ socket: OpaquePointer) -> Int {
+    borrowed(socket, as: WebSocket.self).bufferedAmount
+}
+
+@c @implementation
+public func ws_socket_attempts(_ socket: OpaquePointer) -> Int32 {
+    Int32(truncatingIfNeeded: borrowed(socket, as: WebSocket.self).attempts)
+}
