@@ -1,11 +1,10 @@
 // swift-tools-version: 6.2
 // One product: a Lua C module. Imports point one way:
 // CEvents, CZlib, COpenSSL -> WebSocketProtocol -> WebSocketEngine (+ CLinux) -> WebSocketLua (+ CLua).
-import Foundation
 import PackageDescription
 
 /// Where Lua's headers are; CMake and LuaRocks pass what they found.
-let luaHeaders = ProcessInfo.processInfo.environment["LUA_INCDIR"] ?? "/usr/include/lua5.4"
+let luaHeaders = Context.environment["LUA_INCDIR"] ?? "/usr/include/lua5.4"
 
 let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
@@ -47,7 +46,7 @@ let package = Package(
             swiftSettings: settings,
             linkerSettings: [
                 .unsafeFlags([
-                    "-static-stdlib",
+                    "-static-stdlib", "-use-ld=lld",
                     "-Xlinker", "--version-script=exports.map",
                     "-Xlinker", "-z", "-Xlinker", "nodelete",
                     "-Xlinker", "--gc-sections",
