@@ -51,6 +51,7 @@ let package = Package(
                     "-Xlinker", "-z", "-Xlinker", "nodelete",
                     "-Xlinker", "--gc-sections",
                     "-Xlinker", "-s",
+                    "-Xlinker", "--as-needed",
                 ])
             ]
         ),

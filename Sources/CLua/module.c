@@ -1,5 +1,7 @@
 /* luaopen_websocket: the module's table, and the one userdata that each Lua state has of it. */
 #include "binding.h"
+#include <pthread.h>
+#include <stdlib.h>
 
 static const struct {
     const char *name;
@@ -19,6 +21,10 @@ static int state_gc(lua_State *L)
     module->state = NULL;
     return 0;
 }
+
+/* os.exit() leaves without closing the state. */
+static void at_exit(void) { ws_leave(farewell); }
+static void register_exit(void) { atexit(at_exit); }
 
 /* Pushes the three upvalues: the state's userdata, the table of live websockets, their metatable. */
 static void push_upvalues(lua_State *L)
@@ -46,6 +52,8 @@ int ws_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"WebSocket", ws_constructor}, {"poll", ws_poll}, {"run", ws_run}, {NULL, NULL}};
+    static pthread_once_t registered = PTHREAD_ONCE_INIT;
+    pthread_once(&registered, register_exit);
     push_upvalues(L);
     int upvalues = lua_gettop(L) - 2;
 

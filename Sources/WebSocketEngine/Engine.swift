@@ -55,5 +55,13 @@ public final class Engine: Sendable {
         }
     }
 
+    /// At the end of the process, for one that did not close its Lua states: what was sent gets so long to leave.
+    public static func leave(seconds: Double) {
+        guard let engine = current else { return }
+        let done = DispatchSemaphore(value: 0)
+        engine.post(.leave(done))
+        _ = done.wait(timeout: .now() + seconds)
+    }
+
     func post(_ command: Command) { mailbox.post(command) }
 }

@@ -1,7 +1,7 @@
 // The event loop: waits for sockets, commands and deadlines, and hands each to the session that it belongs
 // to. What the sessions need of it is the reactor.
 
-import CLinux
+import Dispatch
 import Glibc
 import WebSocketProtocol
 
@@ -33,6 +33,8 @@ struct Loop: ~Copyable {
     private var slots: [ObjectIdentifier: Int] = [:]
     private var commands: [Command] = []
     private let mailToken: Poller.Token
+    /// What waits for the last session's end.
+    private var left: DispatchSemaphore?
 
     init(_ mailbox: Mailbox) throws(SystemError) {
         var poller = try Poller()
@@ -81,6 +83,10 @@ struct Loop: ~Copyable {
         case .resume(let socket):
             guard let slot = slots[ObjectIdentifier(socket)] else { return }
             with(slot) { $0.resume(&$1) }
+        case .leave(let done):
+            left = done
+            for slot in sessions.indices { with(slot) { $0.close(CloseFrame(code: .goingAway), &$1) } }
+            if slots.isEmpty { done.signal() }
         case .resolved(let token, let resolution):
             with(Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }
         }
@@ -105,5 +111,6 @@ struct Loop: ~Copyable {
         sessions[slot] = nil
         slots[ObjectIdentifier(session.socket)] = nil
         free.append(slot)
+        if slots.isEmpty { left?.signal() }
     }
 }

@@ -2,6 +2,7 @@
 // all that came since it looked last.
 
 import CLinux
+import Dispatch
 import Glibc
 import Synchronization
 import WebSocketProtocol
@@ -13,6 +14,8 @@ enum Command: Sendable {
     case flush(WebSocket)
     /// Lua has caught up with its events.
     case resume(WebSocket)
+    /// The process ends: close everything, and signal when that is done.
+    case leave(DispatchSemaphore)
     /// The answer to a look-up; the token tells whose.
     case resolved(Poller.Token, Resolution)
 }

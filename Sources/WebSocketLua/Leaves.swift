@@ -86,6 +86,9 @@ public func ws_state_give_back(_ state: OpaquePointer, _ block: ws_block) {
     borrowed(state, as: LuaState.self).queue.giveBack(block)
 }
 
+@c @implementation
+public func ws_leave(_ seconds: Double) { Engine.leave(seconds: seconds) }
+
 // MARK: - Options
 
 private final class OptionsBox {

@@ -42,6 +42,8 @@ ws_slice ws_state_take(ws_state *_Nonnull state);
 void ws_state_wait(ws_state *_Nonnull state, double seconds);
 /* All that was taken is delivered: the descriptor is readable no longer, unless more has come. */
 void ws_state_settle(ws_state *_Nonnull state);
+/* At the end of the process: closes every websocket of every state, waits at most `seconds`. */
+void ws_leave(double seconds);
 /* The memory of a delivered message. */
 void ws_state_give_back(ws_state *_Nonnull state, ws_block block);
 
