@@ -33,11 +33,12 @@ local function talk(path, options, done)
     return ws
 end
 
--- 13.2, 13.5 and 13.6 test servers that ask the client for no context takeover.
+-- 13.2, 13.5 and 13.6 test servers that ask the client for no context takeover. 12.*.1 and 13.*.1 send 16
+-- bytes, and their runner stumbles over messages that come back uncompressed.
 local without_takeover = { ["2"] = true, ["5"] = true, ["6"] = true }
 local function deflate_for(id)
     local group = id:match("^13%.(%d+)%.")
-    return not without_takeover[group] or { clienttakeover = false }
+    return { threshold = 0, clienttakeover = not without_takeover[group] }
 end
 
 local ids = {}
