@@ -157,8 +157,7 @@ extension ConnectionTests {
     }
 
     private func deflated(_ message: [UInt8]) throws -> [UInt8] {
-        var deflater = Deflater(.init(), level: 9)
-        let compressed = deflater.deflated(message)
-        return try #require(compressed)
+        guard var deflater = Deflater(.init(), level: 9) else { return [] }
+        return try #require(deflater.deflated(message))
     }
 }
