@@ -158,6 +158,7 @@ extension ConnectionTests {
 
     private func deflated(_ message: [UInt8]) throws -> [UInt8] {
         guard var deflater = Deflater(.init(), level: 9) else { return [] }
-        return try #require(deflater.deflated(message))
+        let compressed = deflater.deflated(message)
+        return try #require(compressed)
     }
 }
