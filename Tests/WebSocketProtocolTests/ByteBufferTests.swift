@@ -76,6 +76,14 @@ import Testing
         #expect(buffer.count == 0)
     }
 
+    /// A zero-length payload has an address, an empty buffer has none: this trapped.
+    @Test func noBytesOfSomeAddressIntoABufferWithoutMemory() {
+        var buffer = ByteBuffer()
+        let appended = withUnsafeBytes(of: 0) { buffer.append(UnsafeRawBufferPointer(rebasing: $0[..<0])) }
+        #expect(appended)
+        #expect(buffer.capacity == 0)
+    }
+
     @Test func memoryIsGivenBackWhenItIsMoreThanTheLimit() {
         var buffer = ByteBuffer([1])
         buffer.removeAll(keepingAtMost: 256)
