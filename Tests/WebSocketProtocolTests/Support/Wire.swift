@@ -69,3 +69,9 @@ extension ByteBuffer {
     @discardableResult
     mutating func append(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { append($0) } }
 }
+
+extension Deflater {
+    mutating func deflated(_ message: [UInt8]) -> [UInt8]? {
+        message.withUnsafeBytes { deflate($0).map { Array($0) } }
+    }
+}
