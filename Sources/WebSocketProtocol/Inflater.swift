@@ -88,14 +88,6 @@ struct Inflater: ~Copyable {
     }
 
     /// RFC 7692 section 7.2.3.4: a block may be marked as the last one, and more follows all the same, with
-    /// the window as it was.
-    private func restart(_ stream: UnsafeMutablePointer<z_stream>) -> Bool {
-        var length: UInt32 = 0
-        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1 << 15) { window in
-            guard inflateGetDictionary(stream, window.baseAddress, &length) == Z_OK, inflateReset(stream) == Z_OK else {
-                return false
-            }
-            return inflateSetDictionary(stream, window.baseAddress, length) == Z_OK
-        }
-    }
+    /// the window as it was. Copying the window out and in again would cost a peer two bytes each time.
+    private func restart(_ stream: UnsafeMutablePointer<z_stream>) -> Bool { inflateResetKeep(stream) == Z_OK }
 }
