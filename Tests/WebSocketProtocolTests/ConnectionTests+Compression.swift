@@ -156,8 +156,21 @@ extension ConnectionTests {
         #expect(records.first?.isLent == true)
     }
 
+    /// Regression: the whole input in one piece failed for the bad stream, cut in pieces for the bad text.
+    @Test func badTextBeforeABadStreamFailsForTheText() {
+        let input: [UInt8] = [
+            0xC1, 0x07, 0xF2, 0x48, 0xCD, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xCD, 0xC9, 0xC9, 0x07, 0x11,
+        ]
+        let outcome = FeedVerifier(inflating: .init(windowBits: 9, takeover: false)).verify(input).outcome
+        guard case .failed(let failure) = outcome else {
+            Issue.record("accepted")
+            return
+        }
+        #expect(failure.code == .invalidData)
+    }
+
     private func deflated(_ message: [UInt8]) throws -> [UInt8] {
-        guard var deflater = Deflater(.init(), level: 9) else { return [] }
+        var deflater = Deflater(.init(), level: 9)!
         let compressed = deflater.deflated(message)
         return try #require(compressed)
     }
