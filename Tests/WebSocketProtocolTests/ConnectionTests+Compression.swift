@@ -156,6 +156,15 @@ extension ConnectionTests {
         #expect(records.first?.isLent == true)
     }
 
+    @Test func outOfMemoryForInflating() async {
+        await #expect(processExitsWith: .success) {
+            var connection = FeedVerifier(inflating: .init()).connection()
+            var events = EventLog()
+            let outcome = withoutMemory { connection.receive([0xC1, 0x01, 0x00], into: &events) }
+            #expect(outcome == .failed(ProtocolFailure(.internalError, "out of memory for inflating a message")))
+        }
+    }
+
     private func deflated(_ message: [UInt8]) throws -> [UInt8] {
         var deflater = Deflater(.init(), level: 9)
         let compressed = deflater.deflated(message)

@@ -92,6 +92,20 @@ import Testing
         #expect(compressed == nil, "not with another window than agreed on")
     }
 
+    @Test func outOfMemory() async {
+        await #expect(processExitsWith: .success) {
+            let message = noise(10_000)
+            var unopened = Deflater(.init(), level: 6)
+            let first = withoutMemory { unopened.deflated(message) }
+            #expect(first == nil)
+            var opened = Deflater(.init(), level: 6)
+            _ = opened.deflated(message)
+            opened.rest()
+            let second = withoutMemory { opened.deflated(message) }
+            #expect(second == nil)
+        }
+    }
+
     @Test(arguments: [true, false]) func restingChangesNothing(takeover: Bool) {
         var deflater = Deflater(.init(takeover: takeover), level: 6)
         var inflater = Inflater(.init(takeover: takeover))
