@@ -91,6 +91,20 @@ import Testing
         #expect(!nine)
     }
 
+    @Test func outOfMemory() async {
+        await #expect(processExitsWith: .success) {
+            let message = noise(10_000)
+            var unopened = Deflater(.init(), level: 6)!
+            let first = withoutMemory { unopened.deflated(message) }
+            #expect(first == nil)
+            var opened = Deflater(.init(), level: 6)!
+            _ = opened.deflated(message)
+            opened.rest()
+            let second = withoutMemory { opened.deflated(message) }
+            #expect(second == nil)
+        }
+    }
+
     @Test(arguments: [true, false]) func restingChangesNothing(takeover: Bool) {
         var deflater = Deflater(.init(takeover: takeover), level: 6)!
         var inflater = Inflater(.init(takeover: takeover))

@@ -122,6 +122,22 @@ import Testing
         #expect(log.bytes.baseAddress != nil, "so much is kept")
     }
 
+    /// Nothing could be told to the script any more.
+    @Test func withoutMemoryTheProcessEnds() async {
+        await #expect(processExitsWith: .signal(SIGABRT)) {
+            var log = EventLog()
+            let payload = noise(10_000)
+            withoutMemory { log.add(WS_EVENT_BINARY, payload) }
+        }
+        await #expect(processExitsWith: .signal(SIGABRT)) {
+            var log = EventLog()
+            var other = EventLog()
+            log.add(WS_EVENT_BINARY, [0x61])
+            other.add(WS_EVENT_BINARY, noise(10_000))
+            withoutMemory { log.take(&other) }
+        }
+    }
+
     // MARK: - Spares
 
     @Test func memoryGivenBackIsASpare() throws {

@@ -154,6 +154,31 @@ import Testing
         }
     }
 
+    @Test func outOfMemory() async {
+        await #expect(processExitsWith: .success) {
+            var deflater = Deflater(.init(), level: 9)!
+            let compressed = deflater.deflated([UInt8](repeating: 0x61, count: 100_000))!
+            // For the context.
+            var unopened = Inflater(.init())
+            var output = ByteBuffer()
+            let first = withoutMemory { unopened.inflate(compressed, finishes: true, into: &output, limit: .max) }
+            #expect(first == .outOfMemory)
+            // For the output.
+            let large = deflater.deflated(noise(10_000))!
+            var opened = Inflater(.init())
+            _ = opened.inflate([], finishes: false, into: &output, limit: .max)
+            let second = withoutMemory { opened.inflate(large, finishes: true, into: &output, limit: .max) }
+            #expect(second == .outOfMemory)
+            // For zlib's window.
+            var windowless = Inflater(.init())
+            var ample = ByteBuffer()
+            ample.reserve(1 << 20)
+            _ = windowless.inflate([], finishes: false, into: &ample, limit: .max)
+            let third = withoutMemory { windowless.inflate(compressed, finishes: true, into: &ample, limit: .max) }
+            #expect(third == .outOfMemory)
+        }
+    }
+
     @Test func nothingIsNothing() {
         var inflater = Inflater(.init())
         var output = ByteBuffer()
