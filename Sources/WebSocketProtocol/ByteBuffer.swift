@@ -89,7 +89,7 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
     @discardableResult
     public mutating func append(_ source: UnsafeRawBufferPointer) -> Bool {
         guard reserve(source.count) else { return false }
-        if let bytes = source.baseAddress { memcpy(base! + end, bytes, source.count) }
+        if !source.isEmpty, let bytes = source.baseAddress { memcpy(base! + end, bytes, source.count) }
         end += source.count
         return true
     }

@@ -183,7 +183,7 @@ public struct Connection: ~Copyable {
     /// The payload of the next ping to answer, valid until the next mutation.
     public mutating func nextPong() -> UnsafeRawBufferPointer? {
         guard let length = pongs.bytes.first else { return nil }
-        let payload = UnsafeRawBufferPointer(rebasing: pongs.bytes[1...Int(length)])
+        let payload = UnsafeRawBufferPointer(rebasing: pongs.bytes[1..<1 + Int(length)])
         pongs.consume(1 + Int(length))
         return payload
     }
