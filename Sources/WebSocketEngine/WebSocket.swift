@@ -73,6 +73,9 @@ public final class WebSocket: Sendable {
             guard !overflow else { return .failed("more bytes than memory can hold") }
             count = sum
         }
+        if let reason = Self.refusal(opcode, parts, count: count) {
+            return outbox.withLock { $0.isOpen } ? .failed(reason) : .notOpen
+        }
         var wakes = false
         let result = outbox.withLock {
             $0.append(
@@ -81,6 +84,19 @@ public final class WebSocket: Sendable {
         }
         if wakes { Engine.current?.post(.flush(self)) }
         return result
+    }
+
+    /// Why the peer would have to close the connection if it got this message; nil when it would not.
+    private static func refusal(
+        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int
+    ) -> String? {
+        // RFC 6455 section 5.5: control frames have at most 125 bytes.
+        if opcode.isControl, count > 125 { return "it has \(count) bytes; 125 is the most" }
+        guard opcode == .text else { return nil }
+        // 5.6: text is UTF-8; a character may be cut between two parts.
+        var validator = UTF8Validator()
+        guard parts.allSatisfy({ validator.validate($0) }), validator.isComplete else { return "the text is not UTF-8" }
+        return nil
     }
 
     /// So many bytes of its records were delivered: reading goes on once half of `maxqueued` is free.
