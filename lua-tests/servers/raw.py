@@ -35,6 +35,7 @@ class Peer:
         url = urlsplit(path)
         self.path, self.query = url.path, dict(parse_qsl(url.query))
         self.key = self.query.get("key", "")
+        self.has_closed = False
 
     async def send(self, data):
         self.writer.write(data)
@@ -48,11 +49,22 @@ class Peer:
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Accept: {accept}\r\n\r\n").encode() + rest)
 
-    async def rest(self):
-        """Takes what comes, up to the end."""
-        data = b""
-        while more := await self.reader.read(1 << 16):
-            data += more
+    async def rest(self, answers=True):
+        """Takes what comes, up to a Close, which it answers, or to the end."""
+        data, opcode = b"", None
+        try:
+            while opcode != 8:
+                head = await self.reader.readexactly(2)
+                opcode, length = head[0] & 15, head[1] & 127
+                extended = await self.reader.readexactly({126: 2, 127: 8}.get(length, 0))
+                body = await self.reader.readexactly(4 + (int.from_bytes(extended, "big") if extended else length))
+                data += head + extended + body
+                if opcode == 8 and not answers:
+                    opcode = None
+            if not self.has_closed:
+                await self.send(frame(bytes(c ^ body[i % 4] for i, c in enumerate(body[4:])), 8))
+        except asyncio.IncompleteReadError as error:
+            data += error.partial
         captured[self.key] = data
 
     def reset(self):
@@ -62,10 +74,12 @@ class Peer:
         self.writer.transport.abort()
 
     async def end(self):
-        """As `end` says: hold (until the client ends), close, reset, deaf (reads nothing)."""
+        """As `end` says: hold (until the client ends), mute (the same, and never answers Close), close, reset,
+        deaf (reads nothing), closed (a Close frame was sent)."""
         how = self.query.get("end", "hold")
-        if how == "hold":
-            await self.rest()
+        self.has_closed = how == "closed"
+        if how in ("hold", "mute", "closed"):
+            await self.rest(answers=how != "mute")
         elif how == "reset":
             self.reset()
         elif how == "deaf":
@@ -86,12 +100,12 @@ async def garbage(peer):
 
 
 async def silence(peer):
-    await peer.rest()
+    await peer.reader.read()
 
 
 async def wrong_accept(peer):
     await peer.switch(accept="AAAAAAAAAAAAAAAAAAAAAAAAAAA=")
-    await peer.rest()
+    await peer.reader.read()
 
 
 async def refuse(peer):
@@ -108,6 +122,7 @@ async def frames(peer):
 async def together(peer):
     """101, a message and a Close in one segment."""
     await peer.switch(rest=frame("first") + frame("second") + close_frame(4001, "done"))
+    peer.has_closed = True
     await peer.rest()
 
 
@@ -118,6 +133,7 @@ async def drip(peer):
     for byte in frame("drop by drop ✓") + frame(b"\x00" * 130, 2) + close_frame(1000):
         await peer.send(bytes([byte]))
         await asyncio.sleep(0)
+    peer.has_closed = True
     await peer.rest()
 
 
