@@ -142,6 +142,7 @@ async def last_words(peer):
     await peer.switch()
     await peer.reader.readexactly(1 << 16)
     await peer.send(frame("too much") + close_frame(4009, "enough"))
+    peer.reset()
 
 
 async def accepts(peer):
