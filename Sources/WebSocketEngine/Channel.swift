@@ -39,12 +39,18 @@ final class Channel {
     private var sent: CloseFrame?
     private var received: CloseFrame?
     private var isRemote = true
-    private(set) var failure: ProtocolFailure?
-    /// When the peer's part of the closing handshake is waited for no longer.
+    /// The peer's Close, or why the connection fails: the last that counts of what the peer sends.
+    private var end: Connection.Outcome?
+    private var isConcluded = false
+    /// Whether a write has failed.
+    private var isBroken = false
+    /// When the peer's part of the closing handshake is waited for no longer, or Lua before an end.
     private(set) var deadline: Nanoseconds?
 
     /// Pongs wait in the protocol, where they are few, while so much is on its way.
     private static let pongLimit = 64 << 10
+    /// Before the end is dealt with, the script has so long for what came before it.
+    private static let patience = Nanoseconds(seconds: 0.5)
     /// One socket may read and write so often in a turn, so that the others get theirs.
     private static let readsInTurn = 16
     private static let writesInTurn = 16
@@ -95,7 +101,7 @@ final class Channel {
 
     private func watch(_ reactor: inout Reactor, writing: Bool = false) {
         var interest: Poller.Interest = isPaused ? [] : .read
-        if writing || !wire.isEmpty { interest.insert(.write) }
+        if writing || !wire.isEmpty && !isBroken { interest.insert(.write) }
         transport.watch(interest, reactor.poller)
     }
 
@@ -107,7 +113,7 @@ final class Channel {
             let direct = connection.directSpace(&reactor.log)
             let target = direct ?? reactor.input
             switch transport.read(into: target) {
-            case .wouldBlock: return .going
+            case .wouldBlock: return isBroken ? .over : .going
             case .end, .failed: return .over
             case .bytes(let count):
                 let result =
@@ -121,28 +127,47 @@ final class Channel {
         return .going
     }
 
-    /// Hands the events of a read to Lua, then does what the protocol asks for.
+    /// Answers pings, hands the events of a read to Lua, then sees whether it was the last.
     private func received(_ outcome: Connection.Outcome, _ reactor: inout Reactor) -> Progress {
+        // First of all: an answer of the script to what came with the ping must not overtake the pong.
+        let progress = answerPings(&reactor)
         if socket.publish(&reactor.log) {
             isPaused = true
             watch(&reactor)
         }
         switch outcome {
-        case .open: return answerPings(&reactor)
-        case .closed(let frame):
-            guard received == nil, failure == nil else { return .going }
-            received = frame
-            // 5.5.1: answer with a Close frame as soon as practical, with the peer's code.
-            if sent == nil, toSend == nil { begin(CloseFrame(code: frame.code), &reactor) }
-            return flush(&reactor)
-        case .failed(let failure):
-            guard self.failure == nil else { return .going }
-            self.failure = failure
-            isRemote = false
-            report(failure, &reactor)
-            begin(CloseFrame(code: failure.code), &reactor)
-            return flush(&reactor)
+        case .open: return progress
+        case .closed, .failed:
+            guard end == nil else { return .going }
+            end = outcome
+            if case .closed = outcome { isRemote = sent == nil && toSend == nil } else { isRemote = false }
+            // What came before may still be answered, as if there were one thread: Lua gets a moment for it.
+            guard socket.pause(until: 0) else { return conclude(&reactor) }
+            isPaused = true
+            watch(&reactor)
+            deadline = reactor.now + Self.patience
+            return .going
         }
+    }
+
+    /// Answers the peer's Close (5.5.1), or fails the connection (7.1.7).
+    private func conclude(_ reactor: inout Reactor) -> Progress {
+        guard !isConcluded, let end else { return .going }
+        isConcluded = true
+        isPaused = false
+        renewDeadline(&reactor)
+        let answer: CloseCode
+        switch end {
+        case .open: return .going
+        case .closed(let frame):
+            received = frame
+            answer = frame.code
+        case .failed(let failure):
+            report(failure, &reactor)
+            answer = failure.code
+        }
+        if sent == nil, toSend == nil { begin(CloseFrame(code: answer), &reactor) }
+        return flush(&reactor)
     }
 
     private func report(_ failure: ProtocolFailure, _ reactor: inout Reactor) {
@@ -154,6 +179,7 @@ final class Channel {
     /// Lua has caught up.
     func resume(_ reactor: inout Reactor) -> Progress {
         guard isPaused else { return .going }
+        if end != nil { return conclude(&reactor) }
         isPaused = false
         watch(&reactor)
         return read(&reactor)
@@ -175,13 +201,14 @@ final class Channel {
 
     /// Writes what waits, as far as the kernel takes it.
     func flush(_ reactor: inout Reactor) -> Progress {
+        guard !isBroken else { return .going }
         socket.outbox.withLock { $0.claim() }
         for _ in 0..<Self.writesInTurn {
             if wire.isEmpty {
                 guard fill(&reactor) else { return .over }
                 if wire.isEmpty {
                     watch(&reactor)
-                    if failure != nil, sent != nil { transport.finish() }
+                    if case .failed = end, sent != nil { transport.finish() }
                     return answerPings(&reactor)
                 }
             }
@@ -189,12 +216,16 @@ final class Channel {
             case .bytes(let count):
                 wire.consume(count)
                 // As long as it takes bytes, the peer is alive.
-                if deadline != nil { renewDeadline(&reactor) }
+                if sent != nil || toSend != nil { renewDeadline(&reactor) }
                 if wire.isEmpty { wire.removeAll(keepingAtMost: Self.idleCapacity) }
             case .wouldBlock:
                 left(&reactor)
                 return .going
-            case .end, .failed: return .over
+            case .end, .failed:
+                // Nothing leaves any more, but what the peer sent before is still there to be read.
+                isBroken = true
+                left(&reactor)
+                return read(&reactor)
             }
         }
         left(&reactor)
@@ -205,7 +236,7 @@ final class Channel {
     private func left(_ reactor: inout Reactor) {
         let left = wire.count + uncompressed.count
         socket.outbox.withLock { $0.taken = left }
-        watch(&reactor, writing: true)
+        watch(&reactor, writing: !isBroken)
     }
 
     /// Takes from the outbox; our Close frame comes behind the last message. False when memory or randomness
@@ -253,11 +284,16 @@ final class Channel {
     /// Begins the closing handshake, unless it has begun.
     func close(_ frame: CloseFrame, _ reactor: inout Reactor) -> Progress {
         guard toSend == nil, sent == nil else { return .going }
-        isRemote = false
+        if end == nil { isRemote = false }
         begin(frame, &reactor)
         // Nobody will catch up with the events, and the peer's answer is behind them.
         if socket.queue.isShut { isPaused = false }
         return flush(&reactor)
+    }
+
+    func timeout(_ reactor: inout Reactor) -> Progress {
+        guard let deadline, deadline <= reactor.now else { return .going }
+        return end != nil && !isConcluded ? conclude(&reactor) : .over
     }
 
     private func begin(_ frame: CloseFrame, _ reactor: inout Reactor) {

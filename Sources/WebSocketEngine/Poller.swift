@@ -54,7 +54,9 @@ struct Poller: ~Copyable {
 
     /// A descriptor that is registered can be changed without memory: it does not fail.
     func change(_ descriptor: borrowing FileDescriptor, _ token: Token, to interest: Interest) {
-        var event = epoll_event(events: interest.rawValue, data: epoll_data(u64: token))
+        // A hang-up is told whether asked for or not: with no interest, once and no more, or it would spin.
+        let bits = interest.isEmpty ? EPOLLONESHOT.rawValue : interest.rawValue
+        var event = epoll_event(events: bits, data: epoll_data(u64: token))
         epoll_ctl(epoll.number, EPOLL_CTL_MOD, descriptor.number, &event)
     }
 

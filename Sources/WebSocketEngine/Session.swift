@@ -89,7 +89,7 @@ final class Session {
     func timeout(_ reactor: inout Reactor) {
         if let scheduled, scheduled <= reactor.now { self.scheduled = nil }
         if let channel {
-            if let deadline = channel.deadline, deadline <= reactor.now { handle(Channel.Progress.over, &reactor) }
+            handle(channel.timeout(&reactor), &reactor)
         } else if let opening {
             handle(opening.timeout(&reactor), &reactor)
         } else if let retryAt, retryAt <= reactor.now {

@@ -25,6 +25,8 @@ public final class WebSocket: Sendable {
     private let undelivered = Atomic(0)
     /// Whether the engine has stopped reading until Lua has caught up.
     private let paused = Atomic(false)
+    /// How few bytes may be undelivered for reading to go on.
+    private let resumesAt = Atomic(0)
 
     public init(_ options: Options, queue: EventQueue, id: UInt32) {
         self.options = options
@@ -99,10 +101,10 @@ public final class WebSocket: Sendable {
         return nil
     }
 
-    /// So many bytes of its records were delivered: reading goes on once half of `maxqueued` is free.
+    /// So many bytes of its records were delivered: reading goes on once Lua has caught up.
     public func delivered(_ bytes: Int) {
         let left = undelivered.subtract(bytes, ordering: .sequentiallyConsistent).newValue
-        guard left <= options.maxQueued / 2, paused.load(ordering: .sequentiallyConsistent),
+        guard left <= resumesAt.load(ordering: .sequentiallyConsistent), paused.load(ordering: .sequentiallyConsistent),
             paused.exchange(false, ordering: .sequentiallyConsistent)
         else { return }
         Engine.current?.post(.resume(self))
@@ -121,10 +123,15 @@ public final class WebSocket: Sendable {
         guard bytes > 0 else { return false }
         guard queue.publish(&log) else { return false }
         let left = undelivered.add(bytes, ordering: .sequentiallyConsistent).newValue
-        guard left >= options.maxQueued else { return false }
+        return left >= options.maxQueued && pause(until: options.maxQueued / 2)
+    }
+
+    /// Asks for a `resume` once no more than so many bytes are undelivered. False when that is so already.
+    func pause(until left: Int) -> Bool {
+        resumesAt.store(left, ordering: .sequentiallyConsistent)
         paused.store(true, ordering: .sequentiallyConsistent)
         // Lua may have caught up before it could see the flag.
-        guard undelivered.load(ordering: .sequentiallyConsistent) <= options.maxQueued / 2,
+        guard undelivered.load(ordering: .sequentiallyConsistent) <= left,
             paused.exchange(false, ordering: .sequentiallyConsistent)
         else { return true }
         return false

@@ -64,9 +64,11 @@ struct Inflater: ~Copyable {
         stream.pointee.avail_in = UInt32(truncatingIfNeeded: input.count)
         while true {
             let step = min(max(Int(stream.pointee.avail_in) * 4, 1 << 10), 64 << 10)
-            guard output.reserve(min(step, limit - output.count + 1)) else { return .outOfMemory }
-            let space = UnsafeMutableRawBufferPointer(rebasing: output.space.prefix(limit - output.count + 1))
-            let room = UInt32(truncatingIfNeeded: min(space.count, Int(Int32.max)))
+            // One more than the limit allows; formed so that no limit is too large for it.
+            let most = min(limit - output.count, Int(Int32.max) - 1) + 1
+            guard output.reserve(min(step, most)) else { return .outOfMemory }
+            let space = UnsafeMutableRawBufferPointer(rebasing: output.space.prefix(most))
+            let room = UInt32(truncatingIfNeeded: space.count)
             stream.pointee.next_out = space.baseAddress!.assumingMemoryBound(to: UInt8.self)
             stream.pointee.avail_out = room
             let status = CZlib.inflate(stream, Z_SYNC_FLUSH)

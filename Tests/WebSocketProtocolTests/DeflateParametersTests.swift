@@ -1,0 +1,181 @@
+import Testing
+
+@testable import WebSocketProtocol
+
+@Suite struct DeflateParametersTests {
+    typealias Direction = DeflateParameters.Direction
+
+    // MARK: - The offer
+
+    @Test(arguments: [
+        (Direction(), Direction(), "permessage-deflate; client_max_window_bits"),
+        (
+            Direction(), Direction(takeover: false),
+            "permessage-deflate; server_no_context_takeover; client_max_window_bits"
+        ),
+        (
+            Direction(takeover: false), Direction(),
+            "permessage-deflate; client_no_context_takeover; client_max_window_bits"
+        ),
+        (
+            Direction(windowBits: 9), Direction(windowBits: 14),
+            "permessage-deflate; server_max_window_bits=14; client_max_window_bits=9"
+        ),
+        (
+            Direction(windowBits: 10, takeover: false), Direction(windowBits: 9, takeover: false),
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9; "
+                + "client_max_window_bits=10"
+        ),
+    ])
+    func offer(client: Direction, server: Direction, text: String) {
+        #expect(DeflateParameters(client: client, server: server).offer == text)
+    }
+
+    // MARK: - Answers to an offer of everything
+
+    @Test(arguments: [
+        ("permessage-deflate", DeflateParameters()),
+        ("permessage-deflate; server_no_context_takeover", DeflateParameters(server: .init(takeover: false))),
+        ("permessage-deflate; client_no_context_takeover", DeflateParameters(client: .init(takeover: false))),
+        ("permessage-deflate; server_max_window_bits=8", DeflateParameters(server: .init(windowBits: 8))),
+        ("permessage-deflate; server_max_window_bits=15", DeflateParameters()),
+        ("permessage-deflate; client_max_window_bits=8", DeflateParameters(client: .init(windowBits: 8))),
+        ("permessage-deflate; client_max_window_bits=15", DeflateParameters()),
+        ("permessage-deflate; server_max_window_bits=\"10\"", DeflateParameters(server: .init(windowBits: 10))),
+        (
+            "permessage-deflate; client_max_window_bits=9; server_no_context_takeover; server_max_window_bits=12; "
+                + "client_no_context_takeover",
+            DeflateParameters(
+                client: .init(windowBits: 9, takeover: false), server: .init(windowBits: 12, takeover: false))
+        ),
+    ])
+    func rightAnswer(answer: String, parameters: DeflateParameters) throws {
+        #expect(try agreed(DeflateParameters(), answer) == parameters)
+    }
+
+    static let windowParameters = ["server_max_window_bits", "client_max_window_bits"]
+
+    @Test(
+        arguments: windowParameters,
+        ["7", "16", "08", "015", "0", "-9", "9x", "x", "100000000000000000000", "1.0", "+9", "0x9"])
+    func windowThatIsNoNumberFrom8To15(name: String, value: String) {
+        #expect(
+            throws: HandshakeFailure(
+                reason: "its permessage-deflate parameter \(name) is \(value), not a number from 8 to 15")
+        ) { try agreed(DeflateParameters(), "permessage-deflate; \(name)=\(value)") }
+    }
+
+    @Test(arguments: windowParameters) func windowWithoutAValue(name: String) {
+        #expect(
+            throws: HandshakeFailure(
+                reason: "its permessage-deflate parameter \(name) is empty, not a number from 8 to 15")
+        ) { try agreed(DeflateParameters(), "permessage-deflate; \(name)") }
+    }
+
+    @Test(arguments: ["server_no_context_takeover", "client_no_context_takeover"], ["true", "1", "15"])
+    func takeoverWithAValue(name: String, value: String) {
+        #expect(throws: HandshakeFailure(reason: "its permessage-deflate parameter \(name) has a value, \(value)")) {
+            try agreed(DeflateParameters(), "permessage-deflate; \(name)=\(value)")
+        }
+    }
+
+    @Test(arguments: [
+        "server_max_window_bits=10", "client_max_window_bits=10", "server_no_context_takeover",
+        "client_no_context_takeover",
+    ])
+    func repeatedParameter(parameter: String) {
+        let name = parameter.prefix { $0 != "=" }
+        #expect(throws: HandshakeFailure(reason: "its permessage-deflate answer repeats \(name)")) {
+            try agreed(DeflateParameters(), "permessage-deflate; \(parameter); \(parameter)")
+        }
+    }
+
+    @Test(arguments: ["x", "Server_No_Context_Takeover", "server_max_window_bit", "client_max_window_bits_"])
+    func unknownParameter(name: String) {
+        #expect(throws: HandshakeFailure(reason: "its permessage-deflate answer has the unknown parameter \(name)")) {
+            try agreed(DeflateParameters(), "permessage-deflate; \(name)")
+        }
+    }
+
+    // MARK: - Answers to an offer of less
+
+    @Test(arguments: [
+        ("server_max_window_bits", "server_max_window_bits=11"),
+        ("client_max_window_bits", "server_max_window_bits=10; client_max_window_bits=11"),
+    ])
+    func windowLargerThanOffered(name: String, answer: String) {
+        let offer = DeflateParameters(client: .init(windowBits: 10), server: .init(windowBits: 10))
+        #expect(
+            throws: HandshakeFailure(
+                reason: "its permessage-deflate parameter \(name) is 11, more than the 10 that was offered")
+        ) { try agreed(offer, "permessage-deflate; \(answer)") }
+    }
+
+    @Test func whatWasAskedOfTheServerIsInItsAnswer() throws {
+        let window = DeflateParameters(server: .init(windowBits: 10))
+        #expect(
+            throws: HandshakeFailure(
+                reason: "it accepted permessage-deflate without server_max_window_bits, which was asked for")
+        ) { try agreed(window, "permessage-deflate") }
+        #expect(try agreed(window, "permessage-deflate; server_max_window_bits=9").server.windowBits == 9)
+
+        let takeover = DeflateParameters(server: .init(takeover: false))
+        #expect(
+            throws: HandshakeFailure(
+                reason: "it accepted permessage-deflate without server_no_context_takeover, which was asked for")
+        ) { try agreed(takeover, "permessage-deflate") }
+        #expect(try agreed(takeover, "permessage-deflate; server_no_context_takeover") == takeover)
+    }
+
+    /// 7.1.1.2 and 7.1.2.2: what was offered of the client holds whether the server repeats it or not.
+    @Test func ourOwnSideKeepsItsWord() throws {
+        let offer = DeflateParameters(client: .init(windowBits: 10, takeover: false))
+        #expect(try agreed(offer, "permessage-deflate") == offer)
+        #expect(
+            try agreed(offer, "permessage-deflate; client_max_window_bits=9").client
+                == .init(windowBits: 9, takeover: false))
+    }
+
+    // MARK: - Server
+
+    @Test(arguments: [
+        ("permessage-deflate", DeflateParameters(), "permessage-deflate"),
+        ("permessage-deflate; client_max_window_bits", DeflateParameters(), "permessage-deflate"),
+        (
+            "permessage-deflate; client_max_window_bits=8", DeflateParameters(client: .init(windowBits: 8)),
+            "permessage-deflate; client_max_window_bits=8"
+        ),
+        (
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9",
+            DeflateParameters(client: .init(takeover: false), server: .init(windowBits: 9, takeover: false)),
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9"
+        ),
+    ])
+    func acceptedOffer(offer: String, parameters: DeflateParameters, answer: String) throws {
+        let accepted = try #require(DeflateParameters.accepting(try parameterList(offer)))
+        #expect(accepted.parameters == parameters)
+        #expect(accepted.answer == answer)
+    }
+
+    @Test(arguments: [
+        "permessage-deflate; x", "permessage-deflate; server_max_window_bits",
+        "permessage-deflate; server_max_window_bits=8",
+        "permessage-deflate; server_max_window_bits=16", "permessage-deflate; client_max_window_bits=7",
+        "permessage-deflate; server_no_context_takeover=1", "permessage-deflate; client_no_context_takeover=1",
+        "permessage-deflate; client_max_window_bits; client_max_window_bits",
+    ])
+    func refusedOffer(offer: String) throws {
+        #expect(DeflateParameters.accepting(try parameterList(offer)) == nil)
+    }
+
+    // MARK: -
+
+    @discardableResult
+    private func agreed(_ offer: DeflateParameters, _ answer: String) throws -> DeflateParameters {
+        try offer.agreed(on: parameterList(answer))
+    }
+
+    private func parameterList(_ text: String) throws -> [ExtensionParameter] {
+        try #require(parseExtensions(text)?.first).parameters
+    }
+}

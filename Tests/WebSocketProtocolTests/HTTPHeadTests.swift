@@ -1,0 +1,147 @@
+import Testing
+
+@testable import WebSocketProtocol
+
+@Suite struct HTTPHeadTests {
+    @Test func aHeadAndWhatIsBehindIt() throws {
+        let head = try HeadVerifier.head(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nX-Empty:\r\nX-Two: a, b \r\n\r\n")
+        #expect(head.startLine == "HTTP/1.1 101 Switching Protocols")
+        #expect(head.fields == fields([("Upgrade", "websocket"), ("X-Empty", ""), ("X-Two", "a, b")]))
+        #expect(head.status == 101)
+        #expect(head.reasonPhrase == "Switching Protocols")
+    }
+
+    @Test func aBareLineFeedEndsALine() throws {
+        let head = try HeadVerifier.head("HTTP/1.1 200 OK\nA: 1\r\nB: 2\n\n")
+        #expect(head.status == 200)
+        #expect(head.fields == fields([("A", "1"), ("B", "2")]))
+    }
+
+    @Test func noFields() throws {
+        #expect(try HeadVerifier.head("HTTP/1.1 204 No Content\r\n\r\n").fields == HeaderFields())
+    }
+
+    @Test func emptyLinesBeforeTheStartLine() throws {
+        #expect(try HeadVerifier.head("\r\n\n\r\nHTTP/1.1 101 x\r\n\r\n").startLine == "HTTP/1.1 101 x")
+    }
+
+    @Test func whiteSpaceAroundAValue() throws {
+        let head = try HeadVerifier.head("HTTP/1.1 101 x\r\nA: \t 1 2\t \r\nB:3\r\nC:  \r\n\r\n")
+        #expect(head.fields == fields([("A", "1 2"), ("B", "3"), ("C", "")]))
+    }
+
+    @Test func valuesMayHaveColonsTabsAndAnyByteAbove7F() throws {
+        let bytes = Array("HTTP/1.1 101 x\r\nA: b:c\td é \r\nB: ".utf8) + [0xE9, 0x0D, 0x0A, 0x0D, 0x0A]
+        let head = try HeadVerifier.verify(bytes).get()
+        #expect(head.fields == fields([("A", "b:c\td é"), ("B", "\u{FFFD}")]))
+    }
+
+    @Test func aHeadIsNotWholeBeforeTheEmptyLine() {
+        #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA: 1\r\n\u{81}") != nil)
+        var parser = HTTPHeadParser()
+        for line in ["HTTP/1.1 101 x\r\n", "A: 1\r\n", ""] {
+            let parsed = try? parser.parse(Array(line.utf8)[...])
+            #expect(parsed == nil)
+        }
+    }
+
+    // MARK: - Refused
+
+    @Test(arguments: [
+        "200 OK\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n", "<html>\r\n\r\n", "http/1.1 101 x\r\n\r\n",
+        " HTTP/1.1 101 x\r\n\r\n", "\r\n\u{0}",
+    ])
+    func notHTTP(text: String) {
+        #expect(HeadVerifier.failure(text) == "its answer is not HTTP")
+    }
+
+    @Test func whatIsNotHTTPIsToldFromASlowServerAtTheFirstByte() {
+        var parser = HTTPHeadParser()
+        #expect(throws: HandshakeFailure.unacceptable("its answer is not HTTP")) { try parser.parse([0x15]) }
+        // The same behind a CR.
+        var other = HTTPHeadParser()
+        #expect(throws: HandshakeFailure.unacceptable("its answer is not HTTP")) { try other.parse([0x0D, 0x15]) }
+    }
+
+    @Test(arguments: [" a", "\ta", " ", " A: 1"]) func foldedLine(line: String) {
+        #expect(
+            HeadVerifier.failure("HTTP/1.1 101 x\r\nA: 1\r\n\(line)\r\n\r\n")
+                == "the head of its answer has a folded line (RFC 9112 5.2)")
+        #expect(
+            HeadVerifier.failure("HTTP/1.1 101 x\r\n\(line)\r\n\r\n")
+                == "the head of its answer has a folded line (RFC 9112 5.2)")
+    }
+
+    @Test(arguments: ["\u{0}", "\u{1}", "\u{8}", "\u{B}", "\r", "\u{1B}", "\u{1F}", "\u{7F}"])
+    func controlCharacter(control: String) {
+        let reason = "the head of its answer has a control character"
+        #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA: b\(control)c\r\n\r\n") == reason)
+        #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA\(control): b\r\n\r\n") == reason)
+        #expect(HeadVerifier.failure("HTTP/1.1 101 \(control)x\r\n\r\n") == reason)
+    }
+
+    @Test(arguments: ["A", "A b", "é"]) func lineWithoutAColon(line: String) {
+        #expect(
+            HeadVerifier.failure("HTTP/1.1 101 x\r\n\(line)\r\n\r\n")
+                == "the head of its answer has a line without a colon")
+    }
+
+    @Test(arguments: ["A : 1", ": 1", "A b: 1", "é: 1", "A(b): 1", "\"A\": 1"]) func malformedName(line: String) {
+        #expect(
+            HeadVerifier.failure("HTTP/1.1 101 x\r\n\(line)\r\n\r\n")
+                == "the head of its answer has a field with a malformed name")
+    }
+
+    // MARK: - Limits
+
+    @Test func headOf64KiBAndNoMore() throws {
+        let frame = "HTTP/1.1 101 x\r\nA: \r\n\r\n".utf8.count
+        let value = String(repeating: "v", count: 65536 - frame)
+        #expect(try HeadVerifier.head("HTTP/1.1 101 x\r\nA: \(value)\r\n\r\n").fields["A"] == value)
+        let reason = "the head of its answer is larger than 65536 bytes"
+        #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA: \(value)v\r\n\r\n") == reason)
+        // Without an end of the line, and without any line.
+        #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA: " + value + value) == reason)
+        #expect(HeadVerifier.failure(String(repeating: "H", count: 70_000)) == reason)
+        #expect(HeadVerifier.failure(String(repeating: "\n", count: 70_000)) == reason)
+    }
+
+    @Test func hundredFieldsAndNoMore() throws {
+        let hundred = (1...100).map { "F\($0): \($0)\r\n" }.joined()
+        #expect(try HeadVerifier.head("HTTP/1.1 101 x\r\n\(hundred)\r\n").fields.fields.count == 100)
+        #expect(
+            HeadVerifier.failure("HTTP/1.1 101 x\r\n\(hundred)G: 1\r\n\r\n")
+                == "the head of its answer has more than 100 fields")
+    }
+
+    // MARK: - Status line
+
+    @Test(arguments: [
+        ("HTTP/1.1 101 Switching Protocols", 101, "Switching Protocols"), ("HTTP/1.0 200 OK", 200, "OK"),
+        ("HTTP/1.1 404", 404, ""), ("HTTP/1.1 999 ", 999, ""), ("HTTP/1.1 100  two  spaces", 100, " two  spaces"),
+    ])
+    func status(line: String, status: Int, phrase: String) {
+        var head = HTTPHead()
+        head.startLine = line
+        #expect(head.status == status)
+        #expect(head.reasonPhrase == phrase)
+    }
+
+    @Test(arguments: [
+        "", "HTTP/1.1", "HTTP/1.1 ", "HTTP/2 101 x", "HTTP/1.2 101 x", "http/1.1 101 x", "HTTP/1.1  101 x",
+        "HTTP/1.1 10 x", "HTTP/1.1 1010 x", "HTTP/1.1 +10 x", "HTTP/1.1 099 x", "HTTP/1.1 1O1 x", "HTTP/1.1 ١٠١ x",
+        "HTTP/1.1\t101 x", "GET / HTTP/1.1",
+    ])
+    func noStatusLine(line: String) {
+        var head = HTTPHead()
+        head.startLine = line
+        #expect(head.status == nil)
+    }
+
+    private func fields(_ list: [(String, String)]) -> HeaderFields {
+        var fields = HeaderFields()
+        for (name, value) in list { fields.append(name, value) }
+        return fields
+    }
+}

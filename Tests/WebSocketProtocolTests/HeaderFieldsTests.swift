@@ -1,0 +1,110 @@
+import Testing
+
+@testable import WebSocketProtocol
+
+@Suite struct HeaderFieldsTests {
+    private var fields: HeaderFields {
+        var fields = HeaderFields()
+        fields.append("Host", "a")
+        fields.append("Set-Cookie", "1")
+        fields.append("set-COOKIE", "2")
+        return fields
+    }
+
+    @Test func namesAreEqualInAnyCase() {
+        #expect(fields["host"] == "a")
+        #expect(fields["HOST"] == "a")
+        #expect(fields["hos"] == nil)
+    }
+
+    @Test func severalLinesAreOneList() {
+        #expect(fields.values("Set-Cookie") == ["1", "2"])
+        #expect(fields["Set-Cookie"] == "1, 2")
+        #expect(fields.values("Cookie") == [])
+    }
+
+    @Test func theOrderIsKept() {
+        #expect(fields.fields.map(\.name) == ["Host", "Set-Cookie", "set-COOKIE"])
+        #expect(fields == fields)
+        var other = fields
+        other.append("A", "b")
+        #expect(other != fields)
+        var first = HeaderFields()
+        var second = HeaderFields()
+        first.append("A", "b")
+        second.append("A", "c")
+        #expect(first != second)
+    }
+
+    @Test(arguments: ["upgrade", "Upgrade", "keep-alive, Upgrade", "a,\tUPGRADE ,b", ",,upgrade"])
+    func listWithAnElement(value: String) {
+        var fields = HeaderFields()
+        fields.append("Connection", "x")
+        fields.append("connection", value)
+        #expect(fields.list("Connection", contains: "upgrade"))
+    }
+
+    @Test(arguments: ["", "upgrade2", "keep-alive", "up grade", "upgrade;a", "\"upgrade\""])
+    func listWithoutIt(value: String) {
+        var fields = HeaderFields()
+        fields.append("Connection", value)
+        #expect(!fields.list("Connection", contains: "upgrade"))
+    }
+
+    @Test(arguments: [("a", "a"), (" \ta b\t ", "a b"), ("", ""), (" \t", ""), ("\u{A0}a", "\u{A0}a")])
+    func trimming(text: String, trimmed: String) {
+        #expect(trim(text[...]) == trimmed)
+    }
+
+    @Test func tokens() {
+        let allowed = (UInt8.min...UInt8.max).filter(isTokenByte)
+        #expect(
+            String(decoding: allowed, as: UTF8.self)
+                == "!#$%&'*+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz|~")
+        #expect(isToken("chat.v1"))
+        for text in ["", "a b", "a,b", "é", "a\r\n"] { #expect(!isToken(text)) }
+    }
+
+    @Test func fieldValues() {
+        for text in ["", "a b", "a\tb", "é", "\"x\""] { #expect(isFieldValue(text)) }
+        for text in ["a\r\nb", "\n", "\u{0}", "\u{7F}", "\u{1F}"] { #expect(!isFieldValue(text)) }
+    }
+
+    // MARK: - RFC 6455 section 9.1
+
+    struct Extension: Equatable {
+        var name: String
+        var parameters: [ExtensionParameter] = []
+    }
+
+    @Test func extensionLists() throws {
+        #expect(try read("a") == [Extension(name: "a")])
+        #expect(try read(" a\t,b ") == [Extension(name: "a"), Extension(name: "b")])
+        let two = [ExtensionParameter(name: "x", value: nil), ExtensionParameter(name: "y", value: "1")]
+        #expect(try read("a; x; y=1") == [Extension(name: "a", parameters: two)])
+        #expect(
+            try read("a;x;y=1, a ; x ; y = \"1\"")
+                == [Extension](repeating: .init(name: "a", parameters: two), count: 2))
+    }
+
+    @Test func quotedValuesAreTokensOnceUnquoted() throws {
+        let one = [Extension(name: "a", parameters: [ExtensionParameter(name: "x", value: "10")])]
+        #expect(try read("a; x=\"10\"") == one)
+        #expect(try read("a; x=\"\\1\\0\"") == one)
+    }
+
+    @Test(arguments: [
+        "", " ", ",", "a,", ",a", "a,,b", "a;", "a; ;b", "a; x=", "a; =1", "a b", "a; x y", "a; x=1 2", "a/b",
+        "a; x=\"",
+        "a; x=\"1", "a; x=\"1\\", "a; x=\"1\"2", "a; x=\"\"", "a; x=\" 1\"", "a; x=\"1,2\"", "a; x=\"é\"",
+        "a; x=\"\\é\"",
+        "é", "a; x==1",
+    ])
+    func malformedExtensionList(text: String) {
+        #expect(parseExtensions(text) == nil)
+    }
+
+    private func read(_ text: String) throws -> [Extension] {
+        try #require(parseExtensions(text)).map { Extension(name: $0.name, parameters: $0.parameters) }
+    }
+}

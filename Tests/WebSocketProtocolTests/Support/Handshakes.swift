@@ -1,0 +1,34 @@
+// The handshake of RFC 6455 section 1.3, whole and with lines replaced.
+
+@testable import WebSocketProtocol
+
+enum Sample {
+    /// "the sample nonce", which Base64 makes the key of section 1.3.
+    static let nonce = Array("the sample nonce".utf8)
+    static let key = "dGhlIHNhbXBsZSBub25jZQ=="
+    static let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+    static func handshake(
+        url: String = "ws://server.example.com/chat", headers: [(String, String)] = [], subprotocols: [String] = [],
+        deflate: DeflateParameters? = nil
+    ) throws -> ClientHandshake {
+        ClientHandshake(
+            url: try WebSocketURL(url), headers: fields(headers), subprotocols: subprotocols, deflate: deflate,
+            nonce: nonce, userAgent: "test/1")
+    }
+
+    /// An answer that is right but for `changes`: a field's value replaced, or left out by nil.
+    static func answer(
+        _ changes: [String: String?] = [:], status: String = "HTTP/1.1 101 Switching Protocols", more: String = ""
+    ) -> String {
+        let lines = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
+            .compactMap { name, value in (changes[name] ?? value).map { "\(name): \($0)\r\n" } }
+        return "\(status)\r\n\(lines.joined())\(more)\r\n"
+    }
+
+    static func fields(_ list: [(String, String)]) -> HeaderFields {
+        var fields = HeaderFields()
+        for (name, value) in list { fields.append(name, value) }
+        return fields
+    }
+}

@@ -1,0 +1,48 @@
+"""Runs the Autobahn cases against the module: run.py LUA [PATTERN of cases to leave out...]
+
+Starts kosoku's fuzzing server, which brings the case files, and client.lua against it; prints every case
+whose verdict is not as good as can be, then the totals. The exit status is 1 if there was any.
+"""
+
+import asyncio
+import collections
+import fnmatch
+import pathlib
+import sys
+
+import kosoku
+import kosoku.cases
+
+AT_ONCE = "4"
+BEST = {"OK", "INFORMATIONAL"}
+
+
+async def main(lua, excluded):
+    client = pathlib.Path(__file__).with_name("client.lua")
+    ids = [case for case in kosoku.cases.CASES if not any(fnmatch.fnmatchcase(case, p) for p in excluded)]
+    async with kosoku.run_fuzzingserver(None, excluded or None, host="127.0.0.1", port=0) as server:
+        process = await asyncio.create_subprocess_exec(
+            lua, str(client), str(server.port), AT_ONCE, stdin=asyncio.subprocess.PIPE
+        )
+        await process.communicate("\n".join(ids).encode())
+        if process.returncode != 0:
+            print(f"the client failed with status {process.returncode}")
+            return 1
+        try:
+            results = await server.get_result()
+        except kosoku.FailureError as failure:
+            results = failure.results
+    totals = collections.Counter()
+    for case in results:
+        verdict, close = case.behavior.value, case.behavior_close.value
+        totals[verdict] += 1
+        if verdict not in BEST or close not in BEST:
+            totals["not as good as can be"] += 1
+            print(f"{case.case_id}: {verdict}, close {close}: {case.result} {case.result_close}")
+    bad = totals.pop("not as good as can be", 0)
+    print(f"{len(results)} cases:", ", ".join(f"{count} {verdict}" for verdict, count in totals.items()))
+    print(f"{len(results) - bad} passed, {bad} failed")
+    return 1 if bad or not results else 0
+
+
+sys.exit(asyncio.run(main(sys.argv[1], sys.argv[2:])))
