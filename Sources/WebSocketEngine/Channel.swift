@@ -166,6 +166,8 @@ final class Channel {
             report(failure, &reactor)
             answer = failure.code
         }
+        // No answer can leave, and nothing can come any more.
+        if isBroken { return .over }
         if sent == nil, toSend == nil { begin(CloseFrame(code: answer), &reactor) }
         return flush(&reactor)
     }
