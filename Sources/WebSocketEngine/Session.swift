@@ -44,7 +44,7 @@ final class Session {
             retryAt = nil
             socket.entered(.closed)
             end(epoch, reactor: &reactor)
-        case .cancel(let epoch): end(epoch, reactor: &reactor)
+        case .cancel: socket.queue.ended()
         case .close:
             guard let channel, let frame else { return }
             handle(channel.close(frame, &reactor), &reactor)

@@ -57,7 +57,11 @@ public final class WebSocket: Sendable {
             defer { outbox.stop() }
             return outbox.isOpen
         }
-        stateNow.store(wasOpen ? .closing : .closed, ordering: .relaxed)
+        if wasOpen {
+            stateNow.store(.closing, ordering: .relaxed)
+        } else if stateNow.load(ordering: .relaxed) != .closing {
+            stateNow.store(.closed, ordering: .relaxed)
+        }
         Engine.current?.post(.close(self, frame))
     }
 
