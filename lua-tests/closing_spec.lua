@@ -136,7 +136,7 @@ describe("closing:", function()
   end)
 
   it("close, connect, close ends with one CLOSE", function()
-    local c = helper.client(servers.python:url("/echo")):open()
+    local c = helper.client { url = servers.raw:url("/frames?end=mute"), closetimeout = 0.1 }:open()
     c.ws:close()
     c.ws:connect()
     c.ws:close()

@@ -41,7 +41,7 @@ describe("once broke:", function()
   end)
 
   it("the CLOSE of a connection that was closed, started again and closed was lost", function()
-    local c = helper.client(python:url("/echo")):open()
+    local c = helper.client { url = raw:url("/frames?end=mute"), closetimeout = 0.1 }:open()
     c.ws:close()
     c.ws:connect()
     c.ws:close()
