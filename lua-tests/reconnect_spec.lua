@@ -211,7 +211,6 @@ describe("reconnecting:", function()
     local c = helper.client { url = refused:url("/"), reconnect = false }
     ends(c, "ERROR")
     c.ws:connect()
-    assert.equal("connecting", c.ws.state)
     c:get("ERROR", 2)
     assert.equal(1, c:get("ERROR", 2).info.attempt)
     ends(c, "ERROR ERROR")

@@ -11,6 +11,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 recordings = {}
+progress = {}
 
 
 async def echo(ws, query):
@@ -48,7 +49,13 @@ async def flood(ws, query):
     size = int(query.get("size", 0))
     for i in range(int(query["count"])):
         await ws.send(str(i + 1).ljust(size, "."))
+        progress[query.get("key")] = i + 1
     await ws.send("end")
+    await ws.wait_closed()
+
+
+async def tell_progress(ws, query):
+    await ws.send(str(progress.get(query["key"], 0)))
     await ws.wait_closed()
 
 
@@ -119,7 +126,7 @@ async def recorded(ws, query):
 behaviours = {
     "/echo": echo, "/close": close, "/close-on-message": close_on_message, "/fragments": fragments, "/flood": flood,
     "/ping": ping, "/pong": pong, "/count": count, "/measure": measure, "/headers": headers, "/record": record,
-    "/recorded": recorded,
+    "/recorded": recorded, "/progress": tell_progress,
 }
 
 

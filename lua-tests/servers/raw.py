@@ -145,6 +145,21 @@ async def last_words(peer):
     peer.reset()
 
 
+async def burst(peer):
+    """Answers "burst N" with N texts in one segment, and anything else with itself."""
+    await peer.switch()
+    while True:
+        head = await peer.reader.readexactly(2)
+        body = await peer.reader.readexactly(4 + (head[1] & 127))
+        payload = bytes(c ^ body[i % 4] for i, c in enumerate(body[4:]))
+        if payload.startswith(b"burst "):
+            await peer.send(b"".join(frame(str(i + 1)) for i in range(int(payload[6:]))))
+        else:
+            await peer.send(frame(payload, head[0] & 15))
+        if head[0] & 15 == 8:
+            return
+
+
 async def accepts(peer):
     """101, then `end`; counts the attempts."""
     attempts[peer.key] = attempts.get(peer.key, 0) + 1
@@ -180,7 +195,7 @@ async def tell_request(peer):
 behaviours = {
     "/status": status, "/garbage": garbage, "/silence": silence, "/wrong-accept": wrong_accept, "/refuse": refuse,
     "/frames": frames, "/together": together, "/drip": drip, "/last-words": last_words, "/accepts": accepts,
-    "/refuses": refuses, "/attempts": tell_attempts, "/captured": tell_captured, "/request": tell_request,
+    "/refuses": refuses, "/attempts": tell_attempts, "/burst": burst, "/captured": tell_captured, "/request": tell_request,
 }
 
 
