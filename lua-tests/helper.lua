@@ -192,15 +192,28 @@ end
 
 local files = {}
 
---- Writes a Lua script that finds the module, starts it, and returns the process.
---- `text` sees its arguments as `...`.
-function helper.start_script(text, ...)
+--- A name for a file that `remove_files` removes.
+function helper.file()
   local name = os.tmpname()
   files[#files + 1] = name
+  return name
+end
+
+--- Writes a Lua script that finds the module, and returns the file's name.
+function helper.write_script(text)
+  local name = helper.file()
   local file = assert(io.open(name, "w"))
   file:write(("package.cpath = %q .. package.cpath "):format(cpath), text)
   file:close()
-  local command = { helper.lua, name }
+  return name
+end
+
+--- Starts a Lua script that sees its arguments as `...`, and returns the process.
+function helper.start_script(text, ...) return helper.start(helper.lua, helper.write_script(text), ...) end
+
+--- Starts a program, and returns the process.
+function helper.start(program, ...)
+  local command = { program }
   for _, value in ipairs { ... } do command[#command + 1] = quote(tostring(value)) end
   return start(table.concat(command, " ") .. " 2>&1 </dev/null")
 end

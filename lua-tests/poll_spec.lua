@@ -277,17 +277,13 @@ describe("poll and run:", function()
     end)
 
     it("drop the last reference and collect garbage", function()
-      local count, done = 0, false
+      local weak, count, done = setmetatable({}, { __mode = "v" }), 0, false
       do
         local ws
         ws = websocket.WebSocket {
           url = server:url("/flood?count=50"), reconnect = false,
           onreceive = function(kind, data)
-            if ws then
-              local again <const> = ws
-              ws = nil
-              if data == "end" then again:close() end
-            end
+            ws = nil
             collectgarbage()
             collectgarbage()
             if kind == TEXT then count = count + 1 end
@@ -295,12 +291,14 @@ describe("poll and run:", function()
           end,
         }
         ws:connect()
+        weak[1] = ws
       end
       helper.wait(function() return done end, "the last message")
       assert.equal(51, count)
-      helper.stop_servers()
-      server, raw = helper.serve("python"), helper.serve("raw")
+      weak[1]:close()
       assert.is_true(websocket.run(helper.TIMEOUT))
+      collectgarbage()
+      assert.is_nil(weak[1])
     end)
 
     it("drop and collect a closed websocket whose CLOSE is being delivered", function()
