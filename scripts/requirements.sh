@@ -64,3 +64,19 @@ build_module() {
         exit 1
     fi
 }
+
+need_python() {
+    need python3 python3
+    need /usr/share/doc/python3-venv python3-venv
+}
+
+# python_packages NAME…: in build/venv, from PyPI.
+python_packages() {
+    # Of several Pythons on the PATH, one that can make environments.
+    [ -x build/venv/bin/python ] || python3 -m venv build/venv || /usr/bin/python3 -m venv --clear build/venv || exit 1
+    local package
+    for package in "$@"; do
+        build/venv/bin/python -c "import $package" 2>/dev/null ||
+            build/venv/bin/python -m pip install --quiet --disable-pip-version-check "$package" || exit 1
+    done
+}

@@ -1,1 +1,18 @@
+#define _GNU_SOURCE
 #include "CLinux.h"
+
+int ws_wait_readable(int descriptor, const struct timespec *timeout)
+{
+    struct pollfd entry = {.fd = descriptor, .events = POLLIN};
+    return ppoll(&entry, 1, timeout, NULL);
+}
+
+int ws_accept(int listener)
+{
+    return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+void ws_name_thread(const char *name)
+{
+    pthread_setname_np(pthread_self(), name);
+}

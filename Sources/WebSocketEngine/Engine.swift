@@ -50,7 +50,7 @@ public final class Engine: Sendable {
             var all = sigset_t()
             sigfillset(&all)
             pthread_sigmask(SIG_SETMASK, &all, nil)
-            pthread_setname_np(pthread_self(), "websocket")
+            ws_name_thread("websocket")
             while true { self.loop.withLock { $0.turn() } }
         }
     }

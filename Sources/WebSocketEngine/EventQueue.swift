@@ -88,13 +88,12 @@ public final class EventQueue: Sendable {
     }
 
     private func sleep(seconds: Double) {
-        var descriptor = pollfd(fd: wakeup.number, events: Int16(POLLIN), revents: 0)
         // What no timespec can hold is for ever.
         if seconds < 1e9 {
             var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
-            ppoll(&descriptor, 1, &time, nil)
+            _ = ws_wait_readable(wakeup.number, &time)
         } else {
-            ppoll(&descriptor, 1, nil, nil)
+            _ = ws_wait_readable(wakeup.number, nil)
         }
     }
 

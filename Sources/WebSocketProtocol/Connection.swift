@@ -254,14 +254,17 @@ public struct Connection: ~Copyable {
 
     private mutating func inflate(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
         let before = message.count
-        switch inflater!.inflate(chunk, finishes: finishes, into: &message, limit: maximumMessageSize) {
+        let result = inflater!.inflate(chunk, finishes: finishes, into: &message, limit: maximumMessageSize)
+        // What came out before an error is looked at first: the verdict is the same for any cut of the input.
+        let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...])
+        try check(inflated, finishes: finishes && result == .done)
+        switch result {
         case .done: break
         case .tooBig: throw tooBig
-        case .invalid: throw ProtocolFailure(.invalidData, "a compressed message does not inflate (RFC 7692 7.2.2)")
+        case .invalid:
+            throw ProtocolFailure(.invalidData, "a compressed message does not inflate (RFC 7692 7.2.2)")
         case .outOfMemory: throw ProtocolFailure(.internalError, "out of memory for inflating a message")
         }
-        try check(
-            UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...]), finishes: finishes)
     }
 
     // MARK: - Large payloads

@@ -2,10 +2,6 @@
 #ifndef WS_CLINUX_H
 #define WS_CLINUX_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -17,10 +13,13 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* accept4 takes a union in C that Swift can't make from nil. */
-static inline int ws_accept(int listener)
-{
-    return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-}
+/* Three that need _GNU_SOURCE, which would change types that other modules import as well. */
+
+/* ppoll of one descriptor for reading; NULL waits for ever. */
+int ws_wait_readable(int descriptor, const struct timespec *timeout);
+/* accept4: close-on-exec, not blocking. */
+int ws_accept(int listener);
+/* pthread_setname_np of the calling thread. */
+void ws_name_thread(const char *name);
 
 #endif

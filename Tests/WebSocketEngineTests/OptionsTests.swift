@@ -1,0 +1,50 @@
+import Testing
+
+@testable import WebSocketEngine
+
+@Suite struct OptionsTests {
+    private func reason(_ body: (inout Options) throws(Options.Failure) -> Void) -> String? {
+        var options = Options()
+        do throws(Options.Failure) { try body(&options) } catch { return error.reason }
+        return nil
+    }
+
+    @Test(arguments: [
+        "Connection", "upgrade", "Sec-WebSocket-Key", "sec-websocket-version", "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Extensions", "Content-Length", "Transfer-Encoding",
+    ])
+    func fieldsOfTheHandshakeAreRefused(_ name: String) {
+        let reason = reason { (options) throws(Options.Failure) in try options.addHeader(name, "x") }
+        #expect(reason == "must not set '\(name)': it belongs to the handshake")
+    }
+
+    @Test(arguments: [("X-A\r\nB", "x"), ("", "x"), ("a b", "x"), ("X", "a\r\nB: c"), ("X", "a\u{0}b")])
+    func controlCharactersNeverReachTheRequest(_ name: String, _ value: String) {
+        #expect(reason { (options) throws(Options.Failure) in try options.addHeader(name, value) } != nil)
+    }
+
+    @Test(arguments: ["", "a b", "a,b", "a\r\n", "é"]) func subprotocolsAreTokens(_ name: String) {
+        #expect(reason { (options) throws(Options.Failure) in try options.addProtocol(name) } != nil)
+    }
+
+    @Test func subprotocolsAreNamedOnce() {
+        let reason = reason { (options) throws(Options.Failure) in
+            try options.addProtocol("chat")
+            try options.addProtocol("chat")
+        }
+        #expect(reason == "names 'chat' twice")
+    }
+
+    @Test(arguments: [-1, 0.5, .nan, 1e300]) func sizesAreWholeNumbers(_ value: Double) {
+        #expect(throws: Options.Failure.self) { try Options.size(value) }
+    }
+
+    @Test func infinityIsNoLimit() throws {
+        #expect(try Options.size(.infinity) == 1 << 53)
+        #expect(try Options.size(0) == 0)
+    }
+
+    @Test(arguments: [-0.1, .nan]) func timesAreNotNegative(_ value: Double) {
+        #expect(throws: Options.Failure.self) { try Options.seconds(value) }
+    }
+}

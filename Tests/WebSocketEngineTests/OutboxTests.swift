@@ -1,0 +1,92 @@
+import Glibc
+import Testing
+import WebSocketProtocol
+
+@testable import WebSocketEngine
+
+@Suite struct OutboxTests {
+    /// Appends a text message; returns what came of it and whether the engine must be told.
+    private func send(
+        _ text: String, _ outbox: inout Outbox, limit: Int = 1 << 20, directly: Bool = false
+    ) -> (SendResult, wakes: Bool) {
+        var random = RandomPool()
+        var wakes = false
+        let bytes = Array(text.utf8)
+        let result = bytes.withUnsafeBytes { buffer in
+            withUnsafePointer(to: buffer) {
+                outbox.append(
+                    .text, UnsafeBufferPointer(start: $0, count: 1), count: bytes.count, limit: limit, random: &random,
+                    directly: directly, wakes: &wakes)
+            }
+        }
+        return (result, wakes)
+    }
+
+    @Test func refusesUntilOpenAndAfterStop() {
+        var outbox = Outbox()
+        #expect(send("x", &outbox).0 == .notOpen)
+        outbox.open(direct: nil, deflating: false)
+        #expect(send("x", &outbox).0 == .sent)
+        outbox.stop()
+        #expect(send("x", &outbox).0 == .notOpen)
+    }
+
+    @Test func tellsTheEngineOnceForABurst() {
+        var outbox = Outbox()
+        outbox.open(direct: nil, deflating: false)
+        #expect(send("a", &outbox).wakes)
+        #expect(!send("b", &outbox).wakes)
+        var taken = ByteBuffer()
+        outbox.take(&taken)
+        // Two frames of 2 bytes header, 4 of mask, 1 of payload.
+        #expect(taken.count == 14)
+        #expect(outbox.count == 14)
+        #expect(!send("c", &outbox).wakes)
+        taken.removeAll()
+        outbox.take(&taken)
+        taken.removeAll()
+        outbox.take(&taken)
+        #expect(outbox.count == 0)
+        #expect(send("d", &outbox).wakes)
+    }
+
+    @Test func beyondTheLimitNothingIsTaken() {
+        var outbox = Outbox()
+        outbox.open(direct: nil, deflating: false)
+        #expect(send("12345", &outbox, limit: 20).0 == .sent)
+        let before = outbox.count
+        guard case .failed(let reason) = send("1234567890", &outbox, limit: 20).0 else {
+            Issue.record("a message beyond maxbuffered was taken")
+            return
+        }
+        #expect(reason.contains("maxbuffered"))
+        #expect(outbox.count == before)
+    }
+
+    @Test func compressedConnectionsQueueFramesWithoutMasks() {
+        var outbox = Outbox()
+        outbox.open(direct: nil, deflating: true)
+        _ = send("abc", &outbox)
+        var taken = ByteBuffer()
+        outbox.take(&taken)
+        #expect(Array(taken.bytes) == [0x81, 0x03, 0x61, 0x62, 0x63])
+    }
+
+    @Test func firstMessageGoesStraightToTheSocket() {
+        var pair: [Int32] = [0, 0]
+        socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
+        defer { pair.forEach { close($0) } }
+        var outbox = Outbox()
+        outbox.open(direct: pair[0], deflating: false)
+        #expect(send("hi", &outbox, directly: true) == (.sent, false))
+        #expect(outbox.count == 0)
+        var received = [UInt8](repeating: 0, count: 16)
+        #expect(recv(pair[1], &received, 16, Int32(MSG_DONTWAIT)) == 8)
+        #expect(received[..<2] == [0x81, 0x82])
+        // While the engine has some of its own to write, nothing may overtake it.
+        outbox.claim()
+        #expect(send("hi", &outbox, directly: true) == (.sent, false))
+        #expect(recv(pair[1], &received, 16, Int32(MSG_DONTWAIT)) == -1)
+        #expect(outbox.close() == 8)
+    }
+}
