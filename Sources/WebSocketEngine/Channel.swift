@@ -288,9 +288,15 @@ final class Channel {
         guard toSend == nil, sent == nil else { return .going }
         if end == nil { isRemote = false }
         begin(frame, &reactor)
-        // Nobody will catch up with the events, and the peer's answer is behind them.
-        if socket.queue.isShut { isPaused = false }
         return flush(&reactor)
+    }
+
+    /// Nobody will catch up with the events, and the peer's answer is behind them.
+    func abandon(_ reactor: inout Reactor) -> Progress {
+        guard isPaused else { return .going }
+        isPaused = false
+        watch(&reactor)
+        return end == nil ? .going : conclude(&reactor)
     }
 
     func timeout(_ reactor: inout Reactor) -> Progress {

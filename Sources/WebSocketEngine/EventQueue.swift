@@ -41,6 +41,7 @@ public final class EventQueue: Sendable {
     // MARK: - The engine's side
 
     /// Queues the records of `log` and leaves it empty. False when nobody will ever read them.
+    @discardableResult
     func publish(_ log: inout EventLog) -> Bool {
         let (isRead, wakes) = shared.withLock { shared in
             if shared.isShut {
@@ -59,8 +60,6 @@ public final class EventQueue: Sendable {
 
     /// The last event of a websocket comes next.
     func ended() { shared.withLock { $0.live -= 1 } }
-
-    var isShut: Bool { shared.withLock { $0.isShut } }
 
     // MARK: - Lua's side
 
@@ -111,7 +110,7 @@ public final class EventQueue: Sendable {
     }
 
     /// The Lua state ends: nothing is queued any more. Waits, for so long at most, until the state's
-    /// websockets, which were abandoned, are closed.
+    /// websockets, which were abandoned, are closed; drops those that are not.
     public func shut(seconds: Double) {
         let deadline = now() + Nanoseconds(seconds: seconds)
         while true {
@@ -125,7 +124,11 @@ public final class EventQueue: Sendable {
             var count: UInt64 = 0
             _ = eventfd_read(wakeup.number, &count)
             let time = now()
-            guard live, time < deadline else { return }
+            guard live else { return }
+            guard time < deadline else {
+                Engine.current?.post(.drop(self))
+                return
+            }
             sleep(seconds: (deadline - time).seconds)
         }
     }

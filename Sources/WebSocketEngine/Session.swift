@@ -33,7 +33,13 @@ final class Session {
 
     func connect(epoch: UInt16, _ reactor: inout Reactor) { perform(lifecycle.connect(epoch: epoch), &reactor) }
 
-    func close(_ frame: CloseFrame, _ reactor: inout Reactor) { perform(lifecycle.close(), closing: frame, &reactor) }
+    func close(_ frame: CloseFrame, _ reactor: inout Reactor) {
+        perform(lifecycle.close(), closing: frame, &reactor)
+        if let channel, socket.isAbandoned { handle(channel.abandon(&reactor), &reactor) }
+    }
+
+    /// Time is up for what was sent to leave.
+    func drop(_ reactor: inout Reactor) { handle(Channel.Progress.over, &reactor) }
 
     private func perform(_ action: Lifecycle.Action, closing frame: CloseFrame? = nil, _ reactor: inout Reactor) {
         switch action {

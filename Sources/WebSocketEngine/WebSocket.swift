@@ -27,6 +27,8 @@ public final class WebSocket: Sendable {
     private let paused = Atomic(false)
     /// How few bytes may be undelivered for reading to go on.
     private let resumesAt = Atomic(0)
+    /// Whether nobody will ever read its events.
+    private let abandoned = Atomic(false)
 
     public init(_ options: Options, queue: EventQueue, id: UInt32) {
         self.options = options
@@ -66,7 +68,10 @@ public final class WebSocket: Sendable {
     }
 
     /// Nobody listens any more: what was sent still leaves, then the connection is closed (1001).
-    public func abandon() { close(CloseFrame(code: .goingAway)) }
+    public func abandon() {
+        forsake()
+        close(CloseFrame(code: .goingAway))
+    }
 
     /// Queues one message; with `directly` it may be written to the kernel at once.
     public func send(
@@ -118,6 +123,11 @@ public final class WebSocket: Sendable {
 
     func entered(_ state: State) { stateNow.store(state, ordering: .relaxed) }
 
+    var isAbandoned: Bool { abandoned.load(ordering: .relaxed) }
+
+    /// From now on its events are dropped.
+    func forsake() { abandoned.store(true, ordering: .relaxed) }
+
     func attempted(_ count: Int) { attemptsNow.store(count, ordering: .relaxed) }
 
     /// Hands records to Lua; true when that is enough for now: stop reading.
@@ -125,6 +135,12 @@ public final class WebSocket: Sendable {
     func publish(_ log: inout EventLog) -> Bool {
         let bytes = log.size
         guard bytes > 0 else { return false }
+        guard !isAbandoned else {
+            // Nothing is queued, but whoever waits for the end looks again.
+            log.removeAll()
+            queue.publish(&log)
+            return false
+        }
         guard queue.publish(&log) else { return false }
         let left = undelivered.add(bytes, ordering: .sequentiallyConsistent).newValue
         return left >= options.maxQueued && pause(until: options.maxQueued / 2)
@@ -132,6 +148,7 @@ public final class WebSocket: Sendable {
 
     /// Asks for a `resume` once no more than so many bytes are undelivered. False when that is so already.
     func pause(until left: Int) -> Bool {
+        guard !isAbandoned else { return false }
         resumesAt.store(left, ordering: .sequentiallyConsistent)
         paused.store(true, ordering: .sequentiallyConsistent)
         // Lua may have caught up before it could see the flag.
