@@ -84,7 +84,12 @@ describe("lifetime:", function()
       local text, expected = table.unpack(how)
 
       local function ends(seconds, before, ...)
-        local output, code, took = script(before .. "\n" .. text, ...)
+        local process = helper.start_script(prelude .. before .. [[
+          print "leaving"
+          io.stdout:flush()
+        ]] .. text, ...)
+        assert.equal("leaving", process.pipe:read("l"))
+        local output, code, took = helper.finish(process)
         assert.equal(expected, code, output)
         if way ~= "an error" then assert.equal("", output) end
         assert.is_true(took < seconds, took)
@@ -92,7 +97,7 @@ describe("lifetime:", function()
 
       it("a message sent just before arrives, and the peer is told that we go away", function()
         local key = way:gsub("%W", "")
-        ends(1, [[
+        ends(0.9, [[
           local ws
           ws = connect((...))
           wait(function() return ws.state == "open" end)
@@ -106,7 +111,7 @@ describe("lifetime:", function()
 
       it("a compressed message arrives too", function()
         local key = "deflate" .. way:gsub("%W", "")
-        ends(1, [[
+        ends(0.9, [[
           local ws = connect((...), { deflate = true })
           wait(function() return ws.state == "open" end)
           ws:sendText(("all work and no play "):rep(100000))
@@ -117,7 +122,7 @@ describe("lifetime:", function()
       end)
 
       it("twenty live connections are quick", function()
-        ends(1, [[
+        ends(0.9, [[
           local list = {}
           for i = 1, 20 do list[i] = connect((...)) end
           wait(function()
@@ -138,12 +143,12 @@ describe("lifetime:", function()
         ends(1.5, [[
           local ws = connect((...))
           wait(function() return ws.state == "open" end)
-          ws:sendBinary(("x"):rep(32 << 20))
+          ws:sendBinary(("x"):rep(16 << 20))
         ]], raw:url("/frames?end=deaf"))
       end)
 
       it("connecting, waiting and resolving cost nothing", function()
-        ends(1, [[
+        ends(0.9, [[
           local silent, refused = ...
           connect(silent)
           local ws = connect(refused, { minreconnectwait = 60, maxreconnectwait = 60 })
@@ -153,10 +158,10 @@ describe("lifetime:", function()
       end)
 
       it("events that nobody polled for, a flood even, cost nothing", function()
-        ends(1, [[
-          local ws = connect((...))
+        ends(0.9, [[
+          local ws = connect((...), { maxqueued = 1 << 16 })
           wait(function() return ws.state == "open" end)
-        ]], python:url("/flood?count=100000&size=1000"))
+        ]], python:url("/flood?count=2000&size=20000"))
       end)
     end)
   end
