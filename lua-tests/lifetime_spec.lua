@@ -279,10 +279,13 @@ describe("lifetime:", function()
     end)
     lazy_teardown(function() if host then os.remove(host) end end)
 
+    local path = "/echo"
+    before_each(function() path = "/echo" end)
+
     local function run(text, ...)
       local arguments = { ... }
       arguments[#arguments + 1] = helper.write_script(prelude .. text)
-      arguments[#arguments + 1] = python:url("/echo")
+      arguments[#arguments + 1] = python:url(path)
       return helper.finish(helper.start(host, table.unpack(arguments)))
     end
 
@@ -299,6 +302,26 @@ describe("lifetime:", function()
       assert.equal(("cycle\n"):rep(5) .. "done\n", output)
       assert.equal(0, code)
       assert.is_true(seconds < 2, seconds)
+    end)
+
+    it("two hundred, each left in the middle of a flood: none misses the end of its connection", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      path = "/flood?count=100&size=20000"
+      local output, code = run([[
+        local function now() return io.open("/proc/uptime"):read("n") end
+        io.stdout:write(now(), " ")
+        local ws = connect(url, { maxqueued = 1 << 16 })
+        wait(function() return ws.state == "open" end)
+        io.stdout:write(now(), " ")
+      ]], "cycles", 200)
+      assert.equal(0, code)
+      local left, slow = nil, {}
+      for from, to in output:gmatch("([%d.]+) ([%d.]+) ") do
+        if left and from - left > 0.9 then slow[#slow + 1] = from - left end
+        left = to
+      end
+      assert.same({}, slow)
+      assert.truthy(left)
     end)
 
     local talk = [[
