@@ -220,7 +220,12 @@ static int poll_continues(lua_State *L, int status, lua_KContext n)
 /* websocket.poll([timeout]) -> events delivered */
 int ws_poll(lua_State *L)
 {
-    await(L, check_timeout(L, 0));
+    double seconds = check_timeout(L, 0);
+    if (!ws_module(L)->state) {
+        lua_pushinteger(L, 0);
+        return 1;
+    }
+    await(L, seconds);
     return poll_continues(L, LUA_OK, 0);
 }
 

@@ -17,8 +17,12 @@ static const double farewell = 1.0;
 static int state_gc(lua_State *L)
 {
     module_state *module = lua_touserdata(L, 1);
-    if (module->state) ws_state_free(module->state, farewell);
+    ws_state *state = module->state;
+    /* Finalizers of the script may still call the module after this: there is nothing to deliver. */
     module->state = NULL;
+    module->cursor = module->end = NULL;
+    module->live = 0;
+    if (state) ws_state_free(state, farewell);
     return 0;
 }
 

@@ -188,8 +188,11 @@ void ws_read_options(lua_State *L, websocket *ws)
     lua_pushvalue(L, 1);
     read_table(L, ws, options, NULL);
     lua_pop(L, 1);
-    lua_getfield(L, 1, "onreceive");
+    /* As they were read: without the table's metatable. */
+    lua_pushliteral(L, "onreceive");
+    lua_rawget(L, 1);
     lua_setiuservalue(L, -2, WS_VALUE_HANDLER);
-    lua_getfield(L, 1, "url");
+    lua_pushliteral(L, "url");
+    lua_rawget(L, 1);
     lua_setiuservalue(L, -2, WS_VALUE_URL);
 }

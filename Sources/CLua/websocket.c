@@ -16,6 +16,7 @@ static websocket *check_websocket(lua_State *L)
 int ws_constructor(lua_State *L)
 {
     module_state *module = ws_module(L);
+    if (!module->state) return luaL_error(L, "WebSocket can't be made while the Lua state closes");
     if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     websocket *ws = lua_newuserdatauv(L, sizeof *ws, WS_VALUES);
@@ -32,11 +33,18 @@ int ws_constructor(lua_State *L)
     return 1;
 }
 
+/* When the state closes, finalizers of the script may still use the websocket after this: it is closed. */
 static int finalize(lua_State *L)
 {
     websocket *ws = lua_touserdata(L, 1);
     module_state *module = ws_module(L);
     if (module->run == ws) ws_account(module);
+    if (lua_rawgeti(L, WS_UP_LIVE, ws->id) != LUA_TNIL) {
+        module->live--;
+        lua_pushnil(L);
+        lua_rawseti(L, WS_UP_LIVE, ws->id);
+    }
+    ws->started = false;
     if (ws->options) ws_options_free(ws->options);
     if (ws->socket) ws_socket_free(ws->socket);
     ws->options = NULL;
@@ -48,6 +56,7 @@ static int connect(lua_State *L)
 {
     websocket *ws = check_websocket(L);
     if (ws->started) return 0;
+    if (!ws->socket) return luaL_error(L, "WebSocket can't connect: the Lua state closes");
     if (lua_getiuservalue(L, 1, WS_VALUE_URL) == LUA_TNIL)
         return luaL_error(L, "WebSocket has no url to connect to; make it with WebSocket{url = …}");
     /* Kept alive before it starts: the table may have to grow, and that may raise. */
@@ -111,6 +120,8 @@ static int send_message(lua_State *L, uint8_t opcode, const char *what)
     bool first = ws->sent != module->polls;
     ws->sent = module->polls;
     ws_failure failure;
+    /* The engine may not know yet that the script has closed it. */
+    if (!ws->started) return luaL_error(L, "WebSocket is not connected, can't send %s", what);
     switch (ws_socket_send(module->state, ws->socket, opcode, parts, (size_t)count, first, &failure)) {
     case WS_SENT: return 0;
     case WS_SEND_CLOSED: return luaL_error(L, "WebSocket is not connected, can't send %s", what);
@@ -141,11 +152,11 @@ static int get_field(lua_State *L)
     if (!strcmp(name, "url")) {
         lua_getiuservalue(L, 1, WS_VALUE_URL);
     } else if (!strcmp(name, "state")) {
-        lua_pushstring(L, ws_socket_state(ws->socket));
+        lua_pushstring(L, ws->socket ? ws_socket_state(ws->socket) : "closed");
     } else if (!strcmp(name, "bufferedamount")) {
-        lua_pushinteger(L, (lua_Integer)ws_socket_bufferedamount(ws->socket));
+        lua_pushinteger(L, ws->socket ? (lua_Integer)ws_socket_bufferedamount(ws->socket) : 0);
     } else if (!strcmp(name, "attempts")) {
-        lua_pushinteger(L, ws_socket_attempts(ws->socket));
+        lua_pushinteger(L, ws->socket ? ws_socket_attempts(ws->socket) : 0);
     } else if (!strcmp(name, "protocol") || !strcmp(name, "extensions") || !strcmp(name, "headers") ||
                !strcmp(name, "address")) {
         return push_info(L, WS_VALUE_OPENED, name);

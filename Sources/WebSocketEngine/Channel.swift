@@ -166,6 +166,8 @@ final class Channel {
             report(failure, &reactor)
             answer = failure.code
         }
+        // No answer can leave, and nothing can come any more.
+        if isBroken { return .over }
         if sent == nil, toSend == nil { begin(CloseFrame(code: answer), &reactor) }
         return flush(&reactor)
     }
@@ -286,9 +288,15 @@ final class Channel {
         guard toSend == nil, sent == nil else { return .going }
         if end == nil { isRemote = false }
         begin(frame, &reactor)
-        // Nobody will catch up with the events, and the peer's answer is behind them.
-        if socket.queue.isShut { isPaused = false }
         return flush(&reactor)
+    }
+
+    /// Nobody will catch up with the events, and the peer's answer is behind them.
+    func abandon(_ reactor: inout Reactor) -> Progress {
+        guard isPaused else { return .going }
+        isPaused = false
+        watch(&reactor)
+        return end == nil ? .going : conclude(&reactor)
     }
 
     func timeout(_ reactor: inout Reactor) -> Progress {

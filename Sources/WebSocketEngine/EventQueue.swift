@@ -20,11 +20,21 @@ public final class EventQueue: Sendable {
         /// Websockets whose end was not published yet.
         var live = 0
 
-        /// Whether the descriptor must be made readable.
-        mutating func signal() -> Bool {
-            guard observed, !signalled else { return false }
+        // Both write and read the descriptor under the lock: `signalled` and what it tells never differ.
+
+        /// Makes the descriptor readable.
+        mutating func signal(_ wakeup: borrowing FileDescriptor) {
+            guard observed, !signalled else { return }
             signalled = true
-            return true
+            eventfd_write(wakeup.number, 1)
+        }
+
+        /// Makes the descriptor silent.
+        mutating func silence(_ wakeup: borrowing FileDescriptor) {
+            guard signalled else { return }
+            signalled = false
+            var count: UInt64 = 0
+            _ = eventfd_read(wakeup.number, &count)
         }
     }
 
@@ -41,26 +51,24 @@ public final class EventQueue: Sendable {
     // MARK: - The engine's side
 
     /// Queues the records of `log` and leaves it empty. False when nobody will ever read them.
+    @discardableResult
     func publish(_ log: inout EventLog) -> Bool {
-        let (isRead, wakes) = shared.withLock { shared in
+        shared.withLock { shared in
             if shared.isShut {
                 log.removeAll()
             } else {
                 shared.log.take(&log)
                 log.takeSpares(of: &shared.log)
             }
-            return (!shared.isShut, shared.signal())
+            shared.signal(wakeup)
+            return !shared.isShut
         }
-        if wakes { eventfd_write(wakeup.number, 1) }
-        return isRead
     }
 
     func began() { shared.withLock { $0.live += 1 } }
 
     /// The last event of a websocket comes next.
     func ended() { shared.withLock { $0.live -= 1 } }
-
-    var isShut: Bool { shared.withLock { $0.isShut } }
 
     // MARK: - Lua's side
 
@@ -99,33 +107,29 @@ public final class EventQueue: Sendable {
 
     /// Lua has delivered all that it took: the descriptor falls silent unless more has come.
     public func settle() {
-        let silences = shared.withLock { shared in
-            guard shared.log.isEmpty, shared.signalled else { return false }
-            shared.signalled = false
-            return true
-        }
-        if silences {
-            var count: UInt64 = 0
-            _ = eventfd_read(wakeup.number, &count)
+        shared.withLock { shared in
+            if shared.log.isEmpty { shared.silence(wakeup) }
         }
     }
 
     /// The Lua state ends: nothing is queued any more. Waits, for so long at most, until the state's
-    /// websockets, which were abandoned, are closed.
+    /// websockets, which were abandoned, are closed; drops those that are not.
     public func shut(seconds: Double) {
         let deadline = now() + Nanoseconds(seconds: seconds)
         while true {
             let live = shared.withLock { shared in
                 shared.isShut = true
                 shared.observed = true
-                shared.signalled = false
+                shared.silence(wakeup)
                 shared.log.removeAll()
                 return shared.live > 0
             }
-            var count: UInt64 = 0
-            _ = eventfd_read(wakeup.number, &count)
             let time = now()
-            guard live, time < deadline else { return }
+            guard live else { return }
+            guard time < deadline else {
+                Engine.current?.post(.drop(self))
+                return
+            }
             sleep(seconds: (deadline - time).seconds)
         }
     }

@@ -20,7 +20,7 @@ struct Lifecycle {
         /// Begin the closing handshake.
         case close
         /// The start that was asked for while closing is called off.
-        case cancel(epoch: UInt16)
+        case cancel
     }
 
     /// What follows an attempt that failed or a connection that ended.
@@ -84,7 +84,9 @@ struct Lifecycle {
         case .closing:
             guard let epoch = restart else { return .none }
             restart = nil
-            return .cancel(epoch: epoch)
+            // The CLOSE that is still to come is the last event of both starts.
+            self.epoch = epoch
+            return .cancel
         }
     }
 

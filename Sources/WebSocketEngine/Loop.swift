@@ -83,9 +83,16 @@ struct Loop: ~Copyable {
         case .resume(let socket):
             guard let slot = slots[ObjectIdentifier(socket)] else { return }
             with(slot) { $0.resume(&$1) }
+        case .drop(let queue):
+            for slot in sessions.indices where sessions[slot]?.socket.queue === queue { with(slot) { $0.drop(&$1) } }
         case .leave(let done):
             left = done
-            for slot in sessions.indices { with(slot) { $0.close(CloseFrame(code: .goingAway), &$1) } }
+            for slot in sessions.indices {
+                with(slot) {
+                    $0.socket.forsake()
+                    $0.close(CloseFrame(code: .goingAway), &$1)
+                }
+            }
             if slots.isEmpty { done.signal() }
         case .resolved(let token, let resolution):
             with(Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }

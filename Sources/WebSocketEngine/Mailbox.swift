@@ -14,6 +14,8 @@ enum Command: Sendable {
     case flush(WebSocket)
     /// Lua has caught up with its events.
     case resume(WebSocket)
+    /// The Lua state of this queue is gone, and so is the time for its connections to end well.
+    case drop(EventQueue)
     /// The process ends: close everything, and signal when that is done.
     case leave(DispatchSemaphore)
     /// The answer to a look-up; the token tells whose.

@@ -33,7 +33,13 @@ final class Session {
 
     func connect(epoch: UInt16, _ reactor: inout Reactor) { perform(lifecycle.connect(epoch: epoch), &reactor) }
 
-    func close(_ frame: CloseFrame, _ reactor: inout Reactor) { perform(lifecycle.close(), closing: frame, &reactor) }
+    func close(_ frame: CloseFrame, _ reactor: inout Reactor) {
+        perform(lifecycle.close(), closing: frame, &reactor)
+        if let channel, socket.isAbandoned { handle(channel.abandon(&reactor), &reactor) }
+    }
+
+    /// Time is up for what was sent to leave.
+    func drop(_ reactor: inout Reactor) { handle(Channel.Progress.over, &reactor) }
 
     private func perform(_ action: Lifecycle.Action, closing frame: CloseFrame? = nil, _ reactor: inout Reactor) {
         switch action {
@@ -44,7 +50,7 @@ final class Session {
             retryAt = nil
             socket.entered(.closed)
             end(epoch, reactor: &reactor)
-        case .cancel(let epoch): end(epoch, reactor: &reactor)
+        case .cancel: socket.queue.ended()
         case .close:
             guard let channel, let frame else { return }
             handle(channel.close(frame, &reactor), &reactor)
@@ -139,7 +145,12 @@ final class Session {
             info.add("headers", response.fields)
             info.add("body", failure.body)
         }
-        let next = lifecycle.failed(permanent: failure.isPermanent, random: reactor.random.next() ?? 0)
+        // RFC 9110 section 10.2.3, in seconds: no server may park a client for longer than a minute, unless
+        // the script waits longer of its own accord.
+        let asked = failure.response?.fields["Retry-After"].flatMap { UInt32($0) } ?? 0
+        let atLeast = min(Double(asked), max(socket.options.maxReconnectWait, 60))
+        let next = lifecycle.failed(
+            permanent: failure.isPermanent, atLeast: atLeast, random: reactor.random.next() ?? 0)
         follow(next, WS_EVENT_ERROR, &info, epoch, &reactor)
     }
 

@@ -27,6 +27,8 @@ public final class WebSocket: Sendable {
     private let paused = Atomic(false)
     /// How few bytes may be undelivered for reading to go on.
     private let resumesAt = Atomic(0)
+    /// Whether nobody will ever read its events.
+    private let abandoned = Atomic(false)
 
     public init(_ options: Options, queue: EventQueue, id: UInt32) {
         self.options = options
@@ -57,12 +59,19 @@ public final class WebSocket: Sendable {
             defer { outbox.stop() }
             return outbox.isOpen
         }
-        stateNow.store(wasOpen ? .closing : .closed, ordering: .relaxed)
+        if wasOpen {
+            stateNow.store(.closing, ordering: .relaxed)
+        } else if stateNow.load(ordering: .relaxed) != .closing {
+            stateNow.store(.closed, ordering: .relaxed)
+        }
         Engine.current?.post(.close(self, frame))
     }
 
     /// Nobody listens any more: what was sent still leaves, then the connection is closed (1001).
-    public func abandon() { close(CloseFrame(code: .goingAway)) }
+    public func abandon() {
+        forsake()
+        close(CloseFrame(code: .goingAway))
+    }
 
     /// Queues one message; with `directly` it may be written to the kernel at once.
     public func send(
@@ -75,6 +84,9 @@ public final class WebSocket: Sendable {
             guard !overflow else { return .failed("more bytes than memory can hold") }
             count = sum
         }
+        if let reason = Self.refusal(opcode, parts, count: count) {
+            return outbox.withLock { $0.isOpen } ? .failed(reason) : .notOpen
+        }
         var wakes = false
         let result = outbox.withLock {
             $0.append(
@@ -83,6 +95,19 @@ public final class WebSocket: Sendable {
         }
         if wakes { Engine.current?.post(.flush(self)) }
         return result
+    }
+
+    /// Why the peer would have to close the connection if it got this message; nil when it would not.
+    private static func refusal(
+        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int
+    ) -> String? {
+        // RFC 6455 section 5.5: control frames have at most 125 bytes.
+        if opcode.isControl, count > 125 { return "it has \(count) bytes; 125 is the most" }
+        guard opcode == .text else { return nil }
+        // 5.6: text is UTF-8; a character may be cut between two parts.
+        var validator = UTF8Validator()
+        guard parts.allSatisfy({ validator.validate($0) }), validator.isComplete else { return "the text is not UTF-8" }
+        return nil
     }
 
     /// So many bytes of its records were delivered: reading goes on once Lua has caught up.
@@ -98,6 +123,11 @@ public final class WebSocket: Sendable {
 
     func entered(_ state: State) { stateNow.store(state, ordering: .relaxed) }
 
+    var isAbandoned: Bool { abandoned.load(ordering: .relaxed) }
+
+    /// From now on its events are dropped.
+    func forsake() { abandoned.store(true, ordering: .relaxed) }
+
     func attempted(_ count: Int) { attemptsNow.store(count, ordering: .relaxed) }
 
     /// Hands records to Lua; true when that is enough for now: stop reading.
@@ -105,6 +135,12 @@ public final class WebSocket: Sendable {
     func publish(_ log: inout EventLog) -> Bool {
         let bytes = log.size
         guard bytes > 0 else { return false }
+        guard !isAbandoned else {
+            // Nothing is queued, but whoever waits for the end looks again.
+            log.removeAll()
+            queue.publish(&log)
+            return false
+        }
         guard queue.publish(&log) else { return false }
         let left = undelivered.add(bytes, ordering: .sequentiallyConsistent).newValue
         return left >= options.maxQueued && pause(until: options.maxQueued / 2)
@@ -112,6 +148,7 @@ public final class WebSocket: Sendable {
 
     /// Asks for a `resume` once no more than so many bytes are undelivered. False when that is so already.
     func pause(until left: Int) -> Bool {
+        guard !isAbandoned else { return false }
         resumesAt.store(left, ordering: .sequentiallyConsistent)
         paused.store(true, ordering: .sequentiallyConsistent)
         // Lua may have caught up before it could see the flag.

@@ -1,0 +1,418 @@
+local helper = require "helper"
+local websocket, raises = helper.websocket, helper.raises
+local WebSocket = websocket.WebSocket
+
+describe("the constructor", function()
+  it("makes a websocket without options, which can't connect", function()
+    local ws = WebSocket()
+    assert.equal("closed", ws.state)
+    assert.is_nil(ws.url)
+    raises("url", function() ws:connect() end)
+    assert.equal("closed", ws.state)
+  end)
+
+  it("takes an empty table as no options", function() assert.is_nil(WebSocket({}).url) end)
+
+  it("refuses what is not a table", function()
+    for _, value in ipairs { "ws://localhost", 5, true, print } do
+      raises("table expected", function() WebSocket(value) end)
+    end
+  end)
+
+  it("does not connect by itself", function()
+    assert.equal("closed", WebSocket { url = "ws://127.0.0.1:1" }.state)
+    assert.is_true(websocket.run(0))
+  end)
+
+  it("sees only the table's own fields", function()
+    local ws = WebSocket(setmetatable({}, { __index = { url = "ws://127.0.0.1:1", onreceive = 5 } }))
+    assert.is_nil(ws.url)
+    raises("url", function() ws:connect() end)
+  end)
+
+  it("raises with the position of the call", function()
+    raises("constructor_spec.lua:", function() WebSocket { url = 5 } end)
+  end)
+end)
+
+describe("an option of a wrong type raises and is named:", function()
+  local nan = 0 / 0
+  local wrong = {
+    url = { 5, true, {}, print },
+    onreceive = { 5, "f", true, false, {} },
+    deflate = { 5, "yes", print },
+    minreconnectwait = { "1", true, {}, -1, nan },
+    maxreconnectwait = { "1", true, {}, -1, nan },
+    reconnect = { "yes", {}, -1, 1.5, nan },
+    headers = { "X: y", 5, true, { 5 }, { ["X-A"] = true }, { ["X-A"] = {} }, { { "X-A" } }, { { 5, "x" } } },
+    protocols = { "chat", 5, true, { 5 }, { true } },
+    connecttimeout = { "1", true, {}, -1, nan },
+    closetimeout = { "1", true, {}, -1, nan },
+    maxmessagesize = { "1", true, {}, -1, 1.5, nan },
+    maxbuffered = { "1", true, {}, -1, 1.5, nan },
+    maxqueued = { "1", true, {}, -1, 1.5, nan },
+  }
+  for name, values in pairs(wrong) do
+    for _, value in ipairs(values) do
+      it(name .. " = " .. (type(value) == "number" and tostring(value) or type(value)), function()
+        raises("'" .. name .. "'", function() WebSocket { url = "ws://127.0.0.1:1", [name] = value } end)
+      end)
+    end
+  end
+
+  local wrong_deflate = {
+    level = { "1", -1, 10, 1.5 },
+    threshold = { "1", -1, 1.5 },
+    clientwindow = { 8, 16, 9.5, "9" },
+    serverwindow = { 8, 16, 9.5, "9" },
+    clienttakeover = { 1, "true" },
+    servertakeover = { 0, {} },
+  }
+  for name, values in pairs(wrong_deflate) do
+    for _, value in ipairs(values) do
+      it("deflate." .. name .. " = " .. (type(value) == "number" and tostring(value) or type(value)), function()
+        raises("'deflate." .. name .. "'", function() WebSocket { deflate = { [name] = value } } end)
+      end)
+    end
+  end
+end)
+
+describe("an option of a right type is taken:", function()
+  local right = {
+    url = { "ws://127.0.0.1:1", "http://127.0.0.1" },
+    onreceive = { print, setmetatable({}, { __call = print }) },
+    deflate = {
+      true, false, {}, { level = 0 }, { level = 9, threshold = 0, clientwindow = 9, serverwindow = 15 },
+      { clienttakeover = false, servertakeover = true },
+    },
+    minreconnectwait = { 0, 1, 0.5, math.huge },
+    maxreconnectwait = { 0, 1, 0.5, math.huge },
+    reconnect = { true, false, 0, 3 },
+    headers = { {}, { ["X-A"] = "b", ["X-N"] = 5 }, { { "X-A", "b" }, { "X-A", "c" } } },
+    protocols = { {}, { "chat" }, { "chat", "superchat" } },
+    connecttimeout = { 0, 0.5, math.huge },
+    closetimeout = { 0, 0.5, math.huge },
+    maxmessagesize = { 0, 1, 2.0, math.huge },
+    maxbuffered = { 0, 1, math.huge },
+    maxqueued = { 0, 1, math.huge },
+  }
+  for name, values in pairs(right) do
+    it(name, function()
+      for _, value in ipairs(values) do assert.truthy(WebSocket { [name] = value }) end
+    end)
+  end
+end)
+
+describe("an unknown option is named:", function()
+  it("a misspelt one", function()
+    raises("'onrecieve' is unknown", function() WebSocket { onrecieve = print } end)
+  end)
+  it("one in capitals", function() raises("'URL' is unknown", function() WebSocket { URL = "ws://a" } end) end)
+  it("one of deflate", function()
+    raises("'deflate.levle' is unknown", function() WebSocket { deflate = { levle = 1 } } end)
+  end)
+  it("one without a name", function() raises("number", function() WebSocket { "ws://127.0.0.1:1" } end) end)
+
+  for _, name in ipairs { "tls", "proxy", "maxredirects", "pinginterval", "pongtimeout", "debug" } do
+    it(name .. ", as not supported yet", function()
+      raises("'" .. name .. "' is not supported yet", function() WebSocket { [name] = 1 } end)
+    end)
+  end
+  for _, url in ipairs { "wss://localhost", "https://localhost" } do
+    it(url .. ", as not supported yet", function()
+      raises("not supported yet", function() WebSocket { url = url } end)
+    end)
+  end
+end)
+
+describe("a bad URL raises and tells what is wrong:", function()
+  local bad = {
+    [""] = "scheme",
+    ["localhost"] = "scheme",
+    ["//localhost"] = "scheme",
+    ["ftp://localhost"] = "'ftp'",
+    ["file:///etc/passwd"] = "'file'",
+    ["ws://"] = "host",
+    ["ws:///path"] = "host",
+    ["ws://:80/"] = "host",
+    ["ws://user@/"] = "host",
+    ["ws://a b/"] = "space",
+    ["ws://a/b c"] = "space",
+    ["ws://bad\\host/"] = "backslash",
+    ["ws://bücher.example/"] = "ASCII",
+    ["ws://a:0/"] = "'0' is not a port",
+    ["ws://a:65536/"] = "'65536' is not a port",
+    ["ws://a:99999999999999999999/"] = "port",
+    ["ws://a:x/"] = "'x' is not a port",
+    ["ws://a:-1/"] = "port",
+    ["ws://a:80:80/"] = "brackets",
+    ["ws://::1/"] = "brackets",
+    ["ws://[::1/"] = "closing bracket",
+    ["ws://[::1]x/"] = "IPv6",
+    ["ws://[::g]/"] = "IPv6",
+    ["ws://[]/"] = "IPv6",
+    ["ws://a/%"] = "hex",
+    ["ws://a/%4"] = "hex",
+    ["ws://a/%zz"] = "hex",
+    ["ws://u%:p@a/"] = "user:password",
+  }
+  for url, words in pairs(bad) do
+    it(("%q"):format(url), function()
+      local err = raises("'url'", function() WebSocket { url = url } end)
+      assert.truthy(err:find(words, 1, true), err)
+    end)
+  end
+
+  it("without its password", function()
+    local err = raises("port", function() WebSocket { url = "ws://me:secret@a:x/" } end)
+    assert.is_nil(err:find("secret", 1, true))
+  end)
+end)
+
+describe("control characters are refused", function()
+  for _, byte in ipairs { "\r\n", "\n", "\r", "\0", "\1", "\t", "\127" } do
+    local shown = ("%q"):format(byte):gsub("\n", "n")
+    it("in the URL: " .. shown, function()
+      raises("control character", function() WebSocket { url = "ws://127.0.0.1/a" .. byte .. "b" } end)
+      raises("control character", function() WebSocket { url = "ws://127.0.0.1" .. byte .. "/" } end)
+    end)
+    it("in a header's name: " .. shown, function()
+      raises("'headers'", function() WebSocket { headers = { ["X-A" .. byte] = "b" } } end)
+    end)
+    if byte ~= "\t" then
+      it("in a header's value: " .. shown, function()
+        raises("'headers'", function() WebSocket { headers = { ["X-A"] = "a" .. byte .. "X-B: c" } } end)
+      end)
+    end
+    it("in a protocol: " .. shown, function()
+      raises("'protocols'", function() WebSocket { protocols = { "chat" .. byte } } end)
+    end)
+  end
+
+  it("and do not stand in the message", function()
+    local err = raises("control character", function() WebSocket { url = "ws://127.0.0.1/\27[2J\r\nb" } end)
+    assert.is_nil(err:find("%c"))
+    err = raises("'headers'", function() WebSocket { headers = { ["\27[2J"] = "b" } } end)
+    assert.is_nil(err:find("%c"))
+    err = raises("'protocols'", function() WebSocket { protocols = { "\27[2J" } } end)
+    assert.is_nil(err:find("%c"))
+  end)
+end)
+
+describe("the handshake's own headers are refused:", function()
+  for _, name in ipairs {
+    "Upgrade", "Connection", "Sec-WebSocket-Key", "sec-websocket-version", "SEC-WEBSOCKET-PROTOCOL",
+    "Sec-WebSocket-Extensions",
+  } do
+    it(name, function()
+      raises(name, function() WebSocket { headers = { [name] = "x" } } end)
+      raises(name, function() WebSocket { headers = { { name, "x" } } } end)
+    end)
+  end
+end)
+
+describe("protocols", function()
+  it("must be tokens", function()
+    for _, name in ipairs { "", "a b", "a,b", "a/b", "ä" } do
+      raises("'protocols'", function() WebSocket { protocols = { name } } end)
+    end
+  end)
+  it("must be different", function()
+    raises("'chat' twice", function() WebSocket { protocols = { "chat", "b", "chat" } } end)
+  end)
+end)
+
+describe("the request", function()
+  local raw, python
+  lazy_setup(function() raw, python = helper.serve("raw"), helper.serve("python") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  --- The request line and the fields of what a server got from a websocket with these options.
+  local function request(options, path)
+    options.url = options.url or raw:url(path or "/request")
+    local head = helper.client(options):get("TEXT").data
+    local fields = {}
+    for name, value in head:gmatch("\r\n([^:\r\n]+): ([^\r\n]*)") do
+      fields[#fields + 1] = { name:lower(), value }
+      fields[name:lower()] = value
+    end
+    return head:match("^[^\r]*"), fields
+  end
+
+  it("has what RFC 6455 wants, and no more than it must", function()
+    local line, fields = request {}
+    assert.equal("GET /request HTTP/1.1", line)
+    assert.equal("127.0.0.1:" .. raw.port, fields.host)
+    assert.equal("websocket", fields.upgrade)
+    assert.equal("Upgrade", fields.connection)
+    assert.equal("13", fields["sec-websocket-version"])
+    assert.equal(24, #fields["sec-websocket-key"])
+    assert.is_nil(fields.origin)
+    assert.is_nil(fields["sec-websocket-protocol"])
+    assert.is_nil(fields["sec-websocket-extensions"])
+    assert.is_nil(fields.authorization)
+  end)
+
+  it("has another key each time", function()
+    local _, first = request {}
+    local _, second = request {}
+    assert.not_equal(first["sec-websocket-key"], second["sec-websocket-key"])
+  end)
+
+  it("has path and query, without the fragment, and encodes what needs it", function()
+    assert.equal("GET /request?a=1&b=%20#? HTTP/1.1", (request({}, "/request?a=1&b=%20%23?#part"):gsub("%%23", "#")))
+    assert.equal("GET /request?%C3%A4=%22%3C HTTP/1.1", (request({}, '/request?ä="<')))
+  end)
+
+  it("has / for a URL without a path", function()
+    local c = helper.client(python:url(""))
+    assert.equal("/", c:get("TEXT").data)
+  end)
+
+  it("has headers given by name", function()
+    local _, fields = request { headers = { ["X-Test"] = "a b\tc", ["X-Number"] = 5 } }
+    assert.equal("a b\tc", fields["x-test"])
+    assert.equal("5", fields["x-number"])
+  end)
+
+  it("has headers given as a list, in order, several of one name as well", function()
+    local _, fields = request { headers = { { "X-Test", "1" }, { "X-Other", "2" }, { "X-Test", "3" } } }
+    local found = {}
+    for _, field in ipairs(fields) do
+      if field[1]:match("^x%-") then found[#found + 1] = field[1] .. field[2] end
+    end
+    assert.same({ "x-test1", "x-other2", "x-test3" }, found)
+  end)
+
+  it("has User-Agent, Origin and Host replaced, each once", function()
+    local _, fields = request { headers = { ["user-agent"] = "me", Origin = "http://a", Host = "b:1" } }
+    assert.equal("me", fields["user-agent"])
+    assert.equal("http://a", fields.origin)
+    assert.equal("b:1", fields.host)
+    local count = 0
+    for _, field in ipairs(fields) do
+      if field[1] == "host" or field[1] == "user-agent" then count = count + 1 end
+    end
+    assert.equal(2, count)
+  end)
+
+  it("has user:password as Basic authorization, decoded", function()
+    local _, fields = request { url = ("ws://me:a%%3Ab@127.0.0.1:%d/request"):format(raw.port) }
+    assert.equal("Basic bWU6YTpi", fields.authorization)
+  end)
+
+  it("has the protocols in order, and the answer is ws.protocol", function()
+    local _, fields = request { protocols = { "superchat", "chat" } }
+    assert.equal("superchat, chat", fields["sec-websocket-protocol"])
+    local c = helper.client { url = python:url("/echo"), protocols = { "superchat", "chat" } }
+    assert.equal("chat", c:get("OPEN").info.protocol)
+    assert.equal("chat", c.ws.protocol)
+  end)
+
+  it("offers permessage-deflate with its four parameters", function()
+    local _, fields = request { deflate = true }
+    assert.truthy(fields["sec-websocket-extensions"]:find("^permessage%-deflate"))
+    _, fields = request {
+      deflate = { clientwindow = 10, serverwindow = 11, clienttakeover = false, servertakeover = false },
+    }
+    local offer = fields["sec-websocket-extensions"]
+    assert.truthy(offer:find("client_max_window_bits=10", 1, true), offer)
+    assert.truthy(offer:find("server_max_window_bits=11", 1, true), offer)
+    assert.truthy(offer:find("client_no_context_takeover", 1, true), offer)
+    assert.truthy(offer:find("server_no_context_takeover", 1, true), offer)
+  end)
+end)
+
+describe("an error of the constructor", function()
+  local server
+  lazy_setup(function() server = helper.serve("python") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  it("leaves the script's table as it was", function()
+    local headers = { ["X-N"] = 5, ["X-A"] = "b" }
+    local options = { url = "ws://127.0.0.1:1", headers = headers, protocols = { "a" }, reconnect = "x" }
+    raises("'reconnect'", WebSocket, options)
+    assert.same({ url = "ws://127.0.0.1:1", headers = headers, protocols = { "a" }, reconnect = "x" }, options)
+    assert.equal("integer", math.type(headers["X-N"]))
+  end)
+
+  it("leaves nothing that lives", function()
+    for _ = 1, 100 do pcall(WebSocket, { url = server:url("/echo"), maxqueued = {} }) end
+    assert.is_true(websocket.run(0))
+  end)
+
+  it("does not disturb a websocket that is open", function()
+    local c = helper.client(server:url("/echo")):open()
+    for _ = 1, 100 do pcall(WebSocket, { url = "nonsense" }) end
+    c.ws:sendText("still here")
+    assert.equal("still here", c:get("TEXT").data)
+  end)
+end)
+
+describe("the options table", function()
+  it("is not changed, and may be used for several websockets", function()
+    local options = { url = "ws://127.0.0.1:1", headers = { ["X-N"] = 5 }, deflate = { level = 1 }, reconnect = 2 }
+    local first, second = WebSocket(options), WebSocket(options)
+    assert.not_equal(first, second)
+    assert.same(
+      { url = "ws://127.0.0.1:1", headers = { ["X-N"] = 5 }, deflate = { level = 1 }, reconnect = 2 }, options)
+  end)
+end)
+
+describe("a property", function()
+  local ws = WebSocket { url = "ws://127.0.0.1:1/a?b" }
+
+  it("url is what the constructor got", function() assert.equal("ws://127.0.0.1:1/a?b", ws.url) end)
+
+  it("has a value before anything was connected", function()
+    assert.equal("closed", ws.state)
+    assert.equal(0, ws.bufferedamount)
+    assert.equal(0, ws.attempts)
+    for _, name in ipairs { "protocol", "extensions", "headers", "address", "latency", "closecode", "closereason" } do
+      assert.is_nil(ws[name], name)
+    end
+  end)
+
+  it("of an unknown name is nil", function()
+    assert.is_nil(ws.nonsense)
+    assert.is_nil(ws[1])
+    assert.is_nil(ws[{}])
+    assert.is_nil(ws[true])
+  end)
+
+  it("can't be set, whatever its name", function()
+    for _, name in ipairs { "url", "state", "onreceive", "nonsense", 1, true } do
+      raises("can't be set", function() ws[name] = "x" end)
+    end
+    assert.is_nil(ws.nonsense)
+  end)
+end)
+
+describe("a method", function()
+  it("wants a WebSocket to work on", function()
+    local ws = WebSocket()
+    for _, name in ipairs { "connect", "close", "sendText", "sendBinary", "sendPing" } do
+      for _, value in ipairs { 5, "x", {}, io.stdout } do
+        raises("WebSocket expected", function() ws[name](value) end)
+      end
+      raises("WebSocket expected", function() ws[name]() end)
+    end
+  end)
+end)
+
+describe("the module", function()
+  it("has a name and a version and sets no global", function()
+    assert.equal("websocket", websocket._NAME)
+    assert.equal("string", type(websocket._VERSION))
+    local output = helper.script([[
+      local before = {}
+      for name in pairs(_G) do before[name] = true end
+      require "websocket"
+      for name in pairs(_G) do if not before[name] then print(name) end end
+    ]])
+    helper.remove_files()
+    assert.equal("", output)
+  end)
+end)

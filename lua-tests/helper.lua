@@ -1,0 +1,236 @@
+-- What the specs share: the module from the build folder, servers as child processes, websockets that record
+-- their events, scripts in an interpreter of their own. Nothing here sleeps: `wait` polls until a condition
+-- holds, and TIMEOUT is the one limit of them all.
+
+local build = os.getenv("WEBSOCKET_BUILD") or "./build"
+local cpath = build .. "/?.so;"
+if package.cpath:sub(1, #cpath) ~= cpath then package.cpath = cpath .. package.cpath end
+
+local websocket = require "websocket"
+
+local helper = {
+  websocket = websocket,
+  types = websocket.WebSocketMessageType,
+  folder = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or ".",
+  lua = os.getenv("WEBSOCKET_LUA") or "lua5.4",
+  python = os.getenv("WEBSOCKET_PYTHON") or "build/venv/bin/python",
+  node = os.getenv("WEBSOCKET_NODE") or "node",
+  TIMEOUT = 10,
+}
+
+local names = {}
+for name, number in pairs(helper.types) do names[number] = name end
+
+-- Time
+
+--- Seconds on a clock that only goes forward; stock Lua has none finer than a second.
+function helper.now()
+  local file <close> = assert(io.open("/proc/uptime"))
+  return file:read("n")
+end
+
+--- Delivers events until `condition()` is true, and returns what it gave.
+function helper.wait(condition, what)
+  local deadline = helper.now() + helper.TIMEOUT
+  while true do
+    local result = condition()
+    if result then return result end
+    local left = deadline - helper.now()
+    if left <= 0 then error("timed out waiting for " .. (type(what) == "function" and what() or what), 2) end
+    websocket.poll(math.min(left, 0.05))
+  end
+end
+
+-- Errors
+
+--- Asserts that `f(...)` raises an error whose text contains `text`; returns the error.
+function helper.raises(text, f, ...)
+  local ok, err = pcall(f, ...)
+  if ok then error("no error was raised; expected: " .. text, 2) end
+  if type(err) ~= "string" or not err:find(text, 1, true) then
+    error(("the error was %q; expected: %s"):format(tostring(err), text), 2)
+  end
+  return err
+end
+
+-- Child processes
+
+local Process = {}
+Process.__index = Process
+
+--- Starts a shell command; `pid` is the process itself.
+local function start(command)
+  local pipe = assert(io.popen("echo $$; exec " .. command))
+  return setmetatable({ pipe = pipe, pid = assert(pipe:read("n", "l")) }, Process)
+end
+
+function Process:signal(name) assert(os.execute(("kill -%s %d"):format(name, self.pid))) end
+
+--- Whether it has ended; it stays a zombie until its pipe is closed.
+function Process:ended()
+  local file <close> = io.open(("/proc/%d/stat"):format(self.pid))
+  return not file or file:read("a"):match("^.*%) (%a)") == "Z"
+end
+
+--- Ends it; returns once it is gone.
+function Process:stop(name)
+  if not self.pipe then return end
+  if not self:ended() then self:signal(name or "TERM") end
+  if not pcall(helper.wait, function() return self:ended() end, "a process to end") then self:signal("KILL") end
+  self.pipe:close()
+  self.pipe = nil
+end
+
+local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+-- Servers
+
+local commands = {
+  python = helper.python .. " " .. helper.folder .. "/servers/peer.py",
+  node = "env NODE_PATH=/usr/share/nodejs " .. helper.node .. " " .. helper.folder .. "/servers/peer.js",
+  raw = helper.python .. " " .. helper.folder .. "/servers/raw.py",
+}
+
+local servers = {}
+local Server = setmetatable({}, Process)
+Server.__index = Server
+
+--- Starts a server: "python" and "node" are the peers, "raw" does what no honest server does.
+--- `port`: the one of a server that was stopped.
+function helper.serve(kind, port)
+  local server = setmetatable(start(("%s %d 2>&1"):format(commands[kind], port or 0)), Server)
+  local line = server.pipe:read("l")
+  server.port = tonumber(line)
+  if not server.port then
+    error(("the %s server did not start: %s\n%s"):format(kind, line, server.pipe:read("a")), 2)
+  end
+  servers[#servers + 1] = server
+  return server
+end
+
+function Server:url(path, ...)
+  if select("#", ...) > 0 then path = path:format(...) end
+  return ("ws://127.0.0.1:%d%s"):format(self.port, path or "/")
+end
+
+function helper.stop_servers()
+  while #servers > 0 do table.remove(servers):stop() end
+end
+
+-- Websockets that record
+
+local Client = {}
+Client.__index = Client
+local clients = {}
+
+--- Makes and connects a websocket. `options` may be a URL; its `onreceive` is called after the recording.
+function helper.client(options)
+  if type(options) == "string" then options = { url = options } end
+  local self = setmetatable({ events = {}, counts = {} }, Client)
+  local handler = options.onreceive
+  local copy = {}
+  for name, value in pairs(options) do copy[name] = value end
+  copy.onreceive = function(kind, data, err, info)
+    local name = names[kind]
+    self.events[#self.events + 1] = { type = name, data = data, err = err, info = info }
+    self.counts[name] = (self.counts[name] or 0) + 1
+    if handler then return handler(kind, data, err, info) end
+  end
+  self.ws = websocket.WebSocket(copy)
+  self.ws:connect()
+  clients[#clients + 1] = self
+  return self
+end
+
+function Client:count(name) return self.counts[name] or 0 end
+
+--- The events' names in order, for comparing and for messages.
+function Client:names()
+  local list = {}
+  for i = 1, math.min(#self.events, 50) do
+    local event = self.events[i]
+    list[i] = event.type == "ERROR" and "ERROR(" .. event.err .. ")" or event.type
+  end
+  return table.concat(list, " ")
+end
+
+function Client:list()
+  local list = {}
+  for i, event in ipairs(self.events) do list[i] = event.type end
+  return table.concat(list, " ")
+end
+
+--- The n-th event of that name, 1 by default; waits for it.
+function Client:get(name, n)
+  n = n or 1
+  helper.wait(function() return self:count(name) >= n end, function()
+    return ("%s %d; so far: %s"):format(name, n, self:names())
+  end)
+  for _, event in ipairs(self.events) do
+    if event.type == name then
+      n = n - 1
+      if n == 0 then return event end
+    end
+  end
+end
+
+function Client:open() self:get("OPEN") return self end
+
+--- Closes and waits for the end.
+function Client:close(...)
+  self.ws:close(...)
+  return self:get("CLOSE")
+end
+
+--- For after_each: no websocket outlives its test.
+function helper.close_clients()
+  while #clients > 0 do table.remove(clients).ws:close() end
+  assert(websocket.run(helper.TIMEOUT), "a websocket of the test did not end")
+end
+
+-- Scripts in an interpreter of their own
+
+local files = {}
+
+--- A name for a file that `remove_files` removes.
+function helper.file()
+  local name = os.tmpname()
+  files[#files + 1] = name
+  return name
+end
+
+--- Writes a Lua script that finds the module, and returns the file's name.
+function helper.write_script(text)
+  local name = helper.file()
+  local file = assert(io.open(name, "w"))
+  file:write(("package.cpath = %q .. package.cpath "):format(cpath), text)
+  file:close()
+  return name
+end
+
+--- Starts a Lua script that sees its arguments as `...`, and returns the process.
+function helper.start_script(text, ...) return helper.start(helper.lua, helper.write_script(text), ...) end
+
+--- Starts a program, and returns the process.
+function helper.start(program, ...)
+  local command = { program }
+  for _, value in ipairs { ... } do command[#command + 1] = quote(tostring(value)) end
+  return start(table.concat(command, " ") .. " 2>&1 </dev/null")
+end
+
+--- Waits for the end of a process: what it still said, its exit code or signal's name, and the seconds it took.
+function helper.finish(process)
+  local from = helper.now()
+  local output = process.pipe:read("a")
+  local _, how, code = process.pipe:close()
+  process.pipe = nil
+  return output, how == "exit" and code or how .. " " .. code, helper.now() - from
+end
+
+function helper.script(...) return helper.finish(helper.start_script(...)) end
+
+function helper.remove_files()
+  while #files > 0 do os.remove(table.remove(files)) end
+end
+
+return helper

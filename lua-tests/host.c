@@ -1,0 +1,74 @@
+/* A host with several Lua states in one process. The scripts get `url` and `name` as globals.
+ *
+ *   host cycles N script url     one state after the other, each closed
+ *   host both script url         two states on one thread: the script returns a function, called in turn until true
+ *   host threads script url      two states, each on its own thread */
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *script, *url;
+
+static void check(lua_State *L, int status)
+{
+    if (status == LUA_OK) return;
+    fprintf(stderr, "%s\n", lua_tostring(L, -1));
+    _Exit(1);
+}
+
+static lua_State *start(const char *name)
+{
+    lua_State *L = luaL_newstate();
+    luaL_openlibs(L);
+    lua_pushstring(L, url);
+    lua_setglobal(L, "url");
+    lua_pushstring(L, name);
+    lua_setglobal(L, "name");
+    check(L, luaL_loadfile(L, script));
+    check(L, lua_pcall(L, 0, 1, 0));
+    return L;
+}
+
+static void *run(void *name)
+{
+    lua_close(start(name));
+    return NULL;
+}
+
+static int step(lua_State *L)
+{
+    lua_pushvalue(L, -1);
+    check(L, lua_pcall(L, 0, 1, 0));
+    int done = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return done;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 4) return 2;
+    script = argv[argc - 2];
+    url = argv[argc - 1];
+    if (!strcmp(argv[1], "cycles")) {
+        for (int i = 0; i < atoi(argv[2]); i++) run("cycle");
+    } else if (!strcmp(argv[1], "both")) {
+        lua_State *a = start("a"), *b = start("b");
+        for (int done = 0; done != 3;) {
+            if (!(done & 1)) done |= step(a);
+            if (!(done & 2)) done |= step(b) << 1;
+        }
+        lua_close(a);
+        lua_close(b);
+    } else {
+        pthread_t threads[2];
+        pthread_create(&threads[0], NULL, run, "a");
+        pthread_create(&threads[1], NULL, run, "b");
+        for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    }
+    puts("done");
+    return 0;
+}

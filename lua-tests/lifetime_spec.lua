@@ -1,0 +1,359 @@
+-- The ends of scripts, states and processes: each test has a process of its own.
+
+local helper = require "helper"
+
+-- What every script here begins with: `connect(url, options)`, and `wait(condition)`.
+local prelude = [[
+  local websocket = require "websocket"
+  local function connect(url, options)
+    options = options or {}
+    options.url = url
+    local ws = websocket.WebSocket(options)
+    ws:connect()
+    return ws
+  end
+  local function wait(condition) -- luacheck: ignore
+    repeat websocket.poll(0.1) until condition()
+  end
+]]
+
+local function script(text, ...) return helper.script(prelude .. text, ...) end
+
+describe("lifetime:", function()
+  local python, raw, refused
+  lazy_setup(function()
+    python, raw, refused = helper.serve("python"), helper.serve("raw"), helper.serve("raw")
+    refused:stop()
+  end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+  after_each(helper.remove_files)
+
+  describe("Ctrl-C ends at once", function()
+    for name, text in pairs {
+      ["poll(math.huge)"] = "websocket.poll(math.huge) print 'poll returned'",
+      ["poll(60)"] = "websocket.poll(60) print 'poll returned'",
+      ["run()"] = "websocket.run()",
+      ["run(60)"] = "websocket.run(60)",
+      ["a loop of poll(1)"] = "while true do websocket.poll(1) end",
+    } do
+      it(name, function()
+        local process = helper.start_script(prelude .. [[
+          local ws = connect((...))
+          wait(function() return ws.state == "open" end)
+          websocket.poll()
+          print "ready"
+          io.stdout:flush()
+        ]] .. text, python:url("/echo"))
+        assert.equal("ready", process.pipe:read("l"))
+        process:signal("INT")
+        local output, code, seconds = helper.finish(process)
+        assert.truthy(output:find("interrupted!", 1, true), output)
+        assert.is_nil(output:find("poll returned", 1, true))
+        assert.equal(1, code)
+        assert.is_true(seconds < 1, seconds)
+      end)
+    end
+
+    it("run() while it connects", function()
+      local process = helper.start_script(prelude .. [[
+        connect((...))
+        print "ready"
+        io.stdout:flush()
+        websocket.run()
+      ]], raw:url("/silence"))
+      assert.equal("ready", process.pipe:read("l"))
+      process:signal("INT")
+      local output, code, seconds = helper.finish(process)
+      assert.truthy(output:find("interrupted!", 1, true), output)
+      assert.equal(1, code)
+      assert.is_true(seconds < 1, seconds)
+    end)
+  end)
+
+  local ways = {
+    ["the end of the script"] = { "", 0 },
+    ["os.exit()"] = { "os.exit()", 0 },
+    ["os.exit(7)"] = { "os.exit(7)", 7 },
+    ["os.exit(0, true)"] = { "os.exit(0, true)", 0 },
+    ["an error"] = { "error('the end')", 1 },
+  }
+
+  for way, how in pairs(ways) do
+    describe("at " .. way, function()
+      local text, expected = table.unpack(how)
+
+      local function ends(seconds, before, ...)
+        local process = helper.start_script(prelude .. before .. [[
+          print "leaving"
+          io.stdout:flush()
+        ]] .. text, ...)
+        assert.equal("leaving", process.pipe:read("l"))
+        local output, code, took = helper.finish(process)
+        assert.equal(expected, code, output)
+        if way ~= "an error" then assert.equal("", output) end
+        assert.is_true(took < seconds, took)
+      end
+
+      it("a message sent just before arrives, and the peer is told that we go away", function()
+        local key = way:gsub("%W", "")
+        ends(0.9, [[
+          local ws
+          ws = connect((...))
+          wait(function() return ws.state == "open" end)
+          for i = 1, 100 do ws:sendText(i, ("."):rep(10000)) end
+          ws:sendText("last")
+        ]], python:url("/record?key=%s", key))
+        local recorded = helper.client(python:url("/recorded?key=%s", key)):get("TEXT").data
+        assert.truthy(recorded:find("^1001:1%.+|2%.+|3%."), recorded:sub(1, 100))
+        assert.equal("|last", recorded:sub(-5))
+      end)
+
+      it("a compressed message arrives too", function()
+        local key = "deflate" .. way:gsub("%W", "")
+        ends(0.9, [[
+          local ws = connect((...), { deflate = true })
+          wait(function() return ws.state == "open" end)
+          ws:sendText(("all work and no play "):rep(100000))
+          ws:sendText("last")
+        ]], python:url("/record?key=%s", key))
+        local recorded = helper.client(python:url("/recorded?key=%s", key)):get("TEXT").data
+        assert.equal("|last", recorded:sub(-5))
+      end)
+
+      it("twenty live connections are quick", function()
+        ends(0.9, [[
+          local list = {}
+          for i = 1, 20 do list[i] = connect((...)) end
+          wait(function()
+            for _, ws in ipairs(list) do if ws.state ~= "open" then return false end end
+            return true
+          end)
+        ]], python:url("/echo"))
+      end)
+
+      it("a server that never answers Close costs a second at most", function()
+        ends(1.5, [[
+          local ws = connect((...))
+          wait(function() return ws.state == "open" end)
+        ]], raw:url("/frames?end=mute"))
+      end)
+
+      it("a server that reads nothing costs a second at most", function()
+        ends(1.5, [[
+          local ws = connect((...))
+          wait(function() return ws.state == "open" end)
+          ws:sendBinary(("x"):rep(16 << 20))
+        ]], raw:url("/frames?end=deaf"))
+      end)
+
+      it("connecting, waiting and resolving cost nothing", function()
+        ends(0.9, [[
+          local silent, refused = ...
+          connect(silent)
+          local ws = connect(refused, { minreconnectwait = 60, maxreconnectwait = 60 })
+          wait(function() return ws.state == "waiting" end)
+          connect("ws://nonexistent.invalid/")
+        ]], raw:url("/silence"), refused:url("/"))
+      end)
+
+      it("events that nobody polled for, a flood even, cost nothing", function()
+        ends(0.9, [[
+          local ws = connect((...), { maxqueued = 1 << 16 })
+          wait(function() return ws.state == "open" end)
+        ]], python:url("/flood?count=2000&size=20000"))
+      end)
+    end)
+  end
+
+  it("requiring the module and leaving is nothing", function()
+    local output, code, seconds = helper.script([[require "websocket"]])
+    assert.equal("", output)
+    assert.equal(0, code)
+    assert.is_true(seconds < 0.5)
+  end)
+
+  it("a script ends in a callback as well", function()
+    for _, exit in ipairs { "os.exit(3)", "os.exit(3, true)" } do
+      local output, code, seconds = script([[
+        connect((...), { onreceive = function() ]] .. exit .. [[ end })
+        websocket.run()
+      ]], python:url("/echo"))
+      assert.equal("", output)
+      assert.equal(3, code)
+      assert.is_true(seconds < 1, seconds)
+    end
+  end)
+
+  it("finalizers that run when the state closes may still use a websocket", function()
+    local output, code = script([[
+      local ws = connect((...))
+      wait(function() return ws.state == "open" end)
+      setmetatable({}, { __gc = function()
+        pcall(ws.sendText, ws, "bye")
+        pcall(ws.close, ws)
+        pcall(ws.connect, ws)
+        pcall(websocket.poll, 0.01)
+        pcall(websocket.WebSocket, { url = "ws://127.0.0.1:1" })
+        print(type(tostring(ws)), type(ws.state), ws.bufferedamount)
+      end })
+    ]], python:url("/echo"))
+    assert.equal(0, code, output)
+    assert.truthy(output:find("^string\tstring"), output)
+  end)
+
+  it("finalizers that are older than the websocket may still use it", function()
+    local output, code = script([[
+      local ws
+      setmetatable({}, { __gc = function()
+        for _, name in ipairs { "sendText", "sendBinary", "sendPing", "close", "connect" } do pcall(ws[name], ws) end
+        for _, name in ipairs { "url", "state", "bufferedamount", "attempts", "protocol" } do local _ = ws[name] end
+        pcall(websocket.poll, 0.01)
+        pcall(websocket.run, 0.01)
+        print "done"
+      end })
+      ws = connect((...))
+      wait(function() return ws.state == "open" end)
+    ]], python:url("/echo"))
+    assert.equal(0, code, output)
+    assert.truthy(output:find("done", 1, true), output)
+  end)
+
+  it("a finalizer that is older than the module may still call it", function()
+    local output, code = helper.script([[
+      local websocket, ws
+      setmetatable({}, { __gc = function()
+        pcall(websocket.poll, 0.01)
+        pcall(websocket.run, 0.01)
+        pcall(websocket.WebSocket, { url = "ws://127.0.0.1:1" })
+        pcall(ws.connect, ws)
+        pcall(ws.sendText, ws)
+        pcall(ws.close, ws)
+        print "done"
+      end })
+      websocket = require "websocket"
+      ws = websocket.WebSocket { url = ... }
+      ws:connect()
+      repeat websocket.poll(0.1) until ws.state == "open"
+    ]], python:url("/echo"))
+    assert.equal(0, code, output)
+    assert.truthy(output:find("done", 1, true), output)
+  end)
+
+  it("the module can be loaded twice in one state: each has its own events", function()
+    local output, code = script([[
+      local first = websocket
+      package.loaded.websocket = nil
+      local second = require "websocket"
+      assert(first ~= second)
+      local got = {}
+      local function open(module, name)
+        local ws = module.WebSocket { url = url, onreceive = function(type, data)
+          if type == 0 then got[#got + 1] = name .. data end
+        end }
+        ws:connect()
+        repeat module.poll(0.1) until ws.state == "open"
+        ws:sendText(name)
+        return ws
+      end
+      url = ...
+      local a, b = open(first, "a"), open(second, "b")
+      repeat first.poll(0.1) until #got == 1
+      repeat second.poll(0.1) until #got == 2
+      print(table.concat(got, " "), pcall(second.WebSocket().close, a))
+      a:close()
+      b:close()
+      print(first.run(5), second.run(5))
+    ]], python:url("/echo"))
+    assert.equal(0, code, output)
+    assert.truthy(output:find("^aa bb\tfalse\t.*WebSocket expected.*\ntrue\ttrue\n$"), output)
+  end)
+
+  describe("several states in one process", function()
+    local host
+    lazy_setup(function()
+      local name = os.tmpname()
+      local built = os.execute(("cc -I/usr/include/lua5.4 -o %s %s/host.c -llua5.4 -lpthread 2>/dev/null"):format(
+        name, helper.folder))
+      if built then host = name else os.remove(name) end
+    end)
+    lazy_teardown(function() if host then os.remove(host) end end)
+
+    local path = "/echo"
+    before_each(function() path = "/echo" end)
+
+    local function run(text, ...)
+      local arguments = { ... }
+      arguments[#arguments + 1] = helper.write_script(prelude .. text)
+      arguments[#arguments + 1] = python:url(path)
+      return helper.finish(helper.start(host, table.unpack(arguments)))
+    end
+
+    it("five, one after the other", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code, seconds = run([[
+        local got
+        local ws = connect(url, { onreceive = function(type, data) if type == 0 then got = data end end })
+        wait(function() return ws.state == "open" end)
+        ws:sendText(name)
+        wait(function() return got end)
+        print(got)
+      ]], "cycles", 5)
+      assert.equal(("cycle\n"):rep(5) .. "done\n", output)
+      assert.equal(0, code)
+      assert.is_true(seconds < 2, seconds)
+    end)
+
+    it("two hundred, each left in the middle of a flood: none misses the end of its connection", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      path = "/flood?count=100&size=20000"
+      local output, code = run([[
+        local function now() return io.open("/proc/uptime"):read("n") end
+        io.stdout:write(now(), " ")
+        local ws = connect(url, { maxqueued = 1 << 16 })
+        wait(function() return ws.state == "open" end)
+        io.stdout:write(now(), " ")
+      ]], "cycles", 200)
+      assert.equal(0, code)
+      local left, slow = nil, {}
+      for from, to in output:gmatch("([%d.]+) ([%d.]+) ") do
+        if left and from - left > 0.9 then slow[#slow + 1] = from - left end
+        left = to
+      end
+      assert.same({}, slow)
+      assert.truthy(left)
+    end)
+
+    local talk = [[
+      local got = {}
+      local ws = connect(url, { onreceive = function(type, data) if type == 0 then got[#got + 1] = data end end })
+      wait(function() return ws.state == "open" end)
+      for i = 1, 100 do ws:sendText(name, i) end
+    ]]
+    local compare = [[
+      for i = 1, 100 do assert(got[i] == name .. i, got[i]) end
+      assert(#got == 100)
+    ]]
+
+    it("two on one thread do not see each other's events", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = run(talk .. [[
+        return function()
+          websocket.poll(0.01)
+          if #got < 100 then return false end
+      ]] .. compare .. [[
+          return true
+        end
+      ]], "both")
+      assert.equal("done\n", output)
+      assert.equal(0, code)
+    end)
+
+    it("two on threads of their own do not see each other's events", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = run(talk .. "wait(function() return #got == 100 end)\n" .. compare, "threads")
+      assert.equal("done\n", output)
+      assert.equal(0, code)
+    end)
+  end)
+end)

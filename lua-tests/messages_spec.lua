@@ -1,0 +1,271 @@
+local helper = require "helper"
+local raises = helper.raises
+
+-- Every byte once, and text with every length of UTF-8 at its limits.
+local bytes = {}
+for i = 0, 255 do bytes[#bytes + 1] = string.char(i) end
+local all_bytes = table.concat(bytes)
+local characters = {
+  "\0", "a", "\x7F", "\u{80}", "é", "\u{7FF}", "\u{800}", "€", "\u{D7FF}", "\u{E000}", "\u{FFFF}", "\u{10000}", "😀",
+  "\u{10FFFF}",
+}
+local not_utf8 = {
+  ["a lone byte"] = "\xFF", ["a lone continuation"] = "\x80", ["an overlong NUL"] = "\xC0\x80",
+  ["an overlong slash"] = "\xE0\x80\xAF", ["a surrogate"] = "\xED\xA0\x80", ["beyond Unicode"] = "\xF4\x90\x80\x80",
+  ["cut short"] = "\xE2\x82", ["Latin-1"] = "caf\xE9 au lait", ["wrong far behind"] = ("a"):rep(100000) .. "\xFF",
+}
+
+local sizes = { 0, 1, 125, 126, 65535, 65536, 16 << 20 }
+local lasts = 16 << 20
+
+--- Something that does not compress to nothing, quickly.
+local function message(size)
+  if size == lasts then return (all_bytes:sub(1, 128)):rep(size // 128) end
+  local list = {}
+  for i = 1, size do list[i] = string.char(32 + (i * i + i // 7) % 95) end
+  return table.concat(list)
+end
+local messages = {}
+for i, size in ipairs(sizes) do messages[i] = message(size) end
+
+for _, kind in ipairs { "python", "node" } do
+  for _, deflate in ipairs { false, true } do
+    describe("with the " .. kind .. " peer" .. (deflate and ", compressed," or ""), function()
+      local server, c
+
+      local function connect(path) c = helper.client({ url = server:url(path), deflate = deflate }):open() end
+      local function echo() connect("/echo") end
+
+      lazy_setup(function() server = helper.serve(kind) end)
+      lazy_teardown(helper.stop_servers)
+      after_each(helper.close_clients)
+
+      it("compression is on as asked for", function()
+        echo()
+        if deflate then
+          assert.truthy(c.ws.extensions:find("permessage%-deflate"))
+        else
+          assert.equal("", c.ws.extensions)
+        end
+      end)
+
+      for i, size in ipairs(sizes) do
+        it(("a text and a binary of %d bytes come back as they were sent"):format(size), function()
+          echo()
+          c.ws:sendText(messages[i])
+          c.ws:sendBinary(messages[i])
+          local text, binary = c:get("TEXT"), c:get("BINARY")
+          assert.equal(size, #text.data)
+          assert.is_true(text.data == messages[i])
+          assert.is_true(binary.data == messages[i])
+          assert.equal("", text.err)
+          assert.is_nil(text.info)
+          assert.equal("OPEN TEXT BINARY", c:list())
+        end)
+      end
+
+      it("text has characters of every length", function()
+        echo()
+        for _, character in ipairs(characters) do c.ws:sendText(character) end
+        c.ws:sendText(table.unpack(characters))
+        for i, character in ipairs(characters) do assert.equal(character, c:get("TEXT", i).data) end
+        assert.equal(table.concat(characters), c:get("TEXT", #characters + 1).data)
+      end)
+
+      it("binary has all bytes", function()
+        echo()
+        c.ws:sendBinary(all_bytes)
+        c.ws:sendBinary(table.unpack(bytes))
+        assert.equal(all_bytes, c:get("BINARY", 1).data)
+        assert.equal(all_bytes, c:get("BINARY", 2).data)
+      end)
+
+      it("text that is not UTF-8 raises, nothing of it is sent and the connection lives", function()
+        echo()
+        for what, text in pairs(not_utf8) do
+          local err = raises("WebSocket failed to send text: ", function() c.ws:sendText("good ", text) end)
+          assert.truthy(err:find("UTF-8", 1, true), what)
+        end
+        raises("UTF-8", function() c.ws:sendText("\xE2", "\x82") end)
+        c.ws:sendText("still here")
+        assert.equal("still here", c:get("TEXT").data)
+        assert.equal("OPEN TEXT", c:list())
+      end)
+
+      it("a character may be cut by the arguments", function()
+        echo()
+        c.ws:sendText("\xE2", "\x82", "\xAC", "\xF0\x9F", "", "\x98\x80")
+        assert.equal("€😀", c:get("TEXT").data)
+      end)
+
+      it("arguments are joined, however many", function()
+        echo()
+        local parts = {}
+        for i = 1, 200 do parts[i] = i % 3 == 0 and i or "<" .. i .. ">" end
+        for _, count in ipairs { 0, 1, 2, 15, 16, 17, 100, 200 } do
+          c.ws:sendText(table.unpack(parts, 1, count))
+          c.ws:sendBinary(table.unpack(parts, 1, count))
+        end
+        for i, count in ipairs { 0, 1, 2, 15, 16, 17, 100, 200 } do
+          local joined = table.concat(parts, "", 1, count)
+          assert.equal(joined, c:get("TEXT", i).data)
+          assert.equal(joined, c:get("BINARY", i).data)
+        end
+      end)
+
+      it("10000 messages arrive in order", function()
+        connect("/flood?count=10000")
+        c:get("OPEN")
+        helper.wait(function() return c:count("TEXT") > 10000 end, "the messages")
+        local n = 0
+        for _, event in ipairs(c.events) do
+          if event.type == "TEXT" and event.data ~= "end" then
+            n = n + 1
+            if event.data ~= tostring(n) then error(event.data .. " instead of " .. n) end
+          end
+        end
+        assert.equal(10000, n)
+      end)
+
+      it("10000 messages are sent in order", function()
+        connect("/count")
+        for i = 1, 10000 do c.ws:sendText(i) end
+        c.ws:sendText("end")
+        assert.equal("10000 in order", c:get("TEXT").data)
+      end)
+
+      it("10000 messages go both ways, between polls", function()
+        echo()
+        for i = 1, 10000 do
+          c.ws:sendText(i)
+          if i % 100 == 0 then helper.websocket.poll() end
+        end
+        helper.wait(function() return c:count("TEXT") == 10000 end, "the messages")
+        for i = 1, 10000 do
+          if c.events[i + 1].data ~= tostring(i) then error(c.events[i + 1].data .. " instead of " .. i) end
+        end
+      end)
+
+      for _, name in ipairs { "text", "binary" } do
+        it("a fragmented " .. name .. " tells each fragment, then comes whole", function()
+          connect("/fragments?type=" .. name)
+          assert.equal("abcdéf", c:get(name:upper()).data)
+          local received = {}
+          for _, event in ipairs(c.events) do
+            if event.type == "FRAGMENT" then
+              assert.equal("", event.data)
+              assert.equal("", event.err)
+              assert.equal("integer", math.type(event.info.received))
+              received[#received + 1] = event.info.received
+            end
+          end
+          -- The Python peer ends with an empty frame. Inflated bytes may come a fragment later.
+          local last = kind == "python" and 3 or 2
+          assert.equal(last, #received)
+          if deflate then
+            for i = 2, last do assert.is_true(received[i - 1] <= received[i] and received[i] <= 7) end
+          else
+            assert.same({ 3, 6, kind == "python" and 7 or nil }, received)
+          end
+          assert.equal("OPEN " .. ("FRAGMENT "):rep(last) .. name:upper(), c:list())
+        end)
+      end
+
+      it("a ping is answered with its payload, of 0 to 125 bytes", function()
+        echo()
+        local longest = all_bytes:sub(1, 125)
+        c.ws:sendPing()
+        c.ws:sendPing("abc", 12)
+        c.ws:sendPing(longest)
+        assert.equal("", c:get("PONG", 1).data)
+        assert.equal("abc12", c:get("PONG", 2).data)
+        assert.equal(longest, c:get("PONG", 3).data)
+        assert.equal("", c:get("PONG").err)
+      end)
+
+      it("a ping of 126 bytes raises, and the connection lives", function()
+        echo()
+        raises("WebSocket failed to send ping: ", function() c.ws:sendPing(("a"):rep(126)) end)
+        raises("WebSocket failed to send ping: ", function() c.ws:sendPing(("a"):rep(63), ("b"):rep(63)) end)
+        c.ws:sendText("still here")
+        assert.equal("still here", c:get("TEXT").data)
+        assert.equal("OPEN TEXT", c:list())
+      end)
+
+      it("a ping of the server is answered, then told", function()
+        connect("/ping?payload=p%20q")
+        assert.equal("answered p q", c:get("TEXT").data)
+        assert.equal("p q", c:get("PING").data)
+        assert.equal("", c:get("PING").err)
+        assert.equal("OPEN PING TEXT", c:list())
+      end)
+
+      it("a pong that nobody asked for is told", function()
+        connect("/pong?payload=news")
+        assert.equal("news", c:get("PONG").data)
+      end)
+    end)
+  end
+end
+
+describe("compression", function()
+  local server
+  lazy_setup(function() server = helper.serve("python") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  for name, options in pairs {
+    ["without taking the client's context over"] = { clienttakeover = false },
+    ["without taking the server's context over"] = { servertakeover = false },
+    ["with the smallest windows"] = { clientwindow = 9, serverwindow = 9 },
+    ["at level 0"] = { level = 0 },
+    ["at level 9 for everything"] = { level = 9, threshold = 0 },
+    ["for nothing"] = { threshold = 1 << 30 },
+  } do
+    it("works " .. name, function()
+      local c = helper.client({ url = server:url("/echo"), deflate = options }):open()
+      local text = ("all work and no play "):rep(5000)
+      for _ = 1, 3 do
+        c.ws:sendText(text)
+        c.ws:sendText("")
+        c.ws:sendText("short")
+      end
+      for i = 1, 9, 3 do
+        assert.is_true(c:get("TEXT", i).data == text)
+        assert.equal("", c:get("TEXT", i + 1).data)
+        assert.equal("short", c:get("TEXT", i + 2).data)
+      end
+    end)
+  end
+end)
+
+describe("frames in unusual cuts", function()
+  local server
+  lazy_setup(function() server = helper.serve("raw") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  it("byte by byte make the same messages", function()
+    local c = helper.client { url = server:url("/drip"), reconnect = false }
+    assert.equal(1000, c:get("CLOSE").info.code)
+    assert.equal("drop by drop ✓", c:get("TEXT").data)
+    assert.equal(("\0"):rep(130), c:get("BINARY").data)
+    assert.equal("OPEN TEXT BINARY CLOSE", c:list())
+  end)
+
+  it("right behind the handshake's answer are not lost", function()
+    local c = helper.client { url = server:url("/together"), reconnect = false }
+    assert.equal(4001, c:get("CLOSE").info.code)
+    assert.equal("OPEN TEXT TEXT CLOSE", c:list())
+    assert.equal("first", c:get("TEXT", 1).data)
+  end)
+
+  it("with pings inside a fragmented message keep their order", function()
+    -- "ab", ping "p", "cd", pong "q", "ef"
+    local hex = "01026162" .. "890170" .. "00026364" .. "8a0171" .. "80026566"
+    local c = helper.client { url = server:url("/frames?hex=%s", hex), reconnect = false }
+    assert.equal("abcdef", c:get("TEXT").data)
+    assert.equal("OPEN FRAGMENT PING FRAGMENT PONG TEXT", c:list())
+    assert.equal(4, c:get("FRAGMENT", 2).info.received)
+  end)
+end)

@@ -1,0 +1,119 @@
+-- Where no WebSocket server is, and servers that break the rules.
+
+local helper = require "helper"
+local websocket = helper.websocket
+
+describe("not a server:", function()
+  local raw, refused
+  lazy_setup(function()
+    raw, refused = helper.serve("raw"), helper.serve("raw")
+    refused:stop()
+  end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  --- Exactly one ERROR in words, with this kind; returns the event.
+  local function fails(kind, options, ...)
+    if type(options) == "string" then options = { url = options } end
+    if options.reconnect == nil then options.reconnect = false end
+    local c = helper.client(options)
+    assert.is_true(websocket.run(helper.TIMEOUT))
+    websocket.poll(0.02)
+    assert.equal("ERROR", c:list())
+    local event = c.events[1]
+    assert.equal(kind, event.info.kind)
+    assert.equal("", event.data)
+    assert.equal(1, event.info.attempt)
+    assert.is_nil(event.info.retryin)
+    for _, words in ipairs { ... } do assert.truthy(event.err:find(words, 1, true), event.err) end
+    assert.equal("closed", c.ws.state)
+    return event
+  end
+
+  it("HTTP 200", function()
+    local event = fails("handshake", raw:url("/status?code=200&body=hello"), "200", "101")
+    assert.equal(200, event.info.status)
+    assert.equal("hello", event.info.body)
+  end)
+
+  it("HTTP 200 is not tried again", function()
+    fails("handshake", { url = raw:url("/status?code=200"), reconnect = true }, "200")
+  end)
+
+  it("garbage", function() fails("handshake", raw:url("/garbage")) end)
+
+  it("silence", function()
+    local from = helper.now()
+    fails("timeout", { url = raw:url("/silence"), connecttimeout = 0.3 }, "connecttimeout", "0.3 s")
+    local took = helper.now() - from
+    assert.is_true(took >= 0.28 and took < 2, took)
+  end)
+
+  it("a wrong Sec-WebSocket-Accept", function()
+    fails("handshake", raw:url("/wrong-accept"), "Sec-WebSocket-Accept")
+  end)
+
+  it("a wrong Sec-WebSocket-Accept is not tried again", function()
+    fails("handshake", { url = raw:url("/wrong-accept"), reconnect = true }, "Sec-WebSocket-Accept")
+  end)
+
+  it("a port that nobody listens on", function()
+    fails("connect", refused:url("/"), "ws://127.0.0.1:" .. refused.port .. "/", "refused")
+  end)
+
+  it("a name that does not exist", function()
+    fails("dns", "ws://nonexistent.invalid/", "nonexistent.invalid")
+  end)
+
+  it("a connection that is closed without an answer", function()
+    fails("handshake", raw:url("/refuse"), "closed")
+  end)
+
+  it("the password of the URL is in no message", function()
+    local event = fails("handshake", ("ws://me:secret@127.0.0.1:%d/status?code=401"):format(raw.port))
+    assert.is_nil(event.err:find("secret", 1, true))
+  end)
+
+  describe("a server that breaks the rules in", function()
+    local cases = {
+      { "a masked frame", "8181" .. "00000000" .. "61", 1002, "protocol" },
+      { "a reserved bit", "c10161", 1002, "protocol" },
+      { "a reserved opcode", "8300", 1002, "protocol" },
+      { "a reserved control opcode", "8b00", 1002, "protocol" },
+      { "a continuation of nothing", "800161", 1002, "protocol" },
+      { "a message inside another", "010161" .. "810162", 1002, "protocol" },
+      { "a fragmented ping", "090161", 1002, "protocol" },
+      { "a ping of 126 bytes", "897e007e" .. ("61"):rep(126), 1002, "protocol" },
+      { "a length not in its shortest form", "817e0001" .. "61", 1002, "protocol" },
+      { "a length with the top bit set", "827f" .. "8000000000000000", 1002, "protocol" },
+      { "a Close of one byte", "880103", 1002, "protocol" },
+      { "a Close with 1006", "880203ee", 1002, "protocol" },
+      { "a Close with a reason that is not UTF-8", "880303e8ff", 1007, "protocol" },
+      { "text that is not UTF-8", "8101ff", 1007, "protocol" },
+      { "text that ends inside a character", "8102e282", 1007, "protocol" },
+      { "a length beyond every limit", "827f" .. "7fffffffffffffff", 1009, "size" },
+    }
+    for _, case in ipairs(cases) do
+      local name, hex, code, kind = table.unpack(case)
+      it(name .. ": what came before, one ERROR, one CLOSE, and our Close has " .. code, function()
+        local key = name:gsub(" ", "-")
+        local c = helper.client { url = raw:url("/frames?hex=810161%s&key=%s", hex, key), reconnect = false }
+        local close = c:get("CLOSE").info
+        assert.equal(1, c:count("ERROR"))
+        assert.equal("TEXT", c.events[2].type)
+        assert.equal("a", c.events[2].data)
+        assert.equal(1, c:count("TEXT"))
+        assert.is_true(websocket.run(helper.TIMEOUT))
+        local event = c:get("ERROR")
+        assert.equal(kind, event.info.kind)
+        assert.not_equal("", event.err)
+        assert.equal("CLOSE", c.events[#c.events].type)
+        assert.is_false(close.remote)
+        local sent = helper.client(raw:url("/captured?key=%s", key)):get("TEXT").data
+        local head, mask, body = sent:match("^(88..)(........)(....)$")
+        assert.truthy(head, sent)
+        assert.equal(code, tonumber(mask:sub(1, 4), 16) ~ tonumber(body, 16))
+      end)
+    end
+  end)
+end)

@@ -1,0 +1,411 @@
+local helper = require "helper"
+local websocket, raises = helper.websocket, helper.raises
+local TEXT, CLOSE = helper.types.TEXT, helper.types.CLOSE
+
+describe("poll and run:", function()
+  local server, raw
+  lazy_setup(function() server, raw = helper.serve("python"), helper.serve("raw") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  local function echo(onreceive) return helper.client { url = raw:url("/burst"), onreceive = onreceive }:open() end
+
+  --- Asks for texts "1" to `count`, which come in one read: the next poll that waits has all of them.
+  local function queue(c, count) c.ws:sendText("burst ", count) end
+
+  --- Waits for what was asked for, and delivers it.
+  local function poll() return websocket.poll(helper.TIMEOUT) end
+
+  local function took(f, ...)
+    local from = helper.now()
+    local result = table.pack(f(...))
+    return helper.now() - from, table.unpack(result, 1, result.n)
+  end
+
+  describe("poll", function()
+    it("without time never waits", function()
+      local c = helper.client(raw:url("/silence"))
+      for _ = 1, 100 do
+        assert.equal(0, websocket.poll())
+        assert.equal(0, websocket.poll(0))
+        assert.equal(0, websocket.poll(-1))
+        assert.equal(0, websocket.poll(nil))
+      end
+      assert.is_true((took(function() for _ = 1, 1000 do websocket.poll(0) end end)) < 0.5)
+      c.ws:close()
+    end)
+
+    it("waits for its time at most, when nothing happens", function()
+      local seconds, n = took(websocket.poll, 0.2)
+      assert.equal(0, n)
+      assert.is_true(seconds >= 0.18 and seconds < 1, seconds)
+    end)
+
+    it("returns as soon as something has come", function()
+      local c = echo()
+      c.ws:sendText("a")
+      local seconds, n = took(websocket.poll, 5)
+      assert.equal(1, n)
+      assert.is_true(seconds < 2, seconds)
+    end)
+
+    it("waits without end for math.huge, until something comes", function()
+      local c = echo()
+      c.ws:sendText("a")
+      assert.equal(1, websocket.poll(math.huge))
+    end)
+
+    it("returns the number of events that it delivered", function()
+      local c = echo()
+      queue(c, 25)
+      assert.equal(25, poll())
+      assert.equal(25, c:count("TEXT"))
+      assert.equal(0, websocket.poll())
+    end)
+
+    it("counts events of a websocket without a handler", function()
+      local ws = websocket.WebSocket { url = server:url("/close?count=3"), reconnect = false }
+      ws:connect()
+      local n = 0
+      repeat
+        local more = poll()
+        n = n + more
+      until more == 0 or n == 5
+      assert.equal(5, n)
+      assert.equal("closed", ws.state)
+    end)
+
+    it("delivers what was queued when it woke, and no more", function()
+      local c
+      c = echo(function(kind, data)
+        if kind == TEXT and data ~= "again" then
+          local from = helper.now()
+          c.ws:sendText("again")
+          -- Time for the answer to come while this poll is at work.
+          repeat until helper.now() - from > 0.05
+        end
+      end)
+      queue(c, 3)
+      assert.equal(3, poll())
+      assert.equal("OPEN TEXT TEXT TEXT", c:list())
+      c:get("TEXT", 6)
+    end)
+
+    it("refuses what is no time", function()
+      raises("NaN", function() websocket.poll(0 / 0) end)
+      raises("number expected", function() websocket.poll("soon") end)
+      raises("number expected", function() websocket.poll({}) end)
+      raises("NaN", function() websocket.run(0 / 0) end)
+      raises("number expected", function() websocket.run({}) end)
+    end)
+  end)
+
+  describe("run", function()
+    it("is true at once when nothing lives", function()
+      local seconds, result = took(websocket.run)
+      assert.is_true(result)
+      assert.is_true(seconds < 0.5)
+      assert.is_true(websocket.run(0))
+      assert.is_true(websocket.run(math.huge))
+    end)
+
+    it("is false when time ran out first", function()
+      local c = echo()
+      assert.is_false(websocket.run(0))
+      local seconds, result = took(websocket.run, 0.2)
+      assert.is_false(result)
+      assert.is_true(seconds >= 0.18 and seconds < 1, seconds)
+      c:close()
+    end)
+
+    it("is true once the last websocket has ended", function()
+      local c, d
+      c = echo(function(kind) if kind == TEXT then c.ws:close() end end)
+      d = echo(function(kind) if kind == TEXT then d.ws:close() end end)
+      c.ws:sendText("a")
+      d.ws:sendText("b")
+      assert.is_true(websocket.run(helper.TIMEOUT))
+      assert.equal("OPEN TEXT CLOSE", c:list())
+      assert.equal("OPEN TEXT CLOSE", d:list())
+    end)
+
+    it("goes on while one is to be reconnected", function()
+      local c = helper.client { url = raw:url("/refuse"), minreconnectwait = 0.05, maxreconnectwait = 0.05 }
+      assert.is_false(websocket.run(0.3))
+      assert.is_true(c:count("ERROR") >= 2)
+    end)
+
+    it("raises what a callback raises, and goes on when called again", function()
+      local c = echo(function(kind) if kind == TEXT then error("oh") end end)
+      c.ws:sendText("a")
+      raises("oh", websocket.run, helper.TIMEOUT)
+      c.ws:close()
+      assert.is_true(websocket.run(helper.TIMEOUT))
+    end)
+  end)
+
+  describe("a callback that raises", function()
+    it("makes poll raise the very value, whatever it is", function()
+      local named = setmetatable({}, { __tostring = function() return "" end })
+      local values = { "text", 5, 2.5, true, false, {}, print, named }
+      for _, value in ipairs(values) do
+        local c = echo(function(kind) if kind == TEXT then error(value, 0) end end)
+        c.ws:sendText("a")
+        local ok, err = pcall(helper.wait, function() return false end, "nothing")
+        assert.is_false(ok)
+        assert.is_true(rawequal(err, value))
+      end
+      local c = echo(function(kind) if kind == TEXT then error(nil) end end)
+      c.ws:sendText("a")
+      local ok, err = pcall(websocket.run, helper.TIMEOUT)
+      assert.is_false(ok)
+      assert.is_nil(err)
+    end)
+
+    it("is named in the traceback", function()
+      local function culprit(kind) if kind == TEXT then error("oh") end end
+      local c = echo(function(kind) culprit(kind) end)
+      c.ws:sendText("a")
+      local ok, trace = xpcall(websocket.run, debug.traceback, helper.TIMEOUT)
+      assert.is_false(ok)
+      assert.truthy(trace:find("poll_spec.lua:%d+: oh"), trace)
+      assert.truthy(trace:find("'culprit'", 1, true), trace)
+    end)
+
+    it("consumes its event only: what is behind comes with the next poll", function()
+      local c
+      c = echo(function(kind) if kind == TEXT and c:count("TEXT") % 2 == 1 then error("odd") end end)
+      queue(c, 6)
+      for n = 1, 5, 2 do
+        raises("odd", poll)
+        assert.equal(n, c:count("TEXT"))
+      end
+      assert.equal(1, websocket.poll())
+      for i = 1, 6 do assert.equal(tostring(i), c:get("TEXT", i).data) end
+      c.ws:sendText("still here")
+      helper.wait(function()
+        pcall(websocket.poll, 0.05)
+        return c:count("TEXT") == 7
+      end, "the answer")
+    end)
+
+    it("in the last event ends the websocket all the same", function()
+      local c = echo(function(kind) if kind == CLOSE then error("last") end end)
+      c.ws:close()
+      raises("last", websocket.run, helper.TIMEOUT)
+      assert.is_true(websocket.run(0))
+    end)
+  end)
+
+  describe("a callback may", function()
+    it("send", function()
+      local c
+      c = echo(function(kind, data) if kind == TEXT and #data < 10 then c.ws:sendText(data, "a") end end)
+      c.ws:sendText("a")
+      assert.equal(("a"):rep(10), c:get("TEXT", 10).data)
+    end)
+
+    it("close: what was queued still comes, then CLOSE", function()
+      local c
+      c = echo(function(kind) if kind == TEXT then c.ws:close() end end)
+      queue(c, 10)
+      c:get("CLOSE")
+      assert.equal("OPEN " .. ("TEXT "):rep(10) .. "CLOSE", c:list())
+    end)
+
+    it("connect another websocket", function()
+      local c, d
+      c = echo(function(kind) if kind == TEXT then d = helper.client(server:url("/close")) end end)
+      c.ws:sendText("a")
+      helper.wait(function() return d and d:count("CLOSE") > 0 end, "the other's CLOSE")
+    end)
+
+    it("make a thousand websockets", function()
+      local c = echo(function(kind)
+        if kind == TEXT then
+          for _ = 1, 1000 do websocket.WebSocket { url = server:url("/echo") } end
+          collectgarbage()
+        end
+      end)
+      queue(c, 3)
+      c:get("TEXT", 3)
+    end)
+
+    it("poll", function()
+      local depth, deepest = 0, 0
+      local c = echo(function(kind)
+        if kind == TEXT then
+          depth = depth + 1
+          deepest = math.max(deepest, depth)
+          websocket.poll()
+          depth = depth - 1
+        end
+      end)
+      queue(c, 10)
+      poll()
+      for i = 1, 10 do assert.equal(tostring(i), c:get("TEXT", i).data) end
+      assert.equal("OPEN" .. (" TEXT"):rep(10), c:list())
+      assert.is_true(deepest > 1)
+    end)
+
+    it("poll until what it waits for has come", function()
+      local c, answer
+      c = echo(function(kind, data)
+        if kind == TEXT and data == "question" then
+          c.ws:sendText("answer")
+          helper.wait(function() return c:count("TEXT") == 2 end, "the answer")
+          answer = c:get("TEXT", 2).data
+        end
+      end)
+      c.ws:sendText("question")
+      helper.wait(function() return answer end, "the outer callback")
+      assert.equal("answer", answer)
+    end)
+
+    it("run to the end of its own websocket", function()
+      local c, ended
+      c = echo(function(kind)
+        if kind == TEXT then
+          c.ws:close()
+          ended = websocket.run(helper.TIMEOUT)
+        end
+      end)
+      c.ws:sendText("a")
+      helper.wait(function() return ended ~= nil end, "run")
+      assert.is_true(ended)
+      assert.equal("OPEN TEXT CLOSE", c:list())
+    end)
+
+    it("drop the last reference and collect garbage", function()
+      local weak, count, done = setmetatable({}, { __mode = "v" }), 0, false
+      do
+        local ws
+        ws = websocket.WebSocket {
+          url = server:url("/flood?count=50"), reconnect = false,
+          onreceive = function(kind, data)
+            ws = nil
+            collectgarbage()
+            collectgarbage()
+            if kind == TEXT then count = count + 1 end
+            if data == "end" then done = true end
+          end,
+        }
+        ws:connect()
+        weak[1] = ws
+      end
+      helper.wait(function() return done end, "the last message")
+      assert.equal(51, count)
+      weak[1]:close()
+      assert.is_true(websocket.run(helper.TIMEOUT))
+      collectgarbage()
+      assert.is_nil(weak[1])
+    end)
+
+    it("drop and collect a closed websocket whose CLOSE is being delivered", function()
+      local weak, done = setmetatable({}, { __mode = "v" }), false
+      weak[1] = websocket.WebSocket {
+        url = server:url("/close"), reconnect = false,
+        onreceive = function(kind)
+          collectgarbage()
+          if kind == CLOSE then done = true end
+        end,
+      }
+      weak[1]:connect()
+      helper.wait(function() return done end, "CLOSE")
+      collectgarbage()
+      collectgarbage()
+      assert.is_nil(weak[1])
+    end)
+  end)
+
+  describe("in a coroutine", function()
+    it("poll works", function()
+      local c = echo()
+      c.ws:sendText("a")
+      local co = coroutine.wrap(function() return websocket.poll(helper.TIMEOUT) end)
+      assert.equal(1, co())
+      assert.equal("a", c:get("TEXT").data)
+    end)
+
+    it("poll raises into it what a callback raises", function()
+      local c = echo(function(kind) if kind == TEXT then error({ "oh" }) end end)
+      c.ws:sendText("a")
+      local ok, err = coroutine.resume(coroutine.create(function() websocket.poll(helper.TIMEOUT) end))
+      assert.is_false(ok)
+      assert.same({ "oh" }, err)
+    end)
+
+    for _, name in ipairs { "poll", "run" } do
+      it("callbacks of " .. name .. " may yield, and go on where they were", function()
+        local log = {}
+        local c
+        c = echo(function(kind, data)
+          if kind == TEXT then
+            log[#log + 1] = data
+            log[#log + 1] = coroutine.yield("wait " .. data)
+            if data == "3" then c.ws:close() end
+          end
+        end)
+        queue(c, 3)
+        local co = coroutine.create(websocket[name])
+        local _, yielded = coroutine.resume(co, helper.TIMEOUT)
+        assert.equal("wait 1", yielded)
+        _, yielded = coroutine.resume(co, "x")
+        assert.equal("wait 2", yielded)
+        _, yielded = coroutine.resume(co, "y")
+        assert.equal("wait 3", yielded)
+        local ok, result = coroutine.resume(co, "z")
+        assert.is_true(ok)
+        assert.equal(name == "run" or 3, result)
+        assert.same({ "1", "x", "2", "y", "3", "z" }, log)
+      end)
+    end
+
+    it("others may poll while a callback sleeps: nothing is lost or delivered twice", function()
+      local c = echo(function(kind, data) if kind == TEXT and data == "1" then coroutine.yield() end end)
+      queue(c, 5)
+      local co = coroutine.create(poll)
+      assert.is_true(coroutine.resume(co))
+      assert.equal(1, c:count("TEXT"))
+      assert.equal(4, websocket.poll())
+      c.ws:sendText("6")
+      c:get("TEXT", 6)
+      local ok, n = coroutine.resume(co)
+      assert.is_true(ok)
+      assert.equal(1, n)
+      for i = 1, 6 do assert.equal(tostring(i), c:get("TEXT", i).data) end
+    end)
+
+    it("a coroutine that never goes on can be collected", function()
+      local c = echo(function(kind) if kind == TEXT and coroutine.isyieldable() then coroutine.yield() end end)
+      queue(c, 3)
+      do
+        local co = coroutine.create(poll)
+        coroutine.resume(co)
+      end
+      collectgarbage()
+      collectgarbage()
+      websocket.poll()
+      assert.equal(3, c:count("TEXT"))
+    end)
+  end)
+
+  it("pings are answered while Lua computes", function()
+    local c = helper.client(server:url("/measure")):open()
+    c.ws:sendText("go")
+    local from, x = helper.now(), 0
+    repeat for i = 1, 1e5 do x = x + i end until helper.now() - from > 0.8
+    local slowest = tonumber(c:get("TEXT").data)
+    assert.is_true(slowest < 0.4, slowest)
+    assert.equal("OPEN PING PING PING PING PING TEXT", c:list())
+  end)
+
+  it("two websockets do not get each other's events", function()
+    local list = {}
+    for i = 1, 20 do list[i] = echo() end
+    for n = 1, 50 do for i, c in ipairs(list) do c.ws:sendText(i, ":", n) end end
+    for i, c in ipairs(list) do
+      for n = 1, 50 do assert.equal(i .. ":" .. n, c:get("TEXT", n).data) end
+    end
+  end)
+end)

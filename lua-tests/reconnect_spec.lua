@@ -1,0 +1,321 @@
+local helper = require "helper"
+local websocket = helper.websocket
+
+describe("reconnecting:", function()
+  local raw, python, refused
+  lazy_setup(function()
+    raw, python, refused = helper.serve("raw"), helper.serve("python"), helper.serve("raw")
+    refused:stop()
+  end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  local function ends(c, list)
+    assert.is_true(websocket.run(helper.TIMEOUT))
+    assert.equal(list, c:list())
+    assert.equal("closed", c.ws.state)
+  end
+
+  --- How often a server was asked under this key.
+  local function attempts(key)
+    local c = helper.client(raw:url("/attempts?key=%s", key))
+    return tonumber(c:get("TEXT").data)
+  end
+
+  local keys = 0
+  local function new_key()
+    keys = keys + 1
+    return "reconnect" .. keys
+  end
+
+  it("a server killed in the middle of a message: CLOSE 1006, ERRORs, and OPEN when it is back", function()
+    local server = helper.serve("raw")
+    local half = "810a6162" -- 2 of 10 bytes
+    local c = helper.client { url = server:url("/frames?hex=%s", half), maxreconnectwait = 0.05 }:open()
+    server:stop("KILL")
+    local close = c:get("CLOSE").info
+    assert.equal(1006, close.code)
+    assert.is_false(close.clean)
+    assert.equal("number", type(close.retryin))
+    c:get("ERROR", 2)
+    local back = helper.serve("raw", server.port)
+    c:get("OPEN", 2)
+    assert.is_nil(c:list():find("TEXT"))
+    assert.truthy(c:list():find("^OPEN CLOSE ERROR ERROR [ERROR ]*OPEN$"), c:list())
+    c:close()
+    back:stop()
+  end)
+
+  it("a server that was restarted goes on with the same websocket", function()
+    local server = helper.serve("python")
+    local c = helper.client { url = server:url("/echo"), maxreconnectwait = 0.05 }:open()
+    c.ws:sendText("before")
+    assert.equal("before", c:get("TEXT", 1).data)
+    server:stop()
+    c:get("CLOSE")
+    local back = helper.serve("python", server.port)
+    c:get("OPEN", 2)
+    c.ws:sendText("after")
+    assert.equal("after", c:get("TEXT", 2).data)
+    assert.equal("open", c.ws.state)
+    c:close()
+    back:stop()
+  end)
+
+  it("half a message of the old connection is not put before the new one's", function()
+    local c = helper.client { url = raw:url("/frames?hex=01026162&end=close") }
+    c:get("OPEN", 3)
+    c.ws:close()
+    assert.is_nil(c:list():find("TEXT"))
+    for n = 1, 2 do
+      if c:count("FRAGMENT") >= n then assert.equal(2, c:get("FRAGMENT", n).info.received) end
+    end
+  end)
+
+  it("what was sent to the old connection is not sent to the new one", function()
+    local server = helper.serve("raw")
+    local c = helper.client { url = server:url("/frames?end=deaf"), maxreconnectwait = 0.05 }:open()
+    c.ws:sendBinary(("x"):rep(16 << 20))
+    server:stop("KILL")
+    assert.is_true(c:get("CLOSE").info.unsent > 0)
+    assert.equal(0, c.ws.bufferedamount)
+    local back = helper.serve("python", server.port)
+    c:get("OPEN", 2)
+    c.ws:close()
+    c:get("CLOSE", 2)
+    -- The path is not one of the peer's: it says the path and gets nothing else.
+    assert.equal("/frames?end=deaf", c:get("TEXT").data)
+    back:stop()
+  end)
+
+  it("a server that accepts and closes makes no tight loop", function()
+    local key = new_key()
+    local c = helper.client(raw:url("/accepts?end=close&key=%s", key))
+    local from = helper.now()
+    helper.wait(function() return helper.now() - from >= 1 end, "a second")
+    c.ws:close()
+    local count = attempts(key)
+    -- 0.1, 0.2, 0.4 s and so on, less a quarter.
+    assert.is_true(count >= 2 and count <= 5, count)
+    assert.equal(c:count("OPEN"), c:count("CLOSE"))
+    assert.equal(0, c:count("ERROR"))
+  end)
+
+  it("a server that closes without an answer makes no tight loop", function()
+    local key = new_key()
+    local c = helper.client(raw:url("/refuses?key=%s", key))
+    local from = helper.now()
+    helper.wait(function() return helper.now() - from >= 1 end, "a second")
+    c.ws:close()
+    local count = attempts(key)
+    assert.is_true(count >= 2 and count <= 5, count)
+    assert.equal(0, c:count("OPEN"))
+  end)
+
+  it("the waits double from 0.1 s to maxreconnectwait, a quarter more or less", function()
+    local c = helper.client { url = refused:url("/"), maxreconnectwait = 0.35 }
+    for n = 1, 5 do
+      local info = c:get("ERROR", n).info
+      local wait = math.min(0.1 * 2 ^ (n - 1), 0.35)
+      assert.equal(n, info.attempt)
+      assert.is_true(info.retryin >= wait * 0.74 and info.retryin <= math.min(wait * 1.26, 0.35), info.retryin)
+    end
+  end)
+
+  it("retryin is kept", function()
+    local times = {}
+    local c = helper.client {
+      url = refused:url("/"), minreconnectwait = 0.2, maxreconnectwait = 0.2,
+      onreceive = function() times[#times + 1] = helper.now() end,
+    }
+    c:get("ERROR", 3)
+    assert.equal(0.2, c:get("ERROR").info.retryin)
+    for i = 2, 3 do
+      local took = times[i] - times[i - 1]
+      assert.is_true(took > 0.17 and took < 1, took)
+    end
+  end)
+
+  it("minreconnectwait is kept before every attempt but the first", function()
+    local from = helper.now()
+    local c = helper.client { url = python:url("/close-on-message"), minreconnectwait = 0.3 }:open()
+    assert.is_true(helper.now() - from < 0.25)
+    -- Up for longer than it earned, and it waits all the same.
+    helper.wait(function() return helper.now() - from >= 0.4 end, "a moment")
+    c.ws:sendText("close")
+    assert.is_true(c:get("CLOSE").info.retryin >= 0.3)
+    local closed = helper.now()
+    c:get("OPEN", 2)
+    assert.is_true(helper.now() - closed >= 0.28)
+  end)
+
+  it("minreconnectwait wins over a smaller maxreconnectwait", function()
+    local c = helper.client { url = refused:url("/"), minreconnectwait = 0.3, maxreconnectwait = 0.1 }
+    assert.equal(0.3, c:get("ERROR").info.retryin)
+  end)
+
+  it("the first retry is at once after a connection that lasted", function()
+    local c = helper.client(python:url("/close-on-message")):open()
+    local from = helper.now()
+    helper.wait(function() return helper.now() - from >= 0.15 end, "a moment")
+    c.ws:sendText("close")
+    assert.equal(0, c:get("CLOSE").info.retryin)
+    c:get("OPEN", 2)
+  end)
+
+  it("a connection that lasted resets the waits", function()
+    local c = helper.client { url = refused:url("/echo"), maxreconnectwait = 0.4 }
+    c:get("ERROR", 3)
+    local back = helper.serve("python", refused.port)
+    c:open()
+    local from, errors = helper.now(), c:count("ERROR")
+    helper.wait(function() return helper.now() - from >= 0.5 end, "a moment")
+    back:stop()
+    assert.equal(0, c:get("CLOSE").info.retryin)
+    local info = c:get("ERROR", errors + 1).info
+    assert.equal(1, info.attempt)
+    assert.is_true(info.retryin < 0.13, info.retryin)
+  end)
+
+  for _, value in ipairs { false, 0 } do
+    it("reconnect = " .. tostring(value) .. " stops after a CLOSE", function()
+      local c = helper.client { url = raw:url("/accepts?end=close&key=%s", new_key()), reconnect = value }
+      assert.is_nil(c:get("CLOSE").info.retryin)
+      ends(c, "OPEN CLOSE")
+    end)
+
+    it("reconnect = " .. tostring(value) .. " stops after an ERROR", function()
+      local c = helper.client { url = refused:url("/"), reconnect = value }
+      assert.is_nil(c:get("ERROR").info.retryin)
+      ends(c, "ERROR")
+    end)
+  end
+
+  it("reconnect = 2 stops after two attempts more", function()
+    local c = helper.client { url = refused:url("/"), reconnect = 2, maxreconnectwait = 0.01 }
+    c:get("ERROR", 3)
+    assert.equal("number", type(c:get("ERROR", 2).info.retryin))
+    assert.is_nil(c:get("ERROR", 3).info.retryin)
+    assert.equal(3, c:get("ERROR", 3).info.attempt)
+    ends(c, "ERROR ERROR ERROR")
+  end)
+
+  it("reconnect = 2 stops after two attempts that follow a CLOSE", function()
+    local server = helper.serve("raw")
+    local c = helper.client { url = server:url("/frames"), reconnect = 2, maxreconnectwait = 0.01 }:open()
+    server:stop()
+    ends(c, "OPEN CLOSE ERROR ERROR")
+  end)
+
+  it("connect starts again what has stopped", function()
+    local c = helper.client { url = refused:url("/"), reconnect = false }
+    ends(c, "ERROR")
+    c.ws:connect()
+    c:get("ERROR", 2)
+    assert.equal(1, c:get("ERROR", 2).info.attempt)
+    ends(c, "ERROR ERROR")
+  end)
+
+  it("connect in the last ERROR's handler starts again", function()
+    local c
+    c = helper.client {
+      url = refused:url("/"), reconnect = false,
+      onreceive = function() if c:count("ERROR") < 3 then c.ws:connect() end end,
+    }
+    c:get("ERROR", 3)
+    ends(c, "ERROR ERROR ERROR")
+  end)
+
+  it("connect in the last CLOSE's handler starts again", function()
+    local c
+    c = helper.client {
+      url = python:url("/close"), reconnect = false,
+      onreceive = function(kind)
+        if kind == helper.types.CLOSE and c:count("CLOSE") < 3 then c.ws:connect() end
+      end,
+    }
+    c:get("CLOSE", 3)
+    ends(c, "OPEN CLOSE OPEN CLOSE OPEN CLOSE")
+  end)
+
+  it("every failed attempt gives one ERROR with kind, attempt and retryin", function()
+    local c = helper.client { url = refused:url("/"), maxreconnectwait = 0.01 }
+    for n = 1, 5 do
+      local event = c:get("ERROR", n)
+      assert.equal("connect", event.info.kind)
+      assert.equal(n, event.info.attempt)
+      assert.equal("integer", math.type(event.info.attempt))
+      assert.is_true(event.info.retryin >= 0 and event.info.retryin <= 0.01)
+      assert.truthy(event.err:find(refused:url("/"), 1, true), event.err)
+    end
+  end)
+
+  it("ws.attempts counts the attempts", function()
+    local c = helper.client { url = refused:url("/"), maxreconnectwait = 0.01, minreconnectwait = 0.01 }
+    c:get("ERROR", 4)
+    assert.is_true(c.ws.attempts >= 4)
+  end)
+
+  for _, code in ipairs { 400, 401, 403, 404, 405, 410, 426 } do
+    it("status " .. code .. " is an answer for good: one ERROR, and it stops", function()
+      local c = helper.client(raw:url("/status?code=%d&body=no%%20way", code))
+      local event = c:get("ERROR")
+      assert.equal("handshake", event.info.kind)
+      assert.equal(code, event.info.status)
+      assert.equal("no way", event.info.body)
+      assert.equal("because", event.info.headers["x-reason"])
+      assert.is_nil(event.info.retryin)
+      assert.truthy(event.err:find(tostring(code), 1, true), event.err)
+      ends(c, "ERROR")
+    end)
+  end
+
+  it("status 401 of the Python peer stops, with its headers and body", function()
+    local c = helper.client(python:url("/status?code=401&body=who"))
+    local info = c:get("ERROR").info
+    assert.equal(401, info.status)
+    assert.equal("who", info.body)
+    assert.equal("because", info.headers["x-reason"])
+    ends(c, "ERROR")
+  end)
+
+  for _, code in ipairs { 408, 429, 500, 502, 503 } do
+    it("status " .. code .. " is tried again", function()
+      local c = helper.client { url = raw:url("/status?code=%d", code), maxreconnectwait = 0.01 }
+      c:get("ERROR", 2)
+      assert.equal(code, c:get("ERROR", 2).info.status)
+      assert.equal("number", type(c:get("ERROR").info.retryin))
+    end)
+  end
+
+  it("of a refusal's body the first 1024 bytes are told", function()
+    local c = helper.client(raw:url("/status?code=403&body=%s", ("x"):rep(3000)))
+    assert.equal(("x"):rep(1024), c:get("ERROR").info.body)
+  end)
+
+  it("Retry-After is kept, up to a minute", function()
+    for header, wait in pairs { ["7"] = 7, ["60"] = 60, ["100000"] = 60, ["soon"] = 0, ["-5"] = 0 } do
+      local c = helper.client {
+        url = raw:url("/status?code=503&header=Retry-After:%%20%s", header), maxreconnectwait = 0.01,
+      }
+      local retryin = c:get("ERROR").info.retryin
+      assert.is_true(retryin >= wait and retryin <= wait + 0.01, header .. ": " .. retryin)
+    end
+  end)
+
+  it("Retry-After is kept up to a maxreconnectwait of more than a minute", function()
+    local c = helper.client {
+      url = raw:url("/status?code=503&header=Retry-After:%20500"), maxreconnectwait = 90,
+    }
+    assert.equal(90, c:get("ERROR").info.retryin)
+  end)
+
+  it("the state is waiting before the next attempt", function()
+    local c = helper.client { url = refused:url("/"), minreconnectwait = 60, maxreconnectwait = 60 }
+    c:get("ERROR")
+    assert.equal("waiting", c.ws.state)
+    c.ws:close()
+    assert.equal("closed", c.ws.state)
+    ends(c, "ERROR")
+  end)
+end)

@@ -1,0 +1,228 @@
+"""A TCP server that answers as the request's path says, right or wrong. Standard library only. Prints its port."""
+
+import asyncio
+import base64
+import hashlib
+import signal
+import socket
+import struct
+import sys
+from urllib.parse import parse_qsl, urlsplit
+
+attempts = {}
+captured = {}
+
+
+def frame(payload, opcode=1, fin=True):
+    payload = payload.encode() if isinstance(payload, str) else payload
+    head = bytes([opcode | (0x80 if fin else 0)])
+    if len(payload) < 126:
+        head += bytes([len(payload)])
+    elif len(payload) < 1 << 16:
+        head += struct.pack(">BH", 126, len(payload))
+    else:
+        head += struct.pack(">BQ", 127, len(payload))
+    return head + payload
+
+
+def close_frame(code, reason=""):
+    return frame(struct.pack(">H", code) + reason.encode(), 8)
+
+
+class Peer:
+    def __init__(self, reader, writer, path, fields):
+        self.reader, self.writer, self.fields = reader, writer, fields
+        url = urlsplit(path)
+        self.path, self.query = url.path, dict(parse_qsl(url.query))
+        self.key = self.query.get("key", "")
+        self.has_closed = False
+
+    async def send(self, data):
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def switch(self, accept=None, rest=b""):
+        """Answers 101; `rest` goes with it."""
+        key = self.fields.get("sec-websocket-key", "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = accept or base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        await self.send((
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {accept}\r\n\r\n").encode() + rest)
+
+    async def rest(self, answers=True):
+        """Takes what comes, up to a Close, which it answers, or to the end."""
+        data, opcode = b"", None
+        try:
+            while opcode != 8:
+                head = await self.reader.readexactly(2)
+                opcode, length = head[0] & 15, head[1] & 127
+                extended = await self.reader.readexactly({126: 2, 127: 8}.get(length, 0))
+                body = await self.reader.readexactly(4 + (int.from_bytes(extended, "big") if extended else length))
+                data += head + extended + body
+                if opcode == 8 and not answers:
+                    opcode = None
+            if not self.has_closed:
+                await self.send(frame(bytes(c ^ body[i % 4] for i, c in enumerate(body[4:])), 8))
+        except asyncio.IncompleteReadError as error:
+            data += error.partial
+        captured[self.key] = data
+
+    def reset(self):
+        """Ends with RST instead of FIN."""
+        linger = struct.pack("ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.writer.transport.abort()
+
+    async def end(self):
+        """As `end` says: hold (until the client ends), mute (the same, and never answers Close), close, reset,
+        deaf (reads nothing), closed (a Close frame was sent)."""
+        how = self.query.get("end", "hold")
+        self.has_closed = how == "closed"
+        if how in ("hold", "mute", "closed"):
+            await self.rest(answers=how != "mute")
+        elif how == "reset":
+            self.reset()
+        elif how == "deaf":
+            self.writer.transport.pause_reading()
+            await asyncio.sleep(300)
+
+
+async def status(peer):
+    """An answer without WebSocket."""
+    body = peer.query.get("body", "")
+    more = peer.query.get("header", "X-Reason: because")
+    await peer.send(
+        f"HTTP/1.1 {peer.query['code']} Because\r\n{more}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+async def garbage(peer):
+    await peer.send(bytes(range(256)) * 8 + b"\r\n\r\n")
+
+
+async def silence(peer):
+    await peer.reader.read()
+
+
+async def wrong_accept(peer):
+    await peer.switch(accept="AAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+    await peer.reader.read()
+
+
+async def refuse(peer):
+    """Closes without an answer."""
+
+
+async def frames(peer):
+    """101, then the bytes given in hex, then `end`."""
+    await peer.switch()
+    await peer.send(bytes.fromhex(peer.query.get("hex", "")))
+    await peer.end()
+
+
+async def together(peer):
+    """101, a message and a Close in one segment."""
+    await peer.switch(rest=frame("first") + frame("second") + close_frame(4001, "done"))
+    peer.has_closed = True
+    await peer.rest()
+
+
+async def drip(peer):
+    """Frames byte by byte."""
+    await peer.switch()
+    peer.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in frame("drop by drop ✓") + frame(b"\x00" * 130, 2) + close_frame(1000):
+        await peer.send(bytes([byte]))
+        await asyncio.sleep(0)
+    peer.has_closed = True
+    await peer.rest()
+
+
+async def last_words(peer):
+    """Stops reading in the middle of an upload, says why, closes and resets."""
+    await peer.switch()
+    await peer.reader.readexactly(1 << 16)
+    await peer.send(frame("too much") + close_frame(4009, "enough"))
+    peer.reset()
+
+
+async def burst(peer):
+    """Answers "burst N" with N texts in one segment, and anything else with itself."""
+    await peer.switch()
+    while True:
+        head = await peer.reader.readexactly(2)
+        body = await peer.reader.readexactly(4 + (head[1] & 127))
+        payload = bytes(c ^ body[i % 4] for i, c in enumerate(body[4:]))
+        if payload.startswith(b"burst "):
+            await peer.send(b"".join(frame(str(i + 1)) for i in range(int(payload[6:]))))
+        else:
+            await peer.send(frame(payload, head[0] & 15))
+        if head[0] & 15 == 8:
+            return
+
+
+async def accepts(peer):
+    """101, then `end`; counts the attempts."""
+    attempts[peer.key] = attempts.get(peer.key, 0) + 1
+    await peer.switch()
+    await peer.end()
+
+
+async def refuses(peer):
+    """Closes without an answer; counts the attempts."""
+    attempts[peer.key] = attempts.get(peer.key, 0) + 1
+
+
+async def tell_attempts(peer):
+    await peer.switch()
+    await peer.send(frame(str(attempts.get(peer.key, 0))))
+    await peer.rest()
+
+
+async def tell_captured(peer):
+    await peer.switch()
+    while peer.key not in captured:
+        await asyncio.sleep(0.01)
+    await peer.send(frame(captured[peer.key].hex()))
+    await peer.rest()
+
+
+async def tell_request(peer):
+    await peer.switch()
+    await peer.send(frame(peer.head))
+    await peer.rest()
+
+
+behaviours = {
+    "/status": status, "/garbage": garbage, "/silence": silence, "/wrong-accept": wrong_accept, "/refuse": refuse,
+    "/frames": frames, "/together": together, "/drip": drip, "/last-words": last_words, "/accepts": accepts,
+    "/refuses": refuses, "/attempts": tell_attempts, "/burst": burst, "/captured": tell_captured, "/request": tell_request,
+}
+
+
+async def handle(reader, writer):
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        lines = head.split("\r\n")
+        fields = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            fields[name.strip().lower()] = value.strip()
+        peer = Peer(reader, writer, lines[0].split(" ")[1], fields)
+        peer.head = head
+        await behaviours[peer.path](peer)
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()
+
+
+async def main():
+    server = await asyncio.start_server(handle, "127.0.0.1", int(sys.argv[1]))
+    print(server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+# Nobody is left who would end it.
+signal.alarm(300)
+asyncio.run(main())
