@@ -28,7 +28,7 @@ let package = Package(
             name: "CLua",
             dependencies: ["CEvents"],
             // The host interpreter provides the symbols: headers only, liblua is never linked.
-            cSettings: [.unsafeFlags(["-I", luaHeaders, "-fvisibility=hidden", "-Werror"])]
+            cSettings: [.unsafeFlags(["-I", luaHeaders, "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])]
         ),
         .target(
             name: "WebSocketProtocol",

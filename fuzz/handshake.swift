@@ -5,28 +5,25 @@ private let handshake = ClientHandshake(
     deflate: DeflateParameters(), nonce: Array("the sample nonce".utf8), userAgent: "fuzz")
 
 /// What is made of an answer: in words, so that it can be compared.
-private func verdict(_ input: [UInt8], cut: Int) -> String {
+private func verdict(_ input: UnsafeRawBufferPointer, cut: Int) -> String {
     var parser = HTTPHeadParser()
-    var offset = 0
     do {
-        while offset < input.count {
-            let piece = Array(input[offset..<min(offset + cut, input.count)])
-            let parsed = try piece.withUnsafeBytes { try parser.parse($0) }
-            if let (head, consumed) = parsed {
+        for offset in stride(from: 0, to: input.count, by: cut) {
+            let piece = UnsafeRawBufferPointer(rebasing: input[offset..<min(offset + cut, input.count)])
+            if let (head, consumed) = try parser.parse(piece) {
                 let agreement = try handshake.verify(head)
-                return "\(agreement) \(offset + consumed)"
+                return "\(agreement.subprotocol) \(agreement.extensions) \(offset + consumed)"
             }
-            offset += piece.count
         }
         return "more"
     } catch {
-        return (error as? HandshakeFailure)?.reason ?? "?"
+        return error.reason
     }
 }
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzHandshake(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
-    let input = bytes(data, size)
+    let input = UnsafeRawBufferPointer(start: data, count: size)
     let whole = verdict(input, cut: max(size, 1))
     precondition(whole == verdict(input, cut: 7))
     precondition(whole == verdict(input, cut: 1))

@@ -50,10 +50,12 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
             memmove(base!, base! + start, count)
         } else {
             let doubled = max(needed, capacity < Int.max / 2 ? capacity * 2 : needed, 256)
-            guard let larger = malloc(doubled) else { return false }
-            if let base {
-                memcpy(larger, base + start, count)
-                free(base)
+            // The kernel moves a large block without copying it: never are there two of it.
+            if start > 0 { memmove(base!, base! + start, count) }
+            guard let larger = realloc(base, doubled) else {
+                start = 0
+                end = count
+                return false
             }
             base = larger
             capacity = doubled

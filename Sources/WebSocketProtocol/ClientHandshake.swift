@@ -64,7 +64,7 @@ public struct ClientHandshake: Sendable {
         guard head.startLine.hasPrefix("HTTP/1.1 ") else { throw .unacceptable("its answer is not HTTP/1.1") }
         // Point 2.
         guard let upgrade = head.fields["Upgrade"] else { throw .unacceptable("its answer has no Upgrade field") }
-        guard upgrade.lowercased() == "websocket" else {
+        guard isEqual(upgrade, "websocket", ignoringCase: true) else {
             throw .unacceptable("the Upgrade field of its answer is \"\(upgrade)\", not \"websocket\"")
         }
         // Point 3.
@@ -76,7 +76,7 @@ public struct ClientHandshake: Sendable {
         guard accepts.count == 1 else {
             throw .unacceptable("its answer has \(accepts.isEmpty ? "no" : "more than one") Sec-WebSocket-Accept field")
         }
-        guard accepts[0] == acceptance(of: key) else {
+        guard isEqual(accepts[0], acceptance(of: key)) else {
             throw .unacceptable("the Sec-WebSocket-Accept field of its answer is wrong: it did not read our key")
         }
         var agreement = Agreement()
@@ -105,7 +105,7 @@ public struct ClientHandshake: Sendable {
     private func verifySubprotocol(_ head: HTTPHead, _ agreement: inout Agreement) throws(HandshakeFailure) {
         let chosen = head.fields.values("Sec-WebSocket-Protocol")
         guard let subprotocol = chosen.first else { return }
-        guard chosen.count == 1, subprotocols.contains(subprotocol) else {
+        guard chosen.count == 1, subprotocols.contains(where: { isEqual($0, subprotocol) }) else {
             throw .unacceptable("it chose the subprotocol \"\(chosen.joined(separator: ", "))\", which was not offered")
         }
         agreement.subprotocol = subprotocol

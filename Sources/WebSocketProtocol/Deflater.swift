@@ -33,6 +33,10 @@ public struct Deflater: ~Copyable {
     public mutating func deflate(_ message: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
         guard let stream = stream ?? open() else { return nil }
         output.removeAll()
+        if message.isEmpty {
+            // 7.2.3.6: one byte stands for nothing; zlib would write nothing at all for a second flush in a row.
+            return withUnsafeBytes(of: 0 as UInt8) { output.append($0) } ? UnsafeRawBufferPointer(output.bytes) : nil
+        }
         stream.pointee.next_in = message.baseAddress.map {
             UnsafeMutablePointer(mutating: $0.assumingMemoryBound(to: UInt8.self))
         }

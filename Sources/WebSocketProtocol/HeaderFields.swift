@@ -30,6 +30,12 @@ public struct HeaderFields: Equatable, Sendable {
     }
 }
 
+/// Byte by byte. Swift's own == holds for canonical equivalents too, as U+212A and K, and so does a change of case.
+func isEqual(_ a: String, _ b: String, ignoringCase: Bool = false) -> Bool {
+    guard ignoringCase else { return a.utf8.elementsEqual(b.utf8) }
+    return a.utf8.count == b.utf8.count && a.lowercased() == b.lowercased()
+}
+
 /// RFC 9110 section 5.6.3: optional white space is spaces and tabs.
 func trim(_ text: Substring) -> Substring {
     var bytes = text.utf8

@@ -33,9 +33,11 @@ struct Inflater: ~Copyable {
         guard finishes, result == .done else { return result }
         // 7.2.2: the four bytes that the sender took off the end.
         let tail: [UInt8] = [0x00, 0x00, 0xFF, 0xFF]
+        let before = output.count
         result = tail.withUnsafeBytes { run(stream, $0, &output, limit) }
-        // Between two blocks and at a byte's boundary: anything else is a message cut short.
-        if result == .done, stream.pointee.data_type & 0xFF != 128 { return .invalid }
+        // Between two blocks and at a byte's boundary, none of the four taken for content: anything else is a
+        // message cut short.
+        if result == .done, stream.pointee.data_type & 0xFF != 128 || output.count > before { return .invalid }
         if !parameters.takeover {
             Self.end(stream)
             self.stream = nil
@@ -88,14 +90,6 @@ struct Inflater: ~Copyable {
     }
 
     /// RFC 7692 section 7.2.3.4: a block may be marked as the last one, and more follows all the same, with
-    /// the window as it was.
-    private func restart(_ stream: UnsafeMutablePointer<z_stream>) -> Bool {
-        var length: UInt32 = 0
-        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1 << 15) { window in
-            guard inflateGetDictionary(stream, window.baseAddress, &length) == Z_OK, inflateReset(stream) == Z_OK else {
-                return false
-            }
-            return inflateSetDictionary(stream, window.baseAddress, length) == Z_OK
-        }
-    }
+    /// the window as it was. Copying the window out and in again would cost a peer two bytes each time.
+    private func restart(_ stream: UnsafeMutablePointer<z_stream>) -> Bool { inflateResetKeep(stream) == Z_OK }
 }

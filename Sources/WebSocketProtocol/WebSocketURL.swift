@@ -44,15 +44,16 @@ public struct WebSocketURL: Equatable, Sendable {
         case "wss", "https": isSecure = true
         case let other: throw wrong("the scheme is '\(other)'; it must be ws, wss, http or https")
         }
-        // RFC 3986 section 3: the authority ends at the first slash, question mark or hash.
+        // RFC 3986 section 3: the authority ends at the first slash, question mark or hash. Looked for among the
+        // bytes: as characters, one with a combining mark behind it would be another.
         let rest = text[schemeEnd.upperBound...]
-        let authorityEnd = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
+        let authorityEnd = rest.utf8.firstIndex { "/?#".utf8.contains($0) } ?? rest.endIndex
         var authority = rest[..<authorityEnd]
-        guard !authority.contains("\\") else { throw wrong("it has a backslash in the host") }
-        if let at = authority.lastIndex(of: "@") {
+        guard !authority.utf8.contains(UInt8(ascii: "\\")) else { throw wrong("it has a backslash in the host") }
+        if let at = authority.utf8.lastIndex(of: UInt8(ascii: "@")) {
             guard let decoded = Self.decode(authority[..<at]) else { throw wrong("user:password has a bad %-escape") }
             userInfo = decoded
-            authority = authority[authority.index(after: at)...]
+            authority = authority[authority.utf8.index(after: at)...]
         } else {
             userInfo = nil
         }
@@ -75,15 +76,17 @@ public struct WebSocketURL: Equatable, Sendable {
             guard parts.count <= 2 else {
                 throw wrong("an IPv6 address must stand in brackets, as in ws://[::1]:8080/")
             }
-            host = parts.first.map { $0.lowercased() } ?? ""
+            let name = parts.first ?? ""
             isIPv6 = false
             portText = parts.count == 2 ? parts[1] : nil
-            guard !host.isEmpty else { throw wrong("it has no host") }
-            guard host.utf8.allSatisfy({ $0 < 0x80 }) else {
+            guard !name.isEmpty else { throw wrong("it has no host") }
+            // Before the case is changed: U+212A would become a k.
+            guard name.utf8.allSatisfy({ $0 < 0x80 }) else {
                 throw wrong("the host is not ASCII; write an international name in its xn-- form")
             }
+            host = name.lowercased()
             // 3.2.2: unreserved and sub-delims; a percent-encoded host has no meaning in DNS.
-            guard host.utf8.allSatisfy({ isTokenByte($0) && $0 != 0x25 || "(),;=".utf8.contains($0) }),
+            guard host.utf8.allSatisfy({ isTokenByte($0) && !"%^`|".utf8.contains($0) || "(),;=".utf8.contains($0) }),
                 host.utf8.count <= 255
             else { throw wrong("'\(host)' is not a host name") }
         }
@@ -96,8 +99,8 @@ public struct WebSocketURL: Equatable, Sendable {
             port = number
         }
         // RFC 6455 section 3: a fragment has no meaning; the request is sent without it.
-        let path = rest[authorityEnd...].prefix { $0 != "#" }
-        guard let encoded = Self.encode(path.first == "/" ? String(path) : "/" + path) else {
+        let path = Substring(rest[authorityEnd...].utf8.prefix { $0 != UInt8(ascii: "#") })
+        guard let encoded = Self.encode(path.utf8.first == UInt8(ascii: "/") ? String(path) : "/" + path) else {
             throw wrong("it has a % that is not followed by two hex digits")
         }
         target = encoded
@@ -148,10 +151,11 @@ public struct WebSocketURL: Equatable, Sendable {
     /// The URL for an error message: no password, no control characters, not endless.
     private static func printable(_ text: String) -> String {
         var shown = text
-        if let scheme = text.range(of: "://") {
-            let rest = text[scheme.upperBound...]
-            let authority = rest.prefix { !"/?#".contains($0) }
-            if let at = authority.lastIndex(of: "@") { shown = text[..<scheme.upperBound] + "…" + rest[at...] }
+        let scheme = text.range(of: "://")?.upperBound
+        // Without a scheme there is no telling where the user would end: at the last sign that can end one.
+        let authority = text[(scheme ?? text.startIndex)...].utf8.prefix { scheme == nil || !"/?#".utf8.contains($0) }
+        if let at = authority.lastIndex(of: UInt8(ascii: "@")) {
+            shown = text[..<authority.startIndex] + "…" + text[at...]
         }
         let clean = String(
             String.UnicodeScalarView(shown.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : $0 }))

@@ -155,6 +155,15 @@ import Testing
         #expect(throws: HandshakeFailure(reason: refusal.reason)) { try verify(refusal.answer) }
     }
 
+    /// U+212A is a k in lower case, and canonically equivalent to K: no letter of an answer all the same.
+    @Test func theKelvinSignIsNoK() throws {
+        #expect(throws: HandshakeFailure.self) { try verify(Sample.answer(["Upgrade": "WebSoc\u{212A}et"])) }
+        let accept = Sample.accept.replacing("K", with: "\u{212A}")
+        #expect(throws: HandshakeFailure.self) { try verify(Sample.answer(["Sec-WebSocket-Accept": accept])) }
+        let more = "Sec-WebSocket-Protocol: \u{212A}\r\n"
+        #expect(throws: HandshakeFailure.self) { try verify(Sample.answer(more: more), ["K"]) }
+    }
+
     @Test(arguments: [
         ("HTTP/1.1 404 Not Found", 404, "404 Not Found"), ("HTTP/1.1 301 Moved", 301, "301 Moved"),
         ("HTTP/1.1 200", 200, "200"), ("HTTP/1.0 503 ", 503, "503"), ("HTTP/1.1 100 Continue", 100, "100 Continue"),

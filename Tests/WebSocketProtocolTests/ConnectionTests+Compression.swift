@@ -156,8 +156,36 @@ extension ConnectionTests {
         #expect(records.first?.isLent == true)
     }
 
+    /// Regression: the four bytes that the receiver appends were taken for the last four of a plain block.
+    @Test func plainBlockThatLacksItsLastFourBytesIsCutShort() {
+        let block: [UInt8] = [0x00, 0x08, 0x00, 0xF7, 0xFF, 0x61, 0x62, 0x63, 0x64]
+        expectFailure(serverFrame(0xC2, block), .invalidData, Self.doesNotInflate, of: Self.takeover)
+    }
+
+    /// Regression: the whole input in one piece failed for the bad stream, cut in pieces for the bad text.
+    @Test func badTextBeforeABadStreamFailsForTheText() {
+        let input: [UInt8] = [
+            0xC1, 0x07, 0xF2, 0x48, 0xCD, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xCD, 0xC9, 0xC9, 0x07, 0x11,
+        ]
+        let outcome = FeedVerifier(inflating: .init(windowBits: 9, takeover: false)).verify(input).outcome
+        guard case .failed(let failure) = outcome else {
+            Issue.record("accepted")
+            return
+        }
+        #expect(failure.code == .invalidData)
+    }
+
+    @Test func outOfMemoryForInflating() async {
+        await #expect(processExitsWith: .success) {
+            var connection = FeedVerifier(inflating: .init()).connection()
+            var events = EventLog()
+            let outcome = withoutMemory { connection.receive([0xC1, 0x01, 0x00], into: &events) }
+            #expect(outcome == .failed(ProtocolFailure(.internalError, "out of memory for inflating a message")))
+        }
+    }
+
     private func deflated(_ message: [UInt8]) throws -> [UInt8] {
-        guard var deflater = Deflater(.init(), level: 9) else { return [] }
+        var deflater = Deflater(.init(), level: 9)!
         let compressed = deflater.deflated(message)
         return try #require(compressed)
     }

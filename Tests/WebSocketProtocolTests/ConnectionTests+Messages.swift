@@ -152,6 +152,40 @@ extension ConnectionTests {
         #expect((32 << 10...1 << 20).contains(space))
     }
 
+    @Test func outOfMemoryFailsTheConnection() async {
+        await #expect(processExitsWith: .success) {
+            let header: [UInt8] = [0x82, 0x7F, 0, 0, 0, 0, 0, 0x20, 0, 0]
+            var connection = FeedVerifier(maximumMessageSize: .max).connection()
+            var events = EventLog()
+            let atOnce = withoutMemory { connection.receive(header, into: &events) }
+            #expect(
+                atOnce
+                    == .failed(ProtocolFailure(.internalError, "out of memory for a message of 0 bytes and more")))
+
+            connection = FeedVerifier(maximumMessageSize: .max).connection()
+            let begun = connection.receive(header + [UInt8](repeating: 0, count: 1 << 20), into: &events)
+            #expect(begun == .open)
+            let offered = withoutMemory { connection.directSpace(&events) != nil }
+            #expect(!offered)
+            let later = connection.receive([0], into: &events)
+            #expect(
+                later
+                    == .failed(
+                        ProtocolFailure(.internalError, "out of memory for a message of 1048576 bytes and more")))
+        }
+    }
+
+    /// What follows the frame in the connection must not be read into the message.
+    @Test func directSpaceEndsWithTheFrame() {
+        var connection = client.connection()
+        var events = EventLog()
+        _ = connection.receive(serverFrame(0x02, noise(40_000)) + [0x80, 0x7E, 0x84, 0xD0], into: &events)
+        let offered = connection.directSpace(&events)?.count
+        #expect(offered == 34_000)
+        let input = serverFrame(0x02, noise(40_000)) + serverFrame(0x80, noise(34_000)) + serverFrame(0x81, "a")
+        #expect(client.verify(input).events.suffix(2) == [.binary(noise(40_000) + noise(34_000)), .text("a")])
+    }
+
     @Test func directSpaceIsOfferedForLargePayloadsOnly() {
         var connection = FeedVerifier(maximumMessageSize: .max, inflating: .init()).connection()
         var events = EventLog()

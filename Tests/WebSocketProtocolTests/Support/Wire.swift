@@ -75,3 +75,18 @@ extension Deflater {
         message.withUnsafeBytes { deflate($0).map { Array($0) } }
     }
 }
+
+extension Inflater {
+    /// One message, whole; nil when it does not inflate.
+    mutating func inflated(_ compressed: [UInt8], limit: Int = 1 << 20) -> [UInt8]? {
+        var output = ByteBuffer()
+        let result = inflate(compressed, finishes: true, into: &output, limit: limit)
+        return result == .done ? output.array : nil
+    }
+
+    mutating func inflate(
+        _ bytes: some Collection<UInt8>, finishes: Bool, into output: inout ByteBuffer, limit: Int
+    ) -> Result {
+        Array(bytes).withUnsafeBytes { inflate($0, finishes: finishes, into: &output, limit: limit) }
+    }
+}

@@ -1,0 +1,119 @@
+import Testing
+
+@testable import WebSocketProtocol
+
+@Suite struct DeflaterTests {
+    private static let hello = Array("Hello".utf8)
+
+    // MARK: - RFC 7692 section 7.2.3
+
+    @Test func helloOnTheWire() {
+        var deflater = Deflater(.init(), level: 6)!
+        let first = deflater.deflated(Self.hello)
+        let second = deflater.deflated(Self.hello)
+        #expect(first == [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00])
+        #expect(second == [0xF2, 0x00, 0x11, 0x00, 0x00], "it refers to the first")
+    }
+
+    @Test func withoutTakeoverNothingRefersToTheMessageBefore() {
+        var deflater = Deflater(.init(takeover: false), level: 6)!
+        for _ in 0..<3 {
+            let compressed = deflater.deflated(Self.hello)
+            #expect(compressed == [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00])
+        }
+    }
+
+    @Test func withoutCompressionAtLevel0() {
+        var deflater = Deflater(.init(), level: 0)!
+        let stored = deflater.deflated(Self.hello)
+        #expect(stored == [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00])
+    }
+
+    /// 7.2.3.6: one byte. zlib gives nothing for a flush behind a flush, which no receiver can inflate.
+    @Test(arguments: [true, false]) func anEmptyMessageBehindAnother(takeover: Bool) {
+        var deflater = Deflater(.init(takeover: takeover), level: 6)!
+        for message in [[], [], Self.hello, [], []] {
+            let compressed = deflater.deflated(message)
+            if message.isEmpty { #expect(compressed == [0x00]) }
+        }
+        let ofNothing = deflater.deflate(UnsafeRawBufferPointer(start: nil, count: 0)).map { Array($0) }
+        #expect(ofNothing == [0x00])
+    }
+
+    // MARK: - Round trips
+
+    /// Messages that repeat each other, empty ones, ones larger than the window, ones that do not compress.
+    private static let messages: [[UInt8]] = [
+        hello, hello, [], Array(String(repeating: "the quick brown fox ", count: 4000).utf8), noise(1), [], hello,
+        noise(70_000), noise(70_000), [UInt8](repeating: 0, count: 100_000), [],
+    ]
+
+    @Test(arguments: 9...15, [true, false]) func roundTrip(windowBits: Int, takeover: Bool) {
+        let parameters = DeflateParameters.Direction(windowBits: windowBits, takeover: takeover)
+        for level in [-1, 0, 1, 9] {
+            var deflater = Deflater(parameters, level: level)!
+            var inflater = Inflater(parameters)
+            for message in Self.messages {
+                let compressed = deflater.deflated(message) ?? []
+                let inflated = inflater.inflated(compressed)
+                if inflated != message { Issue.record("\(message.count) bytes at level \(level)") }
+            }
+        }
+    }
+
+    @Test func resettingAfterEachMessageNeedsNoTakeoverOfTheReceiver() {
+        var deflater = Deflater(.init(takeover: false), level: 6)!
+        var inflater = Inflater(.init(takeover: true))
+        for message in Self.messages {
+            let compressed = deflater.deflated(message) ?? []
+            let inflated = inflater.inflated(compressed)
+            if inflated != message { Issue.record("a message of \(message.count) bytes") }
+        }
+    }
+
+    /// What was asked for holds: no reference goes back further than the window.
+    @Test(arguments: 9...14) func theWindowIsKept(windowBits: Int) {
+        let block = noise(1 << windowBits)
+        var small = Deflater(.init(windowBits: windowBits), level: 9)!
+        var large = Deflater(.init(windowBits: windowBits + 1), level: 9)!
+        let ofSmall = small.deflated(block + block)?.count ?? 0
+        let ofLarge = large.deflated(block + block)?.count ?? .max
+        #expect(ofSmall > block.count * 2)
+        #expect(ofLarge < block.count * 3 / 2)
+    }
+
+    // MARK: -
+
+    @Test func aWindowOf8BitsCanNotBeUsed() {
+        let eight = Deflater(.init(windowBits: 8), level: 6) == nil
+        #expect(eight)
+        let nine = Deflater(.init(windowBits: 9), level: 6) == nil
+        #expect(!nine)
+    }
+
+    @Test func outOfMemory() async {
+        await #expect(processExitsWith: .success) {
+            let message = noise(10_000)
+            var unopened = Deflater(.init(), level: 6)!
+            let first = withoutMemory { unopened.deflated(message) }
+            #expect(first == nil)
+            var opened = Deflater(.init(), level: 6)!
+            _ = opened.deflated(message)
+            opened.rest()
+            let second = withoutMemory { opened.deflated(message) }
+            #expect(second == nil)
+        }
+    }
+
+    @Test(arguments: [true, false]) func restingChangesNothing(takeover: Bool) {
+        var deflater = Deflater(.init(takeover: takeover), level: 6)!
+        var inflater = Inflater(.init(takeover: takeover))
+        deflater.rest()
+        for message in Self.messages {
+            let compressed = deflater.deflated(message) ?? []
+            let inflated = inflater.inflated(compressed)
+            if inflated != message { Issue.record("a message of \(message.count) bytes") }
+            deflater.rest()
+        }
+    }
+}

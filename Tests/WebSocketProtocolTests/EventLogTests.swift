@@ -1,0 +1,210 @@
+import CEvents
+import Glibc
+import Testing
+
+@testable import WebSocketProtocol
+
+@Suite struct EventLogTests {
+    @Test func aNewLogIsEmpty() {
+        let log = EventLog()
+        #expect(log.isEmpty == true)
+        #expect(log.size == 0)
+        #expect(log.records() == [])
+    }
+
+    @Test func recordsStandInOrder() {
+        var log = EventLog()
+        log.add(WS_EVENT_TEXT, Array("Hello".utf8), socket: 7, epoch: 3)
+        log.add(WS_EVENT_PING, [])
+        log.add(WS_EVENT_BINARY, noise(100))
+        log.append(type: WS_EVENT_ENDED, socket: 9, epoch: 1, flags: WS_EVENT_FINAL, .init(start: nil, count: 0))
+        #expect(
+            log.records() == [
+                Record(event: .text("Hello"), socket: 7, epoch: 3), Record(event: .ping([])),
+                Record(event: .binary(noise(100))),
+                Record(event: .other(type: WS_EVENT_ENDED, []), socket: 9, epoch: 1, flags: WS_EVENT_FINAL),
+            ])
+    }
+
+    /// CEvents.h: a header of 16 bytes, then the payload padded to 8.
+    @Test func theLayoutOfARecord() {
+        var log = EventLog()
+        log.add(WS_EVENT_PONG, [0xAA, 0xBB, 0xCC], socket: 0x0403_0201, epoch: 0x0807)
+        log.add(WS_EVENT_PONG, [])
+        let bytes = Array(log.bytes)
+        #expect(bytes.prefix(19) == [1, 2, 3, 4, 5, 0, 7, 8, 3, 0, 0, 0, 0, 0, 0, 0, 0xAA, 0xBB, 0xCC])
+        #expect(bytes.count == 16 + 8 + 16)
+        #expect(log.size == bytes.count)
+    }
+
+    // MARK: - Lent messages
+
+    @Test func aLargeMessageIsLentWithItsMemory() throws {
+        var log = EventLog()
+        let content = noise(16 << 10)
+        var message = ByteBuffer(content)
+        let memory = message.bytes.baseAddress
+        log.append(type: WS_EVENT_BINARY, socket: 1, epoch: 2, taking: &message)
+        let record = try #require(log.records().first)
+        #expect(record.event == .binary(content))
+        #expect(record.isLent)
+        #expect(record.block == memory)
+        #expect(record.capacity == 16 << 10)
+        #expect(log.bytes.count == 32)
+        #expect(log.size == 32 + 16 << 10, "what it lends counts")
+        #expect(message.count == 0)
+        #expect(message.capacity == 0)
+    }
+
+    @Test func aSmallerMessageIsCopied() throws {
+        var log = EventLog()
+        let content = noise(16 << 10 - 1)
+        var message = ByteBuffer(content)
+        log.append(type: WS_EVENT_BINARY, socket: 1, epoch: 2, taking: &message)
+        let record = try #require(log.records().first)
+        #expect(record.event == .binary(content))
+        #expect(!record.isLent)
+        #expect(message.capacity == 0)
+    }
+
+    @Test func removingFreesWhatWasLent() {
+        var log = EventLog()
+        for _ in 0..<3 {
+            log.lend(20_000)
+            log.add(WS_EVENT_TEXT, [0x61])
+        }
+        #expect(log.records().count == 6)
+        log.removeAll()
+        #expect(log.records() == [])
+        #expect(log.size == 0)
+        log.lend(20_000)
+    }
+
+    // MARK: - Passing on
+
+    @Test func anEmptyLogTakesByExchange() {
+        var log = EventLog()
+        var other = EventLog()
+        other.add(WS_EVENT_TEXT, [0x61])
+        other.lend(20_000)
+        let memory = other.bytes.baseAddress
+        log.take(&other)
+        #expect(log.bytes.baseAddress == memory)
+        #expect(log.records().count == 2)
+        #expect(other.records() == [])
+        #expect(other.size == 0)
+    }
+
+    @Test func anotherLogTakesBehindItsOwn() {
+        var log = EventLog()
+        var other = EventLog()
+        log.lend(20_000)
+        other.add(WS_EVENT_TEXT, [0x61])
+        other.lend(30_000)
+        log.take(&other)
+        #expect(log.events() == [.binary(noise(20_000)), .text("a"), .binary(noise(30_000))])
+        #expect(other.records() == [])
+        #expect(other.size == 0)
+        log.take(&other)
+        #expect(log.records().count == 3)
+    }
+
+    @Test func theMemoryOfABurstIsGivenBackWhenItIsOver() {
+        var log = EventLog()
+        log.add(WS_EVENT_BINARY, noise(2 << 20))
+        log.removeAll()
+        #expect(log.bytes.baseAddress != nil, "there may be more of it")
+        log.add(WS_EVENT_TEXT, [0x61])
+        log.removeAll()
+        #expect(log.bytes.baseAddress == nil)
+        log.add(WS_EVENT_BINARY, noise(100_000))
+        log.removeAll()
+        #expect(log.bytes.baseAddress != nil, "so much is kept")
+    }
+
+    /// Nothing could be told to the script any more.
+    @Test func withoutMemoryTheProcessEnds() async {
+        await #expect(processExitsWith: .signal(SIGABRT)) {
+            var log = EventLog()
+            let payload = noise(10_000)
+            withoutMemory { log.add(WS_EVENT_BINARY, payload) }
+        }
+        await #expect(processExitsWith: .signal(SIGABRT)) {
+            var log = EventLog()
+            var other = EventLog()
+            log.add(WS_EVENT_BINARY, [0x61])
+            other.add(WS_EVENT_BINARY, noise(10_000))
+            withoutMemory { log.take(&other) }
+        }
+    }
+
+    // MARK: - Spares
+
+    @Test func memoryGivenBackIsASpare() throws {
+        var log = EventLog()
+        let block = Self.block(50_000)
+        log.giveBack(block)
+        let tooLarge = log.spare(50_001) == nil
+        #expect(tooLarge)
+        let spare = log.takeSpare(20_000)
+        #expect(spare == block.bytes)
+        let again = log.takeSpare(1)
+        #expect(again == nil)
+    }
+
+    @Test func fourSparesAreKept() {
+        var log = EventLog()
+        for _ in 0..<6 { log.giveBack(Self.block(20_000)) }
+        #expect(log.countSpares() == 4)
+    }
+
+    @Test func aHugeBlockIsNotKept() {
+        var log = EventLog()
+        log.giveBack(Self.block(4 << 20 + 1))
+        #expect(log.countSpares() == 0)
+        log.giveBack(Self.block(4 << 20))
+        #expect(log.countSpares() == 1)
+    }
+
+    @Test func sparesGoWhereTheNextMessagesAre() {
+        var log = EventLog()
+        var other = EventLog()
+        for _ in 0..<3 {
+            log.giveBack(Self.block(20_000))
+            other.giveBack(Self.block(20_000))
+        }
+        log.takeSpares(of: &other)
+        #expect(log.countSpares() == 4)
+        #expect(other.countSpares() == 2)
+        log.takeSpares(of: &other)
+        #expect(log.countSpares() == 0)
+    }
+
+    private static func block(_ capacity: Int) -> ws_block {
+        ws_block(bytes: malloc(capacity), capacity: UInt64(capacity))
+    }
+}
+
+extension EventLog {
+    fileprivate mutating func add(_ type: Int, _ payload: [UInt8], socket: UInt32 = 0, epoch: UInt16 = 0) {
+        payload.withUnsafeBytes { append(type: type, socket: socket, epoch: epoch, $0) }
+    }
+
+    fileprivate mutating func lend(_ count: Int) {
+        var message = ByteBuffer(noise(count))
+        append(type: WS_EVENT_BINARY, socket: 0, epoch: 0, taking: &message)
+    }
+
+    /// The address of a spare, which is freed.
+    fileprivate mutating func takeSpare(_ minimum: Int) -> UnsafeMutableRawPointer? {
+        let spare = spare(minimum)
+        return spare?.space.baseAddress
+    }
+
+    /// Takes all spares out.
+    fileprivate mutating func countSpares() -> Int {
+        var count = 0
+        while takeSpare(1) != nil { count += 1 }
+        return count
+    }
+}

@@ -1,0 +1,16 @@
+// Lets memory run out. For the child process of an exit test: what is taken here is never given back.
+
+import Glibc
+
+/// Runs `body` while `malloc` has no block of 4 KiB or more to give; smaller ones can still be had.
+func withoutMemory<Result>(_ body: () -> Result) -> Result {
+    var limit = rlimit()
+    getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
+    var none = rlimit(rlim_cur: 1, rlim_max: limit.rlim_max)
+    setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &none)
+    defer { setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) }
+    for size in [1 << 20, 1 << 16, 1 << 12] {
+        while malloc(size) != nil {}
+    }
+    return body()
+}
