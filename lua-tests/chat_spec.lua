@@ -18,8 +18,8 @@ describe("examples/chat.lua", function()
     return helper.finish(helper.start("sh", "-c", ("cat %s | %s"):format(name, command(url))))
   end
 
-  --- Runs it with a pipe that stays open: what is typed is written to `pipe`, and
-  --- `says` waits for what it prints.
+  --- Runs it with a pipe that stays open: what is typed is written to the first result; the second waits for
+  --- what it prints.
   local function type_into(url)
     local name = helper.file()
     local pipe = assert(io.popen(("%s >%s 2>&1"):format(command(url), name), "w"))
