@@ -60,4 +60,71 @@ describe("once broke:", function()
     local ws = websocket.WebSocket(setmetatable({}, { __index = { url = "ws://127.0.0.1:1" } }))
     raises("no url", function() ws:connect() end)
   end)
+
+  it("a finalizer that polled while an event was read freed that event", function()
+    local output, code = helper.script([[
+      local websocket = require "websocket"
+      local seen, state = {}, nil
+      local ws = websocket.WebSocket {
+        url = ..., reconnect = false,
+        onreceive = function(type, data)
+          state = type
+          if type == 0 then seen[data] = (seen[data] or 0) + 1 end
+        end,
+      }
+      local function trap()
+        setmetatable({}, { __gc = function() websocket.poll() trap() end })
+      end
+      collectgarbage("generational")
+      for _ = 1, 5 do trap() end
+      ws:connect()
+      while state ~= 1 do websocket.poll(1) end
+      for i = 1, 3000 do ws:sendText("message " .. i) end
+      local count = 0
+      repeat
+        websocket.poll(1)
+        count = 0
+        for _, times in pairs(seen) do
+          assert(times == 1)
+          count = count + 1
+        end
+      until count == 3000
+      io.write("all")
+      os.exit(0, false)
+    ]], python:url("/echo"))
+    assert.equal(0, code, output)
+    assert.equal("all", output)
+  end)
+
+  it("a poll resumed by a finalizer after the module's own killed the process", function()
+    local output, code = helper.script([[
+      local thread
+      kept = setmetatable({}, { __gc = function() io.write(tostring(coroutine.resume(thread))) end })
+      local websocket = require "websocket"
+      local ws = websocket.WebSocket { url = "ws://127.0.0.1:1", reconnect = false, onreceive = coroutine.yield }
+      ws:connect()
+      thread = coroutine.create(websocket.poll)
+      assert(coroutine.resume(thread, 10))
+    ]])
+    assert.equal(0, code, output)
+    assert.equal("true", output)
+  end)
+
+  it("the finalizer called by hand, with anything, killed the process", function()
+    local ws = websocket.WebSocket()
+    raises("WebSocket expected", getmetatable(ws).__gc)
+    raises("WebSocket expected", getmetatable(ws).__gc, io.stdout)
+  end)
+
+  it("attempts that failed at once, with no wait between them, kept the engine from everything else", function()
+    local output, code = helper.script([[
+      local websocket = require "websocket"
+      local ws = websocket.WebSocket { url = "ws://255.255.255.255:1", maxreconnectwait = 0, onreceive = print }
+      ws:connect()
+      websocket.poll(1)
+      ws:close()
+      os.exit(websocket.run(5), false)
+    ]])
+    assert.equal(0, code, output)
+  end)
 end)

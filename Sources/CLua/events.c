@@ -72,7 +72,8 @@ static const char *push_fields(lua_State *L, const char *p, const char *end)
     return p;
 }
 
-/* Pushes data, error and info of a record; returns how many values. */
+/* Pushes data, error and info of a record; returns how many values. Each push may collect garbage, and a
+ * finalizer may poll: the record is read before the first, and what follows reads a copy. */
 static int push_values(lua_State *L, const ws_event *event)
 {
     const char *payload = (const char *)(event + 1);
@@ -80,14 +81,13 @@ static int push_values(lua_State *L, const ws_event *event)
     case WS_EVENT_OPEN:
     case WS_EVENT_CLOSE:
     case WS_EVENT_ERROR: {
+        size_t size = event->length;
+        payload = lua_pushlstring(L, payload, size);
         uint32_t length = read_length(payload);
         lua_pushvalue(L, AT_EMPTY);
         lua_pushlstring(L, payload + sizeof length, length);
-        push_fields(L, payload + sizeof length + length, payload + event->length);
-        if (event->type != WS_EVENT_ERROR) {
-            lua_pushvalue(L, -1);
-            lua_setiuservalue(L, AT_SOCKET, event->type == WS_EVENT_OPEN ? WS_VALUE_OPENED : WS_VALUE_CLOSED);
-        }
+        push_fields(L, payload + sizeof length + length, payload + size);
+        lua_remove(L, -4);
         return 3;
     }
     case WS_EVENT_FRAGMENT: {
@@ -142,6 +142,12 @@ static void consume(lua_State *L, module_state *module, ws_event *event, websock
     }
 }
 
+static int nothing(lua_State *L)
+{
+    (void)L;
+    return 0;
+}
+
 /* Delivers up to the record counted by AT_LAST; `n` were delivered so far. Returns how many in the end. */
 static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuation)
 {
@@ -149,7 +155,13 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
     uint64_t last = (uint64_t)lua_tointeger(L, AT_LAST);
     uint32_t current = 0; /* whose websocket and handler are on the stack */
     lua_settop(L, AT_HANDLER);
-    while (module->delivered < last) {
+    /* The memory that it takes to call a handler is there before a record is consumed: the stack for any Lua
+     * function, and a call frame. */
+    luaL_checkstack(L, 280, NULL);
+    lua_pushcfunction(L, nothing);
+    lua_call(L, 0, 0);
+    /* A coroutine may be resumed by a finalizer when the state is gone. */
+    while (module->state && module->delivered < last) {
         if (module->cursor == module->end) {
             ws_slice log = ws_state_take(module->state);
             module->cursor = log.bytes;
@@ -168,12 +180,23 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
             current = event->socket;
         }
         websocket *ws = lua_touserdata(L, AT_SOCKET);
+        if (ws && !ws->socket) ws = NULL; /* finalised by hand */
         bool tells = event->type != WS_EVENT_ENDED && ws;
         int values = 0;
         if (tells) {
+            uint64_t before = module->delivered;
             lua_pushvalue(L, AT_HANDLER);
             lua_pushinteger(L, event->type);
             values = push_values(L, event);
+            if (module->delivered != before) {
+                /* A finalizer has polled: the record was delivered by then. */
+                lua_settop(L, AT_HANDLER);
+                continue;
+            }
+            if (event->type == WS_EVENT_OPEN || event->type == WS_EVENT_CLOSE) {
+                lua_pushvalue(L, -1);
+                lua_setiuservalue(L, AT_SOCKET, event->type == WS_EVENT_OPEN ? WS_VALUE_OPENED : WS_VALUE_CLOSED);
+            }
         }
         consume(L, module, event, ws);
         if (!tells) continue;
@@ -185,7 +208,7 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
         }
     }
     ws_account(module);
-    if (module->cursor == module->end) ws_state_settle(module->state);
+    if (module->state && module->cursor == module->end) ws_state_settle(module->state);
     return n;
 }
 
@@ -234,12 +257,6 @@ static double monotonic(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-static int nothing(lua_State *L)
-{
-    (void)L;
-    return 0;
 }
 
 static int run_continues(lua_State *L, int status, lua_KContext n);

@@ -36,7 +36,7 @@ int ws_constructor(lua_State *L)
 /* When the state closes, finalizers of the script may still use the websocket after this: it is closed. */
 static int finalize(lua_State *L)
 {
-    websocket *ws = lua_touserdata(L, 1);
+    websocket *ws = check_websocket(L);
     module_state *module = ws_module(L);
     if (module->run == ws) ws_account(module);
     if (lua_rawgeti(L, WS_UP_LIVE, ws->id) != LUA_TNIL) {

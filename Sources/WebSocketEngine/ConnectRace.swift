@@ -60,7 +60,8 @@ final class ConnectRace {
         case .failed(let number):
             contenders.remove(at: index)
             failures.append("\(contender.address.description): \(SystemError.words(number))")
-            nextStart = reactor.now
+            // Nothing is left to start: a time in the past would be due for ever.
+            nextStart = waiting.isEmpty ? nil : reactor.now
             return advance(&reactor)
         }
     }

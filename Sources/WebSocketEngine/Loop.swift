@@ -57,7 +57,9 @@ struct Loop: ~Copyable {
                 with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
             }
         }
-        while let token = reactor.timers.expired(reactor.now) {
+        // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
+        for _ in 0..<reactor.timers.count {
+            guard let token = reactor.timers.expired(reactor.now) else { break }
             with(Poller.slot(of: token)) { $0.timeout(&$1) }
         }
     }

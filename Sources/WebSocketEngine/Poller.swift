@@ -38,6 +38,12 @@ struct Poller: ~Copyable {
 
     static func slot(of token: Token) -> Int { Int(token & (1 << slotBits - 1)) }
 
+    /// A token that was never given before.
+    mutating func token(slot: Int) -> Token {
+        serial += 1
+        return serial << Self.slotBits | UInt64(slot)
+    }
+
     mutating func add(_ descriptor: borrowing FileDescriptor, slot: Int, _ interest: Interest) throws(SystemError)
         -> Token
     {
@@ -45,8 +51,7 @@ struct Poller: ~Copyable {
     }
 
     mutating func add(_ descriptor: Int32, slot: Int, _ interest: Interest) throws(SystemError) -> Token {
-        serial += 1
-        let token = serial << Self.slotBits | UInt64(slot)
+        let token = token(slot: slot)
         var event = epoll_event(events: interest.rawValue, data: epoll_data(u64: token))
         guard epoll_ctl(epoll.number, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("epoll_ctl") }
         return token

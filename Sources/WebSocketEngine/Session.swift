@@ -15,7 +15,6 @@ final class Session {
     private var retryAt: Nanoseconds?
     /// The earliest deadline that the timers know of.
     private var scheduled: Nanoseconds?
-    private var serial: UInt64 = 0
 
     init(_ socket: WebSocket, slot: Int) {
         self.socket = socket
@@ -113,8 +112,7 @@ final class Session {
         socket.attempted(lifecycle.attempts)
         let opening = Opening(socket, url, slot: slot, epoch: lifecycle.epoch, now: reactor.now)
         self.opening = opening
-        serial += 1
-        handle(opening.start(serial << Poller.slotBits | Poller.Token(slot), &reactor), &reactor)
+        handle(opening.start(reactor.poller.token(slot: slot), &reactor), &reactor)
     }
 
     private func handle(_ progress: Opening.Progress, _ reactor: inout Reactor) {

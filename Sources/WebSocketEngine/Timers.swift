@@ -4,6 +4,7 @@
 struct Timers {
     private var heap: [(deadline: Nanoseconds, token: Poller.Token)] = []
 
+    var count: Int { heap.count }
     var next: Nanoseconds? { heap.first?.deadline }
 
     mutating func add(_ deadline: Nanoseconds, _ token: Poller.Token) {

@@ -57,11 +57,11 @@ public final class WebSocket: Sendable {
     public func close(_ frame: CloseFrame) {
         let wasOpen = outbox.withLock { outbox in
             defer { outbox.stop() }
+            // Under the lock: the engine's own word on a connection that ends at this moment comes after it.
+            if outbox.isOpen { stateNow.store(.closing, ordering: .relaxed) }
             return outbox.isOpen
         }
-        if wasOpen {
-            stateNow.store(.closing, ordering: .relaxed)
-        } else if stateNow.load(ordering: .relaxed) != .closing {
+        if !wasOpen, stateNow.load(ordering: .relaxed) != .closing {
             stateNow.store(.closed, ordering: .relaxed)
         }
         Engine.current?.post(.close(self, frame))
