@@ -40,9 +40,11 @@ local handlers = {
 local on = {}
 for name, number in pairs(websocket.WebSocketMessageType) do on[number] = handlers[name] end
 
---- Shows what has come, and what still comes within `patience` of the last.
+--- Shows what has come, and what still comes within `patience` of the last; but somebody is waiting to write.
 local function look(patience)
-    repeat until websocket.poll(patience) == 0
+    for _ = 1, 20 do
+        if websocket.poll(patience) == 0 then break end
+    end
 end
 
 ws = websocket.WebSocket{

@@ -85,7 +85,7 @@ describe("limits:", function()
     until not ok or count > 10000
     assert.truthy(tostring(err):find("maxbuffered", 1, true), err)
     assert.is_true(helper.now() - from < 2)
-    assert.is_true(c.ws.bufferedamount > limit - (1 << 17) and c.ws.bufferedamount <= limit + 100, c.ws.bufferedamount)
+    assert.is_true(c.ws.bufferedamount > limit / 2 and c.ws.bufferedamount <= limit + 100, c.ws.bufferedamount)
     assert.equal("open", c.ws.state)
   end)
 
@@ -97,19 +97,19 @@ describe("limits:", function()
     -- Another process asks how far the server came, until it comes no further.
     local output = helper.script([[
       local websocket, url = require "websocket", ...
-      local last, same = -1, 0
+      local function time() return io.open("/proc/uptime"):read("n") end
+      local last, since = -1, time()
       repeat
-        local now
+        local count
         local ws = websocket.WebSocket { url = url, onreceive = function(type, data)
-          if type == 0 then now = tonumber(data) end
+          if type == 0 then count = tonumber(data) end
         end }
         ws:connect()
-        repeat websocket.poll(1) until now
+        repeat websocket.poll(1) until count
         ws:close()
         websocket.run(0.05)
-        same = now == last and same + 1 or 0
-        last = now
-      until same == 3
+        if count ~= last then last, since = count, time() end
+      until time() - since > 0.4
       print(last)
     ]], server:url("/progress?key=paused"))
     local sent = tonumber(output)

@@ -134,6 +134,18 @@ for _, kind in ipairs { "python", "node" } do
         assert.equal("10000 in order", c:get("TEXT").data)
       end)
 
+      it("messages that the peer can't take at once, sent between polls, arrive whole and in order", function()
+        connect("/count")
+        local padding = ("."):rep(1 << 20)
+        for i = 1, 40 do
+          c.ws:sendText(i, padding)
+          c.ws:sendText("")
+          helper.websocket.poll()
+        end
+        c.ws:sendText("end")
+        assert.equal("40 in order", c:get("TEXT").data)
+      end)
+
       it("10000 messages go both ways, between polls", function()
         echo()
         for i = 1, 10000 do

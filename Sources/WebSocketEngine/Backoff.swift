@@ -4,6 +4,8 @@ struct Backoff {
     /// Seconds; the minimum wins where the two contradict each other.
     let minimum: Double
     let maximum: Double
+    /// Even with a maximum of 0, attempts that fail at once must not fill the time.
+    private static let floor = 0.01
     /// Attempts in a row that earned a wait.
     private(set) var failures = 0
 
@@ -15,7 +17,7 @@ struct Backoff {
     /// The wait that the next failure earns, without jitter. Doubling ends where it has long met any maximum.
     var earned: Double { bounded(0.1 * Double(1 << min(failures, 40))) }
 
-    private func bounded(_ seconds: Double) -> Double { min(max(seconds, minimum), maximum) }
+    private func bounded(_ seconds: Double) -> Double { min(max(seconds, minimum), max(maximum, Self.floor)) }
 
     /// The wait after a failed attempt, or after a connection that did not stay up long enough.
     /// - Parameter random: what spreads clients that failed together by a quarter either way.

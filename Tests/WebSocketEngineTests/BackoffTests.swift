@@ -31,6 +31,10 @@ private let middle = UInt32.max / 2
         #expect(waits(Backoff(minimum: 20, maximum: 10), 2) == [20, 20])
     }
 
+    @Test func maximumOfZeroIsNoTightLoop() {
+        #expect(waits(Backoff(minimum: 0, maximum: 0), 3) == [0.01, 0.01, 0.01])
+    }
+
     @Test func doublingNeverOverflows() {
         var backoff = Backoff(minimum: 0, maximum: 3)
         for _ in 0..<200 { _ = backoff.failed(random: middle) }

@@ -37,7 +37,7 @@ const behaviours = {
       const message = data.toString();
       if (message === "end") ws.send(`${expected - 1} in order`);
       else if (message.replace(/\.*$/, "") === String(expected)) expected++;
-      else ws.send(`${message} instead of ${expected}`);
+      else if (message !== "") ws.send(`${message} instead of ${expected}`);
     });
   },
 };

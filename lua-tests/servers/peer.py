@@ -77,6 +77,8 @@ async def count(ws, query):
     async for message in ws:
         if message == "end":
             await ws.send(f"{expected - 1} in order")
+        elif message == "":
+            pass
         elif message.rstrip(".") == str(expected):
             expected += 1
         else:
