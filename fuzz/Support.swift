@@ -48,20 +48,23 @@ func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
     var log = EventLog()
     var outcome = Connection.Outcome.open
     var pongs: [[UInt8]] = []
-    var offset = 0
-    while offset < input.count {
-        let count = max(1, min(cut(offset), input.count - offset))
-        if let space = connection.directSpace(&log) {
-            let direct = min(count, space.count)
-            space.copyBytes(from: input[offset..<offset + direct])
-            outcome = connection.receivedDirectly(direct, into: &log)
-            offset += direct
-        } else {
-            var piece = Array(input[offset..<offset + count])
-            outcome = piece.withUnsafeMutableBytes { connection.receive($0, into: &log) }
-            offset += count
+    var wire = input
+    wire.withUnsafeMutableBytes { wire in
+        var offset = 0
+        while offset < wire.count {
+            let count = max(1, min(cut(offset), wire.count - offset))
+            let piece = UnsafeMutableRawBufferPointer(rebasing: wire[offset..<offset + count])
+            if let space = connection.directSpace(&log) {
+                let direct = min(count, space.count)
+                space.copyMemory(from: UnsafeRawBufferPointer(rebasing: piece[..<direct]))
+                outcome = connection.receivedDirectly(direct, into: &log)
+                offset += direct
+            } else {
+                outcome = connection.receive(piece, into: &log)
+                offset += count
+            }
+            while let pong = connection.nextPong() { pongs.append(Array(pong)) }
         }
-        while let pong = connection.nextPong() { pongs.append(Array(pong)) }
     }
     return Reading(records: log.read(), outcome: outcome, pongs: pongs)
 }

@@ -30,6 +30,12 @@ describe("the constructor", function()
     raises("url", function() ws:connect() end)
   end)
 
+  it("refuses bytes that are not UTF-8 instead of replacing them", function()
+    raises("'url' is not UTF-8", function() WebSocket { url = "ws://localhost/\xFF" } end)
+    raises("'headers' is not UTF-8", function() WebSocket { url = "ws://a", headers = { ["X-A"] = "\xE9" } } end)
+    raises("'protocols' is not UTF-8", function() WebSocket { url = "ws://a", protocols = { "\xE9" } } end)
+  end)
+
   it("raises with the position of the call", function()
     raises("constructor_spec.lua:", function() WebSocket { url = 5 } end)
   end)

@@ -61,8 +61,19 @@ enum Resolution: Sendable {
 }
 
 enum Resolver {
-    /// The addresses of a host: at once for a literal, else later, as a command to the loop.
+    /// The addresses of a host: at once for a literal and for `localhost`, else later, as a command to the loop.
     static func resolve(_ host: String, _ port: Int, _ token: Poller.Token, _ mailbox: Mailbox) -> Resolution? {
+        // RFC 6761 section 6.3: it is this machine, whatever the system's files say or leave out.
+        if host == "localhost" || host.hasSuffix(".localhost") {
+            let loopback = ["127.0.0.1", "::1"].flatMap { literal in
+                if case .addresses(let addresses) = lookUp(literal, port, AI_NUMERICHOST) {
+                    addresses
+                } else {
+                    [Address]()
+                }
+            }
+            return .addresses(loopback)
+        }
         if case let literal = lookUp(host, port, AI_NUMERICHOST), case .addresses = literal { return literal }
         DispatchQueue(label: "websocket-resolver").async {
             mailbox.post(.resolved(token, lookUp(host, port, 0)))

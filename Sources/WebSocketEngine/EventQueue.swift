@@ -125,11 +125,9 @@ public final class EventQueue: Sendable {
                 return shared.live > 0
             }
             let time = now()
-            guard live else { return }
-            guard time < deadline else {
-                Engine.current?.post(.drop(self))
-                return
-            }
+            // A child of fork has no engine that could end them.
+            guard live, let engine = Engine.current else { return }
+            guard time < deadline else { return engine.post(.drop(self)) }
             sleep(seconds: (deadline - time).seconds)
         }
     }

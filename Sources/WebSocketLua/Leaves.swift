@@ -21,7 +21,12 @@ private func release<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Typ
 
 extension ws_slice {
     fileprivate var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: bytes, count: count) }
-    fileprivate var text: String { String(decoding: buffer, as: UTF8.self) }
+
+    /// The string of a script, which may be any bytes.
+    fileprivate func text() throws(Options.Failure) -> String {
+        guard let text = String(validating: buffer, as: UTF8.self) else { throw Options.Failure("is not UTF-8") }
+        return text
+    }
 }
 
 extension UnsafeMutablePointer<ws_failure> {
@@ -101,45 +106,40 @@ public func ws_options_new() -> OpaquePointer { owned(OptionsBox()) }
 @c @implementation
 public func ws_options_free(_ options: OpaquePointer) { release(options, as: OptionsBox.self) }
 
-@c @implementation
-public func ws_options_string(
-    _ options: OpaquePointer, _ option: ws_option, _ value: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+/// Lets `body` change the options; false when it finds something wrong and says so.
+private func change(
+    _ options: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>,
+    _ body: (inout Options) throws(Options.Failure) -> Void
 ) -> Bool {
-    let box = borrowed(options, as: OptionsBox.self)
     do throws(Options.Failure) {
-        try box.options.set(option, value.text)
+        try body(&borrowed(options, as: OptionsBox.self).options)
         return true
     } catch {
         failure.set(error.reason)
         return false
     }
+}
+
+@c @implementation
+public func ws_options_string(
+    _ options: OpaquePointer, _ option: ws_option, _ value: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    change(options, failure) { (options) throws(Options.Failure) in try options.set(option, value.text()) }
 }
 
 @c @implementation
 public func ws_options_number(
     _ options: OpaquePointer, _ option: ws_option, _ value: Double, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    let box = borrowed(options, as: OptionsBox.self)
-    do throws(Options.Failure) {
-        try box.options.set(option, value)
-        return true
-    } catch {
-        failure.set(error.reason)
-        return false
-    }
+    change(options, failure) { (options) throws(Options.Failure) in try options.set(option, value) }
 }
 
 @c @implementation
 public func ws_options_header(
     _ options: OpaquePointer, _ name: ws_slice, _ value: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    let box = borrowed(options, as: OptionsBox.self)
-    do throws(Options.Failure) {
-        try box.options.addHeader(name.text, value.text)
-        return true
-    } catch {
-        failure.set(error.reason)
-        return false
+    change(options, failure) { (options) throws(Options.Failure) in
+        try options.addHeader(name.text(), value.text())
     }
 }
 
@@ -206,7 +206,8 @@ public func ws_socket_connect(
 
 @c @implementation
 public func ws_socket_close(_ socket: OpaquePointer, _ code: UInt16, _ reason: ws_slice) {
-    borrowed(socket, as: WebSocket.self).close(CloseFrame(code: CloseCode(rawValue: code), reason: reason.text))
+    let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_socket_may_close
+    borrowed(socket, as: WebSocket.self).close(CloseFrame(code: CloseCode(rawValue: code), reason: reason))
 }
 
 @c @implementation

@@ -49,7 +49,7 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
             // The front half is free: moving costs less than what was consumed to free it.
             memmove(base!, base! + start, count)
         } else {
-            let doubled = max(needed, capacity < Int.max / 2 ? capacity * 2 : needed, 256)
+            let doubled = max(needed, capacity &* 2, 256)
             // The kernel moves a large block without copying it: never are there two of it.
             if start > 0 { memmove(base!, base! + start, count) }
             guard let larger = realloc(base, doubled) else {

@@ -96,7 +96,7 @@ public struct HTTPHeadParser: ~Copyable {
             throw .unacceptable("the head of its answer has more than \(Self.maximumFields) fields")
         }
         let value = String(decoding: bytes[(colon + 1)...], as: UTF8.self)
-        head.fields.append(name, String(trim(value[...])))
+        head.fields.append(name, String(trim(Substring(value))))
         return false
     }
 }

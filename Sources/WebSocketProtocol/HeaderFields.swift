@@ -64,7 +64,7 @@ public func isFieldValue(_ text: String) -> Bool {
 
 /// `name; parameter; parameter=value, name…` (RFC 6455 section 9.1); nil when it is not that.
 func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionParameter])]? {
-    var rest = text.utf8[...]
+    var rest = Substring(text).utf8
     func skipSpace() {
         while let first = rest.first, first == 0x20 || first == 0x09 { rest = rest.dropFirst() }
     }

@@ -76,7 +76,7 @@ public struct WebSocketURL: Equatable, Sendable {
             guard parts.count <= 2 else {
                 throw wrong("an IPv6 address must stand in brackets, as in ws://[::1]:8080/")
             }
-            let name = parts.first ?? ""
+            let name = parts[0]  // there is always one, if only an empty one
             isIPv6 = false
             portText = parts.count == 2 ? parts[1] : nil
             guard !name.isEmpty else { throw wrong("it has no host") }
@@ -130,7 +130,7 @@ public struct WebSocketURL: Equatable, Sendable {
 
     private static func decode(_ text: Substring) -> String? {
         var decoded: [UInt8] = []
-        var bytes = text.utf8[...]
+        var bytes = text.utf8
         while let byte = bytes.popFirst() {
             guard byte == 0x25 else {
                 decoded.append(byte)

@@ -16,6 +16,14 @@ import Testing
         #expect(try address(host).description == description)
     }
 
+    @Test(arguments: ["localhost", "shop.localhost"]) func localhostIsThisMachineInBothFamilies(_ host: String) throws {
+        guard case .addresses(let addresses)? = Resolver.resolve(host, 80, 1, try Mailbox()) else {
+            Issue.record("not resolved at once")
+            return
+        }
+        #expect(addresses.map(\.description) == ["127.0.0.1:80", "[::1]:80"])
+    }
+
     @Test func familiesTakeTurns() throws {
         let four = try ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(address)
         let six = try ["::1"].map(address)

@@ -98,4 +98,23 @@ import Testing
     private func frame(_ opcode: Opcode, _ payload: String, mask: Mask? = nil) -> [UInt8] {
         frame(opcode, Array(payload.utf8), mask: mask)
     }
+
+    // MARK: - Frames that wait for compression
+
+    @Test func framesWithoutMasksAreFoundAgain() {
+        var frames = ByteBuffer()
+        let large = [UInt8](repeating: 7, count: 70_000)
+        for payload in [[], [1, 2, 3], [UInt8](repeating: 9, count: 200), large] {
+            _ = payload.withUnsafeBytes { FrameWriter.append(.binary, $0, mask: nil, to: &frames) }
+        }
+        _ = FrameWriter.append(CloseFrame(code: .normal), mask: nil, to: &frames)
+        var found: [(Opcode, [UInt8])] = []
+        while let frame = FrameWriter.first(in: frames) {
+            found.append((frame.opcode, Array(frame.payload)))
+            frames.consume(frame.size)
+        }
+        #expect(found.map(\.0) == [.binary, .binary, .binary, .binary, .close])
+        #expect(found.map(\.1) == [[], [1, 2, 3], [UInt8](repeating: 9, count: 200), large, [0x03, 0xE8]])
+        #expect(frames.array == [])
+    }
 }
