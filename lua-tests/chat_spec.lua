@@ -38,8 +38,8 @@ describe("examples/chat.lua", function()
 
   it("sends the lines of its input and shows the answers", function()
     local output, code, seconds = chat(python:url("/echo"), "one\n\ntwo ✓\nthree")
-    assert.equal(
-      ("* connected to 127.0.0.1:%d\n< one\n< two ✓\n< three\n* closed: 1000 \n"):format(python.port), output)
+    local expected = "* connected to 127.0.0.1:%d\n< one\n< two ✓\n< three\n* closed: 1000 \n"
+    assert.equal(expected:format(python.port), output)
     assert.equal(0, code)
     assert.is_true(seconds < 3, seconds)
   end)

@@ -84,15 +84,21 @@ describe("lifetime:", function()
       local text, expected = table.unpack(how)
 
       local function ends(seconds, before, ...)
-        local process = helper.start_script(prelude .. before .. [[
-          print "leaving"
-          io.stdout:flush()
-        ]] .. text, ...)
-        assert.equal("leaving", process.pipe:read("l"))
-        local output, code, took = helper.finish(process)
-        assert.equal(expected, code, output)
-        if way ~= "an error" then assert.equal("", output) end
-        assert.is_true(took < seconds, took)
+        local took
+        -- A busy machine may make one slow, but not three of them.
+        for _ = 1, 3 do
+          local process = helper.start_script(prelude .. before .. [[
+            print "leaving"
+            io.stdout:flush()
+          ]] .. text, ...)
+          assert.equal("leaving", process.pipe:read("l"))
+          local output, code
+          output, code, took = helper.finish(process)
+          assert.equal(expected, code, output)
+          if way ~= "an error" then assert.equal("", output) end
+          if took < seconds then return end
+        end
+        error("it took " .. took .. " s")
       end
 
       it("a message sent just before arrives, and the peer is told that we go away", function()
@@ -307,21 +313,27 @@ describe("lifetime:", function()
     it("two hundred, each left in the middle of a flood: none misses the end of its connection", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       path = "/flood?count=100&size=20000"
-      local output, code = run([[
+      local host_script = [[
         local function now() return io.open("/proc/uptime"):read("n") end
         io.stdout:write(now(), " ")
         local ws = connect(url, { maxqueued = 1 << 16 })
         wait(function() return ws.state == "open" end)
         io.stdout:write(now(), " ")
-      ]], "cycles", 200)
-      assert.equal(0, code)
-      local left, slow = nil, {}
-      for from, to in output:gmatch("([%d.]+) ([%d.]+) ") do
-        if left and from - left > 0.9 then slow[#slow + 1] = from - left end
-        left = to
+      ]]
+      local slow
+      for _ = 1, 2 do
+        local output, code = run(host_script, "cycles", 200)
+        assert.equal(0, code)
+        local left
+        slow = {}
+        for from, to in output:gmatch("([%d.]+) ([%d.]+) ") do
+          if left and from - left > 0.9 then slow[#slow + 1] = from - left end
+          left = to
+        end
+        assert.truthy(left)
+        if #slow == 0 then return end
       end
       assert.same({}, slow)
-      assert.truthy(left)
     end)
 
     local talk = [[

@@ -115,7 +115,8 @@ async def record(ws, query):
         while True:
             messages.append(await ws.recv())
     except ConnectionClosed:
-        ended.set_result(ws.close_code)
+        if not ended.done():
+            ended.set_result(ws.close_code)
 
 
 async def recorded(ws, query):
