@@ -175,6 +175,18 @@ describe("closing:", function()
     ends_with(c, "OPEN CLOSE")
   end)
 
+  it("Close frames that cross are answers to each other, and the server ends the connection", function()
+    local c = helper.client { url = servers.raw:url("/crossing?key=crossing"), reconnect = false }:open()
+    c.ws:close(3001)
+    local info = c:get("CLOSE").info
+    assert.equal(4002, info.code)
+    assert.equal("me too", info.reason)
+    assert.is_true(info.clean)
+    assert.is_false(info.remote)
+    local after = helper.client(servers.raw:url("/captured?key=crossing")):get("TEXT").data
+    assert.equal("nothing", (after:gsub("%x%x", function(hex) return string.char(tonumber(hex, 16)) end)))
+  end)
+
   it("what never left is counted in unsent", function()
     local c = helper.client { url = servers.raw:url("/frames?end=deaf"), closetimeout = 0.2 }:open()
     local size = 32 << 20

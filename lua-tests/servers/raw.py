@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 attempts = {}
 captured = {}
+ended = asyncio.Condition()
 
 
 def frame(payload, opcode=1, fin=True):
@@ -65,7 +66,9 @@ class Peer:
                 await self.send(frame(bytes(c ^ body[i % 4] for i, c in enumerate(body[4:])), 8))
         except asyncio.IncompleteReadError as error:
             data += error.partial
-        captured[self.key] = data
+        async with ended:
+            captured[self.key] = data
+            ended.notify_all()
 
     def reset(self):
         """Ends with RST instead of FIN."""
@@ -126,6 +129,22 @@ async def together(peer):
     await peer.rest()
 
 
+async def crossing(peer):
+    """Meets the client's Close with one of its own that is no answer to it, as when both begin; tells what comes
+    after, and whether the client leaves it to the server to end the connection."""
+    await peer.switch()
+    await peer.reader.readexactly(2 + 4 + 2)
+    await peer.send(close_frame(4002, "me too"))
+    try:
+        after = await asyncio.wait_for(peer.reader.read(100), 0.2)
+        after = after.hex() or "the client ended first"
+    except asyncio.TimeoutError:
+        after = "nothing"
+    async with ended:
+        captured[peer.key] = after.encode()
+        ended.notify_all()
+
+
 async def drip(peer):
     """Frames byte by byte."""
     await peer.switch()
@@ -180,8 +199,8 @@ async def tell_attempts(peer):
 
 async def tell_captured(peer):
     await peer.switch()
-    while peer.key not in captured:
-        await asyncio.sleep(0.01)
+    async with ended:
+        await ended.wait_for(lambda: peer.key in captured)
     await peer.send(frame(captured[peer.key].hex()))
     await peer.rest()
 
@@ -195,7 +214,8 @@ async def tell_request(peer):
 behaviours = {
     "/status": status, "/garbage": garbage, "/silence": silence, "/wrong-accept": wrong_accept, "/refuse": refuse,
     "/frames": frames, "/together": together, "/drip": drip, "/last-words": last_words, "/accepts": accepts,
-    "/refuses": refuses, "/attempts": tell_attempts, "/burst": burst, "/captured": tell_captured, "/request": tell_request,
+    "/refuses": refuses, "/attempts": tell_attempts, "/burst": burst, "/crossing": crossing,
+    "/captured": tell_captured, "/request": tell_request,
 }
 
 
