@@ -187,6 +187,17 @@ describe("closing:", function()
     assert.equal("nothing", (after:gsub("%x%x", function(hex) return string.char(tonumber(hex, 16)) end)))
   end)
 
+  it("the state never goes back after close, whatever the engine was about to do", function()
+    for _ = 1, 200 do
+      local c = helper.client { url = servers.raw:url("/accepts"), reconnect = false }
+      c.ws:close()
+      repeat
+        local state = c.ws.state
+        assert.is_true(state == "closed" or state == "closing", state)
+      until websocket.run(0)
+    end
+  end)
+
   it("what never left is counted in unsent", function()
     local c = helper.client { url = servers.raw:url("/frames?end=deaf"), closetimeout = 0.2 }:open()
     local size = 32 << 20

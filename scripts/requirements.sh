@@ -66,14 +66,13 @@ build_module() {
 }
 
 need_python() {
-    need python3 python3
-    need /usr/share/doc/python3-venv python3-venv
+    # Debian's Python can make environments only with a package of its own.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || needed+=(python3 python3-venv)
 }
 
 # python_packages NAME…: in build/venv, from PyPI.
 python_packages() {
-    # Of several Pythons on the PATH, one that can make environments.
-    [ -x build/venv/bin/python ] || python3 -m venv build/venv || /usr/bin/python3 -m venv --clear build/venv || exit 1
+    [ -x build/venv/bin/python ] || python3 -m venv build/venv || exit 1
     local package
     for package in "$@"; do
         build/venv/bin/python -c "import $package" 2>/dev/null ||

@@ -152,7 +152,7 @@ static int get_field(lua_State *L)
     if (!strcmp(name, "url")) {
         lua_getiuservalue(L, 1, WS_VALUE_URL);
     } else if (!strcmp(name, "state")) {
-        lua_pushstring(L, ws->socket ? ws_socket_state(ws->socket) : "closed");
+        lua_pushstring(L, ws->socket ? ws_socket_state(ws->socket, ws->started) : "closed");
     } else if (!strcmp(name, "bufferedamount")) {
         lua_pushinteger(L, ws->socket ? (lua_Integer)ws_socket_bufferedamount(ws->socket) : 0);
     } else if (!strcmp(name, "attempts")) {

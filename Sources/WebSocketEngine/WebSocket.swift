@@ -38,7 +38,17 @@ public final class WebSocket: Sendable {
 
     // MARK: - Lua's side
 
-    public var state: State { isInherited ? .closed : stateNow.load(ordering: .relaxed) }
+    /// - Parameter started: whether the script wants it so; the engine may not know yet that it does no more.
+    public func state(started: Bool) -> State {
+        guard !isInherited else { return .closed }
+        let state = stateNow.load(ordering: .relaxed)
+        if started { return state }
+        switch state {
+        case .open, .closing: return .closing
+        case .closed, .connecting, .waiting: return .closed
+        }
+    }
+
     public var attempts: Int { attemptsNow.load(ordering: .relaxed) }
     public var bufferedAmount: Int { outbox.withLock { $0.count } }
 

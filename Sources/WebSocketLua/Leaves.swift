@@ -187,7 +187,7 @@ public func ws_socket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id
 @c @implementation
 public func ws_socket_free(_ socket: OpaquePointer) {
     let object = borrowed(socket, as: WebSocket.self)
-    if object.state != .closed { object.abandon() }
+    if object.state(started: true) != .closed { object.abandon() }
     release(socket, as: WebSocket.self)
 }
 
@@ -256,9 +256,9 @@ public func ws_socket_delivered(_ socket: OpaquePointer, _ bytes: Int) {
 }
 
 @c @implementation
-public func ws_socket_state(_ socket: OpaquePointer) -> UnsafePointer<CChar> {
+public func ws_socket_state(_ socket: OpaquePointer, _ started: Bool) -> UnsafePointer<CChar> {
     let name: StaticString =
-        switch borrowed(socket, as: WebSocket.self).state {
+        switch borrowed(socket, as: WebSocket.self).state(started: started) {
         case .closed: "closed"
         case .connecting: "connecting"
         case .open: "open"

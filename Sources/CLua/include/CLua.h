@@ -99,7 +99,8 @@ enum ws_send_status ws_socket_send(
 /* So many bytes of its records were delivered. */
 void ws_socket_delivered(ws_socket *_Nonnull socket, size_t bytes);
 
-const char *_Nonnull ws_socket_state(ws_socket *_Nonnull socket);
+/* `started`: connect was called, and neither close nor the last event came since. */
+const char *_Nonnull ws_socket_state(ws_socket *_Nonnull socket, bool started);
 size_t ws_socket_bufferedamount(ws_socket *_Nonnull socket);
 int ws_socket_attempts(ws_socket *_Nonnull socket);
 
