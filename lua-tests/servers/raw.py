@@ -237,7 +237,7 @@ async def handle(reader, writer):
 
 
 async def main():
-    server = await asyncio.start_server(handle, "127.0.0.1", int(sys.argv[1]))
+    server = await asyncio.start_server(handle, sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", int(sys.argv[1]))
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await server.serve_forever()
