@@ -96,7 +96,7 @@ local Server = setmetatable({}, Process)
 Server.__index = Server
 
 --- Starts a server: "python" and "node" are the peers, "raw" does what no honest server does.
---- `port`: the one of a server that was stopped; `host`: where "raw" listens, 127.0.0.1 by default.
+--- `port`: the one of a server that was stopped; `host`: where "raw" listens, 127.0.0.1 by default, or a path.
 function helper.serve(kind, port, host)
   local server = setmetatable(start(("%s %d %s 2>&1"):format(commands[kind], port or 0, host or "")), Server)
   local line = server.pipe:read("l")
@@ -111,6 +111,53 @@ end
 function Server:url(path, ...)
   if select("#", ...) > 0 then path = path:format(...) end
   return ("ws://127.0.0.1:%d%s"):format(self.port, path or "/")
+end
+
+--- A port that nobody listens on.
+function helper.free_port()
+  local code = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"
+  local pipe <close> = assert(io.popen(helper.python .. " -ISc " .. quote(code)))
+  return pipe:read("n")
+end
+
+--- Whether somebody listens on a port of this machine.
+function helper.is_listening(port)
+  for _, name in ipairs { "/proc/net/tcp", "/proc/net/tcp6" } do
+    local file <close> = io.open(name)
+    if file and file:read("a"):find((":%04X 0+:0000 0A"):format(port)) then return true end
+  end
+  return false
+end
+
+--- Starts a proxy: "tinyproxy" with lines for its configuration, or "microsocks" with options. `port`: as in `serve`.
+function helper.proxy(kind, more, port)
+  port = port or helper.free_port()
+  local command = ("microsocks -i 127.0.0.1 -p %d %s"):format(port, more or "")
+  if kind == "tinyproxy" then
+    local name = helper.write_file(("Port %d\nListen 127.0.0.1\nLogLevel Connect\n%s\n"):format(port, more or ""))
+    command = "tinyproxy -d -c " .. name
+  end
+  local log = helper.file()
+  local server = setmetatable(start(("%s >%s 2>&1 </dev/null"):format(command, log)), Server)
+  servers[#servers + 1] = server
+  server.port, server.log = port, log
+  helper.wait(function() return server:ended() or helper.is_listening(port) end, kind)
+  return server
+end
+
+--- Waits until a proxy's log has these words.
+function Server:says(words)
+  local text
+  helper.wait(function()
+    local file <close> = assert(io.open(self.log))
+    text = file:read("a")
+    return text:find(words, 1, true)
+  end, function() return words .. " in " .. text end)
+end
+
+--- As a part of a URL.
+function helper.escape(text)
+  return (text:gsub("[^%w%-._~]", function(byte) return ("%%%02X"):format(byte:byte()) end))
 end
 
 function helper.stop_servers()
@@ -199,13 +246,18 @@ function helper.file()
   return name
 end
 
---- Writes a Lua script that finds the module, and returns the file's name.
-function helper.write_script(text)
+--- Writes a file, and returns its name.
+function helper.write_file(text)
   local name = helper.file()
   local file = assert(io.open(name, "w"))
-  file:write(("package.cpath = %q .. package.cpath "):format(cpath), text)
+  file:write(text)
   file:close()
   return name
+end
+
+--- Writes a Lua script that finds the module, and returns the file's name.
+function helper.write_script(text)
+  return helper.write_file(("package.cpath = %q .. package.cpath "):format(cpath) .. text)
 end
 
 --- Starts a Lua script that sees its arguments as `...`, and returns the process.

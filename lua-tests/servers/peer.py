@@ -7,7 +7,7 @@ import sys
 import time
 from urllib.parse import parse_qsl, urlsplit
 
-from websockets.asyncio.server import serve
+from websockets.asyncio.server import serve, unix_serve
 from websockets.exceptions import ConnectionClosed
 
 recordings = {}
@@ -158,8 +158,12 @@ def choose(connection, offered):
 
 async def main():
     options = dict(max_size=None, ping_interval=None, select_subprotocol=choose, process_request=refuse)
-    async with serve(handle, "127.0.0.1", int(sys.argv[1]), **options) as server:
-        print(server.sockets[0].getsockname()[1], flush=True)
+    if len(sys.argv) > 2:
+        serving = unix_serve(handle, sys.argv[2], **options)
+    else:
+        serving = serve(handle, "127.0.0.1", int(sys.argv[1]), **options)
+    async with serving as server:
+        print(0 if len(sys.argv) > 2 else server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().create_future()
 
 
