@@ -81,6 +81,11 @@ final class Session {
         handle(opening.resolved(token, resolution, &reactor), &reactor)
     }
 
+    func prepared(_ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, _ reactor: inout Reactor) {
+        guard let opening else { return }
+        handle(opening.prepared(token, result, &reactor), &reactor)
+    }
+
     // MARK: - Time
 
     /// Sees to it that `timeout` is called when the next deadline has come.
@@ -112,7 +117,7 @@ final class Session {
         socket.attempted(lifecycle.attempts)
         let opening = Opening(socket, url, slot: slot, epoch: lifecycle.epoch, now: reactor.now)
         self.opening = opening
-        handle(opening.start(reactor.poller.token(slot: slot), &reactor), &reactor)
+        handle(opening.start(&reactor), &reactor)
     }
 
     private func handle(_ progress: Opening.Progress, _ reactor: inout Reactor) {
