@@ -48,6 +48,7 @@ extension Options {
             throw Failure("is wrong: \(error.reason)")
         }
         guard !url.isSecure else { throw Failure("with TLS (wss, https) is not supported yet") }
+        guard url.socketPath == nil else { throw Failure("of a Unix socket (ws+unix) is not supported yet") }
         self.url = url
     }
 
