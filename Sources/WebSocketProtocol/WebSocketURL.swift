@@ -17,7 +17,7 @@ public struct WebSocketURL: Equatable, Sendable {
     /// `/path?query`, percent-encoded where the script did not: the request's target.
     public let target: String
     /// `user:password`, decoded; nil without.
-    public let userInfo: String?
+    public internal(set) var userInfo: String?
     /// Where the server listens when that is a Unix socket: no TCP, and `host` is localhost.
     public let socketPath: String?
 
