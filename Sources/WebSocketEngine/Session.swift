@@ -148,10 +148,10 @@ final class Session {
             info.add("headers", response.fields)
             info.add("body", failure.body)
         }
-        // RFC 9110 section 10.2.3, in seconds: no server may park a client for longer than a minute, unless
-        // the script waits longer of its own accord.
-        let asked = failure.response?.fields["Retry-After"].flatMap { UInt32($0) } ?? 0
-        let atLeast = min(Double(asked), max(socket.options.maxReconnectWait, 60))
+        // RFC 9110 section 10.2.3: no server may park a client for longer than a minute, unless the
+        // script waits longer of its own accord.
+        let asked = failure.response?.retryAfter ?? 0
+        let atLeast = min(asked, max(socket.options.maxReconnectWait, 60))
         let next = lifecycle.failed(
             permanent: failure.isPermanent, atLeast: atLeast, random: reactor.random.next() ?? 0)
         follow(next, WS_EVENT_ERROR, &info, epoch, &reactor)
