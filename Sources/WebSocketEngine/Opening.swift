@@ -23,8 +23,11 @@ final class Opening {
     }
 
     private enum Stage {
+        /// The files of the option tls are being read.
+        case preparing(Poller.Token)
         case resolving(Poller.Token)
         case connecting(ConnectRace)
+        case securing(Transport, Address)
         case handshaking(Handshaking)
         case over
     }
@@ -34,6 +37,7 @@ final class Opening {
     private let url: WebSocketURL
     private let epoch: UInt16
     private var stage = Stage.over
+    private var tls: TLSContext?
     /// When the whole attempt is given up.
     private let limit: Nanoseconds
 
@@ -49,14 +53,40 @@ final class Opening {
         switch stage {
         case .connecting(let race): min(limit, race.nextStart ?? limit)
         case .handshaking(let handshaking): min(limit, handshaking.bodyLimit ?? limit)
-        case .resolving, .over: limit
+        case .preparing, .resolving, .securing, .over: limit
         }
     }
 
-    /// - Parameter token: unique to this attempt; the resolver's answer carries it.
-    func start(_ token: Poller.Token, _ reactor: inout Reactor) -> Progress {
+    // MARK: - From the name to the connected socket
+
+    func start(_ reactor: inout Reactor) -> Progress {
+        guard url.isSecure else { return resolve(&reactor) }
+        let token = reactor.poller.token(slot: slot)
+        stage = .preparing(token)
+        guard let context = reactor.contexts.context(tlsOptions, token, reactor.mailbox) else { return .pending }
+        tls = context
+        return resolve(&reactor)
+    }
+
+    private var tlsOptions: Options.TLS { socket.options.tls }
+
+    func prepared(
+        _ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, _ reactor: inout Reactor
+    ) -> Progress {
+        guard case .preparing(token) = stage else { return .pending }
+        switch result {
+        case .success(let context):
+            tls = context
+            return resolve(&reactor)
+        case .failure(let failure): return failed(failure, &reactor)
+        }
+    }
+
+    private func resolve(_ reactor: inout Reactor) -> Progress {
+        let token = reactor.poller.token(slot: slot)
         stage = .resolving(token)
-        guard let answer = Resolver.resolve(url.host, url.port, token, reactor.mailbox) else { return .pending }
+        let name = HostAndPort(host: url.host, port: url.port)
+        guard let answer = Resolver.resolve(name, token, &reactor) else { return .pending }
         return resolved(token, answer, &reactor)
     }
 
@@ -64,7 +94,7 @@ final class Opening {
         guard case .resolving(token) = stage else { return .pending }
         switch resolution {
         case .failed(let words):
-            return .failed(Failure(kind: "dns", reason: "can't resolve the host \(url.host): \(words)"))
+            return failed(Failure(kind: "dns", reason: "can't resolve the host \(url.host): \(words)"))
         case .addresses(let addresses):
             let race = ConnectRace(addresses, slot: slot)
             stage = .connecting(race)
@@ -72,72 +102,115 @@ final class Opening {
         }
     }
 
+    private func raced(_ progress: ConnectRace.Progress, _ reactor: inout Reactor) -> Progress {
+        switch progress {
+        case .pending: return .pending
+        case .failed(let words): return failed(Failure(kind: "connect", reason: words))
+        case .connected(let transport, let address): return connected(transport, address, &reactor)
+        }
+    }
+
+    private func connected(_ transport: Transport, _ address: Address, _ reactor: inout Reactor) -> Progress {
+        guard let tls else { return handshake(transport, address, &reactor) }
+        do throws(TLSFailure) { try transport.secure(tls, host: url.host, port: url.port) } catch {
+            return failed(error, &reactor)
+        }
+        stage = .securing(transport, address)
+        return secured(transport, address, &reactor)
+    }
+
+    private func secured(_ transport: Transport, _ address: Address, _ reactor: inout Reactor) -> Progress {
+        let reason: String
+        switch transport.shakeHands() {
+        case .wouldBlock:
+            transport.watch(.read, reactor.poller)
+            return .pending
+        case .bytes: return handshake(transport, address, &reactor)
+        case .failed(.tls(let failure)): return failed(failure, &reactor)
+        case .end: reason = "the server closed the connection during the TLS handshake"
+        case .failed(let fault): reason = "the connection broke during the TLS handshake: \(fault.words)"
+        }
+        return failed(TLSFailure(reason: reason, isPermanent: false), &reactor)
+    }
+
+    private func failed(_ failure: TLSFailure, _ reactor: inout Reactor) -> Progress {
+        // Another attempt may find other files.
+        reactor.contexts.forget(tlsOptions)
+        return failed(Failure(kind: "tls", reason: failure.reason, isPermanent: failure.isPermanent))
+    }
+
+    private func failed(_ failure: Failure) -> Progress {
+        stage = .over
+        return .failed(failure)
+    }
+
+    // MARK: - Readiness and time
+
     func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) -> Progress {
         switch stage {
         case .connecting(let race): return raced(race.ready(readiness.token, &reactor), &reactor)
+        case .securing(let transport, let address):
+            return transport.token == readiness.token ? secured(transport, address, &reactor) : .pending
         case .handshaking(let handshaking):
             return handshaking.transport.token == readiness.token ? shaken(handshaking, &reactor) : .pending
-        case .resolving, .over: return .pending
+        case .preparing, .resolving, .over: return .pending
         }
     }
 
     func timeout(_ reactor: inout Reactor) -> Progress {
-        switch stage {
-        case .connecting(let race) where reactor.now < limit: return raced(race.advance(&reactor), &reactor)
-        case .handshaking(let handshaking):
-            if let bodyLimit = handshaking.bodyLimit, reactor.now >= min(bodyLimit, limit) {
+        guard reactor.now >= limit else {
+            switch stage {
+            case .connecting(let race): return raced(race.advance(&reactor), &reactor)
+            case .handshaking(let handshaking):
+                guard let bodyLimit = handshaking.bodyLimit, reactor.now >= bodyLimit else { return .pending }
                 return refused(handshaking)
+            case .preparing, .resolving, .securing, .over: return .pending
             }
-            guard reactor.now >= limit else { return .pending }
-            return timedOut("the server did not answer the handshake")
-        case .resolving where reactor.now >= limit: return timedOut("the host \(url.host) could not be resolved")
+        }
+        switch stage {
+        case .preparing: return timedOut("the files of the option tls could not be read")
+        case .resolving: return timedOut("the host \(url.host) could not be resolved")
         case .connecting: return timedOut("no address answered")
-        case .resolving, .over: return .pending
+        case .securing: return timedOut("the server did not finish the TLS handshake")
+        case .handshaking(let handshaking):
+            return handshaking.bodyLimit == nil
+                ? timedOut("the server did not answer the handshake") : refused(handshaking)
+        case .over: return .pending
         }
     }
 
     private func timedOut(_ what: String) -> Progress {
-        stage = .over
         let seconds = "\(socket.options.connectTimeout)"
-        return .failed(Failure(kind: "timeout", reason: "\(what) within the connecttimeout of \(seconds) s"))
+        return failed(Failure(kind: "timeout", reason: "\(what) within the connecttimeout of \(seconds) s"))
     }
 
-    private func raced(_ progress: ConnectRace.Progress, _ reactor: inout Reactor) -> Progress {
-        switch progress {
-        case .pending: return .pending
-        case .failed(let words):
-            stage = .over
-            return .failed(Failure(kind: "connect", reason: words))
-        case .connected(let transport, let address):
-            guard let nonce = reactor.random.words(4) else {
-                stage = .over
-                return .failed(Failure(kind: "system", reason: SystemError("getrandom").description))
-            }
-            let options = socket.options
-            let handshake = ClientHandshake(
-                url: url, headers: options.headers, subprotocols: options.protocols,
-                deflate: options.deflate?.parameters,
-                nonce: nonce, userAgent: "lua-websocket")
-            let handshaking = Handshaking(transport, address, handshake)
-            stage = .handshaking(handshaking)
-            return shaken(handshaking, &reactor)
+    // MARK: - The opening handshake
+
+    private func handshake(_ transport: Transport, _ address: Address, _ reactor: inout Reactor) -> Progress {
+        guard let nonce = reactor.random.words(4) else {
+            return failed(Failure(kind: "system", reason: SystemError("getrandom").description))
         }
+        let options = socket.options
+        let handshake = ClientHandshake(
+            url: url, headers: options.headers, subprotocols: options.protocols,
+            deflate: options.deflate?.parameters, nonce: nonce, userAgent: "lua-websocket")
+        let handshaking = Handshaking(transport, address, handshake)
+        stage = .handshaking(handshaking)
+        return shaken(handshaking, &reactor)
     }
 
     private func shaken(_ handshaking: Handshaking, _ reactor: inout Reactor) -> Progress {
         switch handshaking.advance(&reactor) {
         case .pending: return .pending
         case .refused: return refused(handshaking)
-        case .broken(let words):
-            stage = .over
-            return .failed(Failure(kind: "handshake", reason: words))
+        case .broken(let words): return failed(Failure(kind: "handshake", reason: words))
+        case .insecure(let failure): return failed(failure, &reactor)
         case .unacceptable(let failure):
-            stage = .over
-            return .failed(
+            return failed(
                 Failure(kind: "handshake", reason: failure.reason, isPermanent: true, response: handshaking.head))
         case .agreed(let agreement, let rest):
             stage = .over
-            return opened(handshaking, agreement, rest)
+            return opened(handshaking, agreement, rest, &reactor)
         }
     }
 
@@ -145,23 +218,28 @@ final class Opening {
     private static let permanentStatuses: Set = [400, 401, 403, 404, 405, 410, 426]
 
     private func refused(_ handshaking: Handshaking) -> Progress {
-        stage = .over
         let status = handshaking.head?.status ?? 0
-        return .failed(
+        return failed(
             Failure(
                 kind: "handshake", reason: handshaking.refusal,
                 isPermanent: Self.permanentStatuses.contains(status) || (200...299).contains(status),
                 response: handshaking.head, body: handshaking.body))
     }
 
-    private func opened(_ handshaking: Handshaking, _ agreement: ClientHandshake.Agreement, _ rest: [UInt8]) -> Progress
-    {
+    private func opened(
+        _ handshaking: Handshaking, _ agreement: ClientHandshake.Agreement, _ rest: [UInt8], _ reactor: inout Reactor
+    ) -> Progress {
+        guard let key = reactor.random.next() else {
+            return failed(Failure(kind: "system", reason: SystemError("getrandom").description))
+        }
         var info = Info()
         info.add("protocol", agreement.subprotocol)
         info.add("extensions", agreement.extensions)
         if let head = handshaking.head { info.add("headers", head.fields) }
         info.add("address", handshaking.address.description)
         info.add("url", url.description)
-        return .open(Channel(socket, handshaking.transport, agreement, rest, epoch: epoch), info)
+        let channel = Channel(
+            socket, handshaking.transport, agreement, rest, epoch: epoch, key: key, now: reactor.now)
+        return .open(channel, info)
     }
 }

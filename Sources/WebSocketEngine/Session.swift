@@ -81,6 +81,11 @@ final class Session {
         handle(opening.resolved(token, resolution, &reactor), &reactor)
     }
 
+    func prepared(_ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, _ reactor: inout Reactor) {
+        guard let opening else { return }
+        handle(opening.prepared(token, result, &reactor), &reactor)
+    }
+
     // MARK: - Time
 
     /// Sees to it that `timeout` is called when the next deadline has come.
@@ -112,7 +117,7 @@ final class Session {
         socket.attempted(lifecycle.attempts)
         let opening = Opening(socket, url, slot: slot, epoch: lifecycle.epoch, now: reactor.now)
         self.opening = opening
-        handle(opening.start(reactor.poller.token(slot: slot), &reactor), &reactor)
+        handle(opening.start(&reactor), &reactor)
     }
 
     private func handle(_ progress: Opening.Progress, _ reactor: inout Reactor) {
@@ -143,10 +148,10 @@ final class Session {
             info.add("headers", response.fields)
             info.add("body", failure.body)
         }
-        // RFC 9110 section 10.2.3, in seconds: no server may park a client for longer than a minute, unless
-        // the script waits longer of its own accord.
-        let asked = failure.response?.fields["Retry-After"].flatMap { UInt32($0) } ?? 0
-        let atLeast = min(Double(asked), max(socket.options.maxReconnectWait, 60))
+        // RFC 9110 section 10.2.3: no server may park a client for longer than a minute, unless the
+        // script waits longer of its own accord.
+        let asked = failure.response?.retryAfter ?? 0
+        let atLeast = min(asked, max(socket.options.maxReconnectWait, 60))
         let next = lifecycle.failed(
             permanent: failure.isPermanent, atLeast: atLeast, random: reactor.random.next() ?? 0)
         follow(next, WS_EVENT_ERROR, &info, epoch, &reactor)
