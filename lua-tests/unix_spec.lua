@@ -72,7 +72,8 @@ describe("a Unix socket:", function()
     local name = path()
     helper.serve("raw", nil, name)
     local c = helper.client {
-      url = ("ws+unix:%s:/request"):format(name), deflate = true, headers = { Authorization = "Bearer abc", Host = "b" },
+      url = ("ws+unix:%s:/request"):format(name), deflate = true,
+      headers = { Authorization = "Bearer abc", Host = "b" },
     }
     local head = c:get("TEXT").data
     assert.truthy(head:find("\r\nAuthorization: Bearer abc\r\n", 1, true), head)
@@ -140,8 +141,9 @@ describe("a Unix socket:", function()
 
   for what, url in pairs {
     ["no path"] = "ws+unix:", ["no path but a request"] = "ws+unix::/request",
-    ["a path of 200 bytes"] = "ws+unix:/" .. ("a"):rep(199), ["a zero byte"] = "ws+unix:/a%00b:/", ["a bad escape"] = "ws+unix:/a%zz:/", ["a space"] = "ws+unix:/a b:/",
-    ["a relative path"] = "ws+unix:a.sock:/", ["a control character"] = "ws+unix:/a\nb:/", TLS = "wss+unix:/a:/",
+    ["a path of 108 bytes"] = "ws+unix:/" .. ("a"):rep(107) .. ":/",
+    ["a zero byte"] = "ws+unix:/a%00b:/", ["a bad escape"] = "ws+unix:/a%zz:/", ["a space"] = "ws+unix:/a b:/",
+    ["a request without its slash"] = "ws+unix:/a:b", ["a relative path"] = "ws+unix:a.sock:/", ["a control character"] = "ws+unix:/a\nb:/", TLS = "wss+unix:/a:/",
   } do
     it("raises for a URL with " .. what, function()
       raises("'url'", websocket.WebSocket, { url = url })

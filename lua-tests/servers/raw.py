@@ -192,8 +192,8 @@ async def redirect(peer):
 
 
 async def beats(peer):
-    """Counts the pings, and answers those up to number `answers`, with the payload `pong` instead of their own
-    when there is one; sends `first`, then `beat` each `every` seconds (both hex)."""
+    """Counts the pings, and answers those up to number `answers`, after `delay` seconds, with the payload `pong`
+    instead of their own when there is one; sends `first`, then `beat` each `every` seconds (both hex)."""
     async def beat():
         await peer.send(bytes.fromhex(peer.query.get("first", "")))
         while "every" in peer.query:
@@ -209,6 +209,7 @@ async def beats(peer):
             if opcode == 9:
                 pings[peer.key] = pings.get(peer.key, 0) + 1
                 if pings[peer.key] <= float(peer.query.get("answers", "inf")):
+                    await asyncio.sleep(float(peer.query.get("delay", 0)))
                     await peer.send(frame(peer.query.get("pong", payload), 10))
         await peer.send(frame(payload, 8))
     finally:
