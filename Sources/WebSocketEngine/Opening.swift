@@ -1,5 +1,5 @@
-// One attempt to open a connection: the name, the race of its addresses, the handshake. Ends as an open
-// channel or as a failure in words; Session decides what follows.
+// One attempt to open a connection: the name, the race of its addresses, TLS, the handshake, and all of it
+// again where a redirect leads. Ends as an open channel or as a failure in words; Session decides what follows.
 
 import WebSocketProtocol
 
@@ -34,8 +34,10 @@ final class Opening {
 
     private let socket: WebSocket
     private let slot: Int
-    private let url: WebSocketURL
     private let epoch: UInt16
+    /// Where it leads now, and by how many redirects.
+    private var url: WebSocketURL
+    private var redirects = 0
     private var stage = Stage.over
     private var tls: TLSContext?
     /// When the whole attempt is given up.
@@ -60,6 +62,7 @@ final class Opening {
     // MARK: - From the name to the connected socket
 
     func start(_ reactor: inout Reactor) -> Progress {
+        tls = nil
         guard url.isSecure else { return resolve(&reactor) }
         let token = reactor.poller.token(slot: slot)
         stage = .preparing(token)
@@ -68,7 +71,10 @@ final class Opening {
         return resolve(&reactor)
     }
 
-    private var tlsOptions: Options.TLS { socket.options.tls }
+    /// Whether it still leads to where the script wanted: what it gave for there goes nowhere else.
+    private var isHome: Bool { socket.options.url.map { url.isSameOrigin(as: $0) } ?? true }
+
+    private var tlsOptions: Options.TLS { isHome ? socket.options.tls : socket.options.tls.abroad }
 
     func prepared(
         _ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, _ reactor: inout Reactor
@@ -83,6 +89,10 @@ final class Opening {
     }
 
     private func resolve(_ reactor: inout Reactor) -> Progress {
+        if let path = url.socketPath {
+            guard let address = Address(path: path) else { return failed(Failure(kind: "url", reason: "bad path")) }
+            return race([address], &reactor)
+        }
         let token = reactor.poller.token(slot: slot)
         stage = .resolving(token)
         let name = HostAndPort(host: url.host, port: url.port)
@@ -95,18 +105,24 @@ final class Opening {
         switch resolution {
         case .failed(let words):
             return failed(Failure(kind: "dns", reason: "can't resolve the host \(url.host): \(words)"))
-        case .addresses(let addresses):
-            let race = ConnectRace(addresses, slot: slot)
-            stage = .connecting(race)
-            return raced(race.advance(&reactor), &reactor)
+        case .addresses(let addresses): return race(addresses, &reactor)
         }
+    }
+
+    private func race(_ addresses: [Address], _ reactor: inout Reactor) -> Progress {
+        note("connecting to \(addresses.map(\.description).joined(separator: ", "))", &reactor)
+        let race = ConnectRace(addresses, slot: slot)
+        stage = .connecting(race)
+        return raced(race.advance(&reactor), &reactor)
     }
 
     private func raced(_ progress: ConnectRace.Progress, _ reactor: inout Reactor) -> Progress {
         switch progress {
         case .pending: return .pending
         case .failed(let words): return failed(Failure(kind: "connect", reason: words))
-        case .connected(let transport, let address): return connected(transport, address, &reactor)
+        case .connected(let transport, let address):
+            note("connected to \(address.description)", &reactor)
+            return connected(transport, address, &reactor)
         }
     }
 
@@ -125,7 +141,9 @@ final class Opening {
         case .wouldBlock:
             transport.watch(.read, reactor.poller)
             return .pending
-        case .bytes: return handshake(transport, address, &reactor)
+        case .bytes:
+            note("TLS: \(transport.tls?.description ?? "")", &reactor)
+            return handshake(transport, address, &reactor)
         case .failed(.tls(let failure)): return failed(failure, &reactor)
         case .end: reason = "the server closed the connection during the TLS handshake"
         case .failed(let fault): reason = "the connection broke during the TLS handshake: \(fault.words)"
@@ -137,6 +155,10 @@ final class Opening {
         // Another attempt may find other files.
         reactor.contexts.forget(tlsOptions)
         return failed(Failure(kind: "tls", reason: failure.reason, isPermanent: failure.isPermanent))
+    }
+
+    private func note(_ line: @autoclosure () -> String, _ reactor: inout Reactor) {
+        socket.note(line(), &reactor.log)
     }
 
     private func failed(_ failure: Failure) -> Progress {
@@ -192,7 +214,7 @@ final class Opening {
         }
         let options = socket.options
         let handshake = ClientHandshake(
-            url: url, headers: options.headers, subprotocols: options.protocols,
+            url: url, headers: isHome ? options.headers : options.headers.withoutCredentials(), subprotocols: options.protocols,
             deflate: options.deflate?.parameters, nonce: nonce, userAgent: "lua-websocket")
         let handshaking = Handshaking(transport, address, handshake)
         stage = .handshaking(handshaking)
@@ -202,6 +224,7 @@ final class Opening {
     private func shaken(_ handshaking: Handshaking, _ reactor: inout Reactor) -> Progress {
         switch handshaking.advance(&reactor) {
         case .pending: return .pending
+        case .redirected(let head): return redirected(handshaking, head, &reactor)
         case .refused: return refused(handshaking)
         case .broken(let words): return failed(Failure(kind: "handshake", reason: words))
         case .insecure(let failure): return failed(failure, &reactor)
@@ -213,6 +236,32 @@ final class Opening {
             return opened(handshaking, agreement, rest, &reactor)
         }
     }
+
+    // MARK: - Redirects
+
+    /// RFC 9110 section 15.4: another attempt of the same request, at another place.
+    private func redirected(_ handshaking: Handshaking, _ head: HTTPHead, _ reactor: inout Reactor) -> Progress {
+        func refused(_ why: String) -> Progress {
+            failed(Failure(kind: "handshake", reason: "\(handshaking.refusal), \(why)", response: head))
+        }
+        guard redirects < socket.options.maxRedirects else {
+            return refused("and maxredirects is \(socket.options.maxRedirects)")
+        }
+        guard let location = head.fields["Location"] else { return refused("without saying where to") }
+        let target: WebSocketURL
+        do throws(WebSocketURL.Failure) { target = try url.resolving(location) } catch {
+            return refused("and leads to a \(error.reason)")
+        }
+        guard target.isSecure || !url.isSecure else {
+            return refused("and leads from TLS to \(target.description), which has none")
+        }
+        note("redirected by \(url.description) to \(target.description)", &reactor)
+        redirects += 1
+        url = target
+        return start(&reactor)
+    }
+
+    // MARK: - Answers
 
     /// Statuses that say no for good, and answers that no WebSocket server gives.
     private static let permanentStatuses: Set = [400, 401, 403, 404, 405, 410, 426]
