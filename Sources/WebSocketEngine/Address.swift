@@ -37,16 +37,22 @@ struct Address: Sendable, Equatable {
             let path = storage.dropFirst(MemoryLayout<sa_family_t>.size).prefix { $0 != 0 }
             return String(decoding: path, as: UTF8.self)
         }
-        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in
+        guard let (host, port) = names else { return "?" }
+        return family == AF_INET6 ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// `127.0.0.1`, `::1`
+    var host: String? { names?.host }
+
+    private var names: (host: String, port: String)? {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in
             let host = text.baseAddress!
             let port = host + Int(NI_MAXHOST)
             let status = withSockaddr {
                 getnameinfo(
                     $0, $1, host, socklen_t(NI_MAXHOST), port, socklen_t(NI_MAXSERV), NI_NUMERICHOST | NI_NUMERICSERV)
             }
-            guard status == 0 else { return "?" }
-            let name = family == AF_INET6 ? "[\(String(cString: host))]" : String(cString: host)
-            return "\(name):\(String(cString: port))"
+            return status == 0 ? (String(cString: host), String(cString: port)) : nil
         }
     }
 

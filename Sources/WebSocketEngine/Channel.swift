@@ -138,8 +138,13 @@ final class Channel {
             case .wouldBlock:
                 watch(&reactor)
                 return isBroken ? .over : .going
-            case .end: return .over
+            case .end:
+                if transport.tls?.isTruncated == true {
+                    socket.note("TLS: the peer closed the connection without close_notify", &reactor.log)
+                }
+                return .over
             case .failed(let fault):
+                socket.note("the connection broke: \(fault.words)", &reactor.log)
                 if case .tls = fault { report("tls", fault.words, &reactor) }
                 return .over
             case .bytes(let count):
@@ -193,6 +198,7 @@ final class Channel {
     /// Reads no more until Lua has caught up.
     private func pause(_ reactor: inout Reactor) {
         isPaused = true
+        socket.note("reading stops until the script has caught up", &reactor.log)
         keepalive?.suspend()
         watch(&reactor)
     }

@@ -7,6 +7,8 @@ final class Handshaking {
         case pending
         /// The connection is open; `rest` came behind the answer.
         case agreed(ClientHandshake.Agreement, rest: [UInt8])
+        /// To the place that its Location names.
+        case redirected(HTTPHead)
         /// Another status than 101: `refusal`, `head` and `body` tell.
         case refused
         /// An answer that no WebSocket server gives.
@@ -83,6 +85,7 @@ final class Handshaking {
             } catch {
                 guard error.status != nil else { return .unacceptable(error) }
                 refusal = error.reason
+                if head.isRedirect { return .redirected(head) }
                 bodyLimit = now + Self.bodyPatience
                 return keepBody(rest)
             }

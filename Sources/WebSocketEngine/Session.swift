@@ -115,6 +115,7 @@ final class Session {
         guard let url = socket.options.url else { return }
         socket.entered(.connecting)
         socket.attempted(lifecycle.attempts)
+        socket.note("attempt \(lifecycle.attempts) at \(url.description)", &reactor.log)
         let opening = Opening(socket, url, slot: slot, epoch: lifecycle.epoch, now: reactor.now)
         self.opening = opening
         handle(opening.start(&reactor), &reactor)
@@ -139,12 +140,13 @@ final class Session {
     }
 
     private func failed(_ failure: Opening.Failure, _ reactor: inout Reactor) {
+        socket.note("failed: \(failure.reason)", &reactor.log)
         let epoch = lifecycle.epoch
         var info = Info(error: "Unable to connect to \(socket.options.url?.description ?? ""): \(failure.reason)")
         info.add("kind", failure.kind)
         info.add("attempt", lifecycle.attempts)
+        if let status = failure.status ?? failure.response?.status { info.add("status", status) }
         if let response = failure.response {
-            if let status = response.status { info.add("status", status) }
             info.add("headers", response.fields)
             info.add("body", failure.body)
         }
@@ -164,6 +166,7 @@ final class Session {
         switch next {
         case .retry(let seconds):
             info.add("retryin", seconds)
+            socket.note("next attempt in \(seconds) s", &reactor.log)
             retryAt = reactor.now + Nanoseconds(seconds: seconds)
             socket.entered(.waiting)
             emit(type, info, epoch: epoch, &reactor)
@@ -183,6 +186,9 @@ final class Session {
         self.channel = nil
         let summary = channel.summary()
         let epoch = lifecycle.epoch
+        socket.note(
+            "closed: \(summary.code.rawValue), \(summary.isClean ? "clean" : "not clean"), "
+                + "begun by \(summary.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &reactor.log)
         var info = Info()
         info.add("code", Int(summary.code.rawValue))
         info.add("reason", summary.reason)
