@@ -143,7 +143,8 @@ describe("a Unix socket:", function()
     ["no path"] = "ws+unix:", ["no path but a request"] = "ws+unix::/request",
     ["a path of 108 bytes"] = "ws+unix:/" .. ("a"):rep(107) .. ":/",
     ["a zero byte"] = "ws+unix:/a%00b:/", ["a bad escape"] = "ws+unix:/a%zz:/", ["a space"] = "ws+unix:/a b:/",
-    ["a request without its slash"] = "ws+unix:/a:b", ["a relative path"] = "ws+unix:a.sock:/", ["a control character"] = "ws+unix:/a\nb:/", TLS = "wss+unix:/a:/",
+    ["a request without its slash"] = "ws+unix:/a:b", ["a relative path"] = "ws+unix:a.sock:/",
+    ["a control character"] = "ws+unix:/a\nb:/", TLS = "wss+unix:/a:/",
   } do
     it("raises for a URL with " .. what, function()
       raises("'url'", websocket.WebSocket, { url = url })
