@@ -1,0 +1,23 @@
+// An IPv4 or IPv6 address, read from its text: however it is spelled, it is the same bytes.
+
+import Glibc
+
+struct IPAddress: Equatable, Sendable {
+    /// In network order: four, or sixteen for IPv6.
+    let bytes: [UInt8]
+
+    var isIPv6: Bool { bytes.count == 16 }
+
+    /// Without brackets; nil when it is none.
+    init?(_ text: some StringProtocol) {
+        // C would see the end of the text in a NUL.
+        guard !text.utf8.contains(0) else { return nil }
+        for (family, count) in [(AF_INET, 4), (AF_INET6, 16)] {
+            var bytes = [UInt8](repeating: 0, count: count)
+            guard inet_pton(family, String(text), &bytes) == 1 else { continue }
+            self.bytes = bytes
+            return
+        }
+        return nil
+    }
+}
