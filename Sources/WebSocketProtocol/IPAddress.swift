@@ -20,4 +20,14 @@ struct IPAddress: Equatable, Sendable {
         }
         return nil
     }
+
+    /// Whether both are in the same block of addresses (RFC 4632 section 3.1): of one family, with the same first
+    /// `prefix` bits.
+    func isInBlock(of other: IPAddress, prefix: Int) -> Bool {
+        bytes.count == other.bytes.count
+            && zip(bytes, other.bytes).enumerated().allSatisfy { index, pair in
+                let counting = min(max(prefix - index * 8, 0), 8)
+                return (pair.0 ^ pair.1) >> (8 - counting) == 0
+            }
+    }
 }
