@@ -1,4 +1,5 @@
-"""The options of another process's TCP connection to a port. Prints them; ends with 77 where that is forbidden."""
+"""The options of another process's TCP connection to a port: sets those given as NAME=NUMBER, prints all. Ends with
+77 where that is forbidden."""
 
 import ctypes
 import os
@@ -24,6 +25,9 @@ for name in os.listdir(f"/proc/{pid}/fd"):
         sys.exit(77)
     with socket.socket(fileno=number) as copy:
         if copy.family == socket.AF_INET and copy.getpeername()[1] == port:
+            for argument in sys.argv[3:]:
+                option, _, value = argument.partition("=")
+                copy.setsockopt(*options[option], int(value))
             for option, (level, key) in options.items():
                 print(f"{option}={copy.getsockopt(level, key)}")
             sys.exit()

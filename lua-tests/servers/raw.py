@@ -180,7 +180,7 @@ async def burst(peer):
         if payload.startswith(b"burst "):
             await peer.send(b"".join(frame(str(i + 1)) for i in range(int(payload[6:]))))
         else:
-            await peer.send(frame(payload, opcode))
+            await peer.send(frame(payload, 10 if opcode == 9 else opcode))
 
 
 async def redirect(peer):
