@@ -123,7 +123,3 @@ func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionPa
     skipSpace()
     return rest.isEmpty ? extensions : nil
 }
-
-extension HeaderFields {
-    public func withoutCredentials() -> HeaderFields { self }
-}

@@ -14,7 +14,7 @@ public struct WebSocketURL: Equatable, Sendable {
     public let port: Int
     /// `/path?query`, percent-encoded where the script did not: the request's target.
     public let target: String
-    /// `user:password`, decoded; nil without.
+    /// `user:password`, decoded, always with its colon; nil without.
     public internal(set) var userInfo: String?
     /// Where the server listens when that is a Unix socket: no TCP, and `host` is localhost.
     public let socketPath: String?
