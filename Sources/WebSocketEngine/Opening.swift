@@ -285,15 +285,20 @@ final class Opening {
         }
         let options = socket.options
         let handshake = ClientHandshake(
-            url: url, headers: isHome ? options.headers : options.headers.withoutCredentials(), subprotocols: options.protocols,
+            url: url, headers: isHome ? options.headers : options.headers.withoutCredentials(),
+            subprotocols: options.protocols,
             deflate: options.deflate?.parameters, nonce: nonce, userAgent: Self.userAgent)
+        for line in redactedLines(ofRequest: handshake.request) { note("> \(line)", &reactor) }
         let handshaking = Handshaking(transport, address, handshake)
         stage = .handshaking(handshaking)
         return shaken(handshaking, &reactor)
     }
 
     private func shaken(_ handshaking: Handshaking, _ reactor: inout Reactor) -> Progress {
-        switch handshaking.advance(&reactor) {
+        let progress = handshaking.advance(&reactor)
+        if case .pending = progress { return .pending }
+        for line in handshaking.head?.redactedLines ?? [] { note("< \(line)", &reactor) }
+        switch progress {
         case .pending: return .pending
         case .redirected(let head): return redirected(handshaking, head, &reactor)
         case .refused: return refused(handshaking)
@@ -324,9 +329,9 @@ final class Opening {
             return refused("and leads to a \(error.reason)")
         }
         guard target.isSecure || !url.isSecure else {
-            return refused("and leads from TLS to \(target.description), which has none")
+            return refused("and leads from TLS to \(target.redactedDescription), which has none")
         }
-        note("redirected by \(url.description) to \(target.description)", &reactor)
+        note("redirected by \(url.redactedDescription) to \(target.redactedDescription)", &reactor)
         redirects += 1
         url = target
         return start(&reactor)

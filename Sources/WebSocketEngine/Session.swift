@@ -115,7 +115,7 @@ final class Session {
         guard let url = socket.options.url else { return }
         socket.entered(.connecting)
         socket.attempted(lifecycle.attempts)
-        socket.note("attempt \(lifecycle.attempts) at \(url.description)", &reactor.log)
+        socket.note("attempt \(lifecycle.attempts) at \(url.redactedDescription)", &reactor.log)
         let opening = Opening(socket, url, slot: slot, epoch: lifecycle.epoch, now: reactor.now)
         self.opening = opening
         handle(opening.start(&reactor), &reactor)
