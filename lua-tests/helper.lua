@@ -98,7 +98,8 @@ Server.__index = Server
 --- Starts a server: "python" and "node" are the peers, "raw" does what no honest server does.
 --- `port`: the one of a server that was stopped; `host`: where "raw" listens, 127.0.0.1 by default, or a path.
 function helper.serve(kind, port, host)
-  local server = setmetatable(start(("%s %d %s 2>&1"):format(commands[kind], port or 0, host and quote(host) or "")), Server)
+  local command = ("%s %d %s 2>&1"):format(commands[kind], port or 0, host and quote(host) or "")
+  local server = setmetatable(start(command), Server)
   local line = server.pipe:read("l")
   server.port = tonumber(line)
   if not server.port then
