@@ -114,6 +114,23 @@ function Server:url(path, ...)
   return ("ws://127.0.0.1:%d%s"):format(self.port, path or "/")
 end
 
+--- Of "raw": has it listen at another port, where it gives these answers, one to each piece that comes, and then
+--- does `ending`, as raw.py's dialogue has it.
+function Server:dialogue(ending, ...)
+  local steps = {}
+  for i, step in ipairs { ... } do
+    steps[i] = step:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end)
+  end
+  local control = helper.client(self:url("/dialogue?end=%s&steps=%s", ending, table.concat(steps, ",")))
+  return {
+    port = tonumber(control:get("TEXT").data),
+    --- The n-th piece that came.
+    heard = function(n)
+      return (control:get("TEXT", n + 1).data:gsub("%x%x", function(hex) return string.char(tonumber(hex, 16)) end))
+    end,
+  }
+end
+
 --- A port that nobody listens on.
 function helper.free_port()
   local code = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"

@@ -13,21 +13,7 @@ describe("a proxy:", function()
   lazy_teardown(helper.remove_files)
   after_each(helper.close_clients)
 
-  --- A proxy that gives these answers, one to each piece that comes, and then does `ending`, as raw.py has it.
-  local function dialogue(ending, ...)
-    local steps = {}
-    for i, step in ipairs { ... } do
-      steps[i] = step:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end)
-    end
-    local control = helper.client(raw:url("/dialogue?end=%s&steps=%s", ending, table.concat(steps, ",")))
-    return {
-      port = tonumber(control:get("TEXT").data),
-      --- The n-th piece that came.
-      heard = function(n)
-        return (control:get("TEXT", n + 1).data:gsub("%x%x", function(hex) return string.char(tonumber(hex, 16)) end))
-      end,
-    }
-  end
+  local function dialogue(...) return raw:dialogue(...) end
 
   local function url(scheme, proxy, user) return ("%s://%s127.0.0.1:%d"):format(scheme, user or "", proxy.port) end
 
@@ -252,6 +238,30 @@ describe("a proxy:", function()
     } do
       it("gets " .. name, function() refuses(true, nil, url("http", dialogue(table.unpack(answer)))) end)
     end
+
+    it("gets interim answers without end, which delay nothing else", function()
+      local other = helper.client(raw:url("/burst")):open()
+      local proxy = dialogue("flood&flood=" .. ("HTTP/1.1 100 Continue\r\n\r\n"):gsub(".", function(byte)
+        return ("%02x"):format(byte:byte())
+      end), "")
+      local from = helper.now()
+      local c = helper.client {
+        url = raw:url("/burst"), proxy = url("http", proxy), connecttimeout = 0.3, reconnect = false,
+      }
+      for i = 1, 10 do
+        other.ws:sendText(i)
+        other:get("TEXT", i)
+      end
+      c:get("ERROR")
+      assert.is_true(helper.now() - from < 1.5)
+    end)
+
+    it("ends before the server has answered: the handshake fails", function()
+      local c = helper.client {
+        url = raw:url("/burst"), proxy = url("http", dialogue("close", ok, "")), reconnect = false,
+      }
+      assert.equal("handshake", c:get("ERROR").info.kind)
+    end)
 
     for _, status in ipairs { 400, 401, 403, 404, 405, 407, 410, 426 } do
       it("is refused for good with " .. status, function()
@@ -482,7 +492,8 @@ describe("a proxy:", function()
       here, proxy = ("ws://127.0.0.1:%d/"):format(closed), "127.0.0.1:" .. helper.free_port()
     end)
 
-    --- What becomes of one attempt to each URL with these variables: "connect", "dns", "proxy" when it was that one.
+    --- What becomes of one attempt to each URL with these variables: "connect", "dns", "proxy" when it was that
+    --- one, or more words.
     local function attempts(variables, options, ...)
       local command = {}
       for name, value in pairs(variables) do command[#command + 1] = name .. "=" .. value end
@@ -492,11 +503,11 @@ describe("a proxy:", function()
           local proxy = ...
           local options = load("return " .. select(2, ...))()
           for _, url in ipairs { select(3, ...) } do
-            options.url, options.reconnect = url, false
+            options.url, options.reconnect = url, options.reconnect or false
             function options.onreceive(_, _, err, info)
               local named = err:find(proxy, 1, true) ~= nil
               local wrong = named ~= (info.kind == "proxy") or err:find("s3cret", 1, true)
-              io.write(info.kind, wrong and ": " .. err or "", "\n")
+              io.write(url, " ", info.kind, wrong and ": " .. err or "", "\n")
             end
             websocket.WebSocket(options):connect()
             if not websocket.run(5) then os.exit(1, false) end
@@ -505,9 +516,9 @@ describe("a proxy:", function()
       } do command[#command + 1] = value end
       local output, code = helper.finish(helper.start("env", table.unpack(command)))
       assert.equal(0, code, output)
-      local list = {}
-      for line in output:gmatch("[^\n]+") do list[#list + 1] = line end
-      return list
+      local result = {}
+      for url, kind in output:gmatch("(%S+) ([^\n]+)\n") do result[url] = kind end
+      return result
     end
 
     -- As curl reads them; P is the proxy.
@@ -530,22 +541,31 @@ describe("a proxy:", function()
       it("is " .. case[1], function()
         local variables = {}
         for name, value in pairs(case[2]) do variables[name] = value:gsub("P", proxy) end
-        assert.same({ case[3] }, attempts(variables, "{}", here))
+        assert.equal(case[3], attempts(variables, "{}", here)[here])
       end)
     end
 
+    it("is an ERROR that does not come again, when it is none", function()
+      for _, value in ipairs { "socks4://me:s3cret@127.0.0.1:1", "https://127.0.0.1:1", "http://127.0.0.1:x", "http://" } do
+        local words = attempts({ http_proxy = value }, "{ reconnect = true }", here)[here]
+        assert.truthy(words:find("^proxy: .*http_proxy"), words)
+        assert.is_nil(words:find("s3cret", 1, true), words)
+      end
+    end)
+
     it("is nothing to proxy = false", function()
-      assert.same({ "connect" }, attempts({ http_proxy = proxy, all_proxy = proxy }, "{ proxy = false }", here))
+      local variables = { http_proxy = proxy, all_proxy = proxy }
+      assert.equal("connect", attempts(variables, "{ proxy = false }", here)[here])
     end)
 
     it("is nothing to the option", function()
-      assert.same({ "proxy" }, attempts(
-        { http_proxy = "socks4://127.0.0.1:1" }, ("{ proxy = 'http://%s' }"):format(proxy), here))
+      local variables, options = { http_proxy = "socks4://127.0.0.1:1" }, ("{ proxy = 'http://%s' }"):format(proxy)
+      assert.equal("proxy", attempts(variables, options, here)[here])
     end)
 
     it("is nothing to a Unix socket", function()
-      local variables = { http_proxy = proxy, all_proxy = proxy }
-      assert.same({ "connect" }, attempts(variables, "{}", "ws+unix:/nonexistent.sock"))
+      local variables, url_here = { http_proxy = proxy, all_proxy = proxy }, "ws+unix:/nonexistent.sock:/"
+      assert.equal("connect", attempts(variables, "{}", url_here)[url_here])
     end)
 
     -- What each leaves out, and what not; T is a port that nobody listens on.
@@ -580,7 +600,7 @@ describe("a proxy:", function()
         local urls, expected = {}, {}
         for host, kind in pairs(cases) do
           urls[#urls + 1] = ("ws://%s/"):format((host:gsub("T$", closed)))
-          expected[#expected + 1] = kind
+          expected[urls[#urls]] = kind
         end
         local variables = { http_proxy = proxy, no_proxy = (no_proxy:gsub("T$", closed)) }
         assert.same(expected, attempts(variables, "{}", table.unpack(urls)))
@@ -588,8 +608,10 @@ describe("a proxy:", function()
     end
 
     it("is left out by NO_PROXY, unless there is a no_proxy", function()
-      assert.same({ "connect" }, attempts({ http_proxy = proxy, NO_PROXY = "127.0.0.1" }, "{}", here))
-      assert.same({ "proxy" }, attempts({ http_proxy = proxy, NO_PROXY = "127.0.0.1", no_proxy = "a" }, "{}", here))
+      local variables = { http_proxy = proxy, NO_PROXY = "127.0.0.1" }
+      assert.equal("connect", attempts(variables, "{}", here)[here])
+      variables.no_proxy = "a"
+      assert.equal("proxy", attempts(variables, "{}", here)[here])
     end)
 
     it("opens", function()

@@ -228,8 +228,8 @@ async def pump(reader, writer):
 
 async def dialogue(peer):
     """A server at a port of its own, which is told first. It tells each piece that comes (in hex) and answers it with
-    the next of `steps` (hex; with `drip`, byte by byte); then it does `end`: hold, close, flood, or tunnel: goes on
-    as a connection to this server."""
+    the next of `steps` (hex; with `drip`, byte by byte); then it does `end`: hold, close, flood (with `flood` over and
+    over), or tunnel: goes on as a connection to this server."""
     async def talk(reader, writer):
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for step in peer.query.get("steps", "").split(","):
@@ -244,7 +244,7 @@ async def dialogue(peer):
             here, there = await asyncio.open_connection(*peer.writer.get_extra_info("sockname")[:2])
             await asyncio.gather(pump(reader, there), pump(here, writer))
         while end == "flood":
-            writer.write(b"a" * (1 << 16))
+            writer.write(bytes.fromhex(peer.query.get("flood", "61")) * 4096)
             await writer.drain()
         if end == "hold":
             await reader.read()
