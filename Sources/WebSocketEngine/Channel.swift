@@ -170,7 +170,10 @@ final class Channel {
         heard(&reactor)
         // First of all: an answer of the script to what came with the ping must not overtake the pong.
         let progress = answerPings(&reactor)
-        if socket.publish(&reactor.log) { pause(&reactor) }
+        if socket.publish(&reactor.log) {
+            socket.note("reading stops until the script has caught up with maxqueued", &reactor.log)
+            pause(&reactor)
+        }
         switch outcome {
         case .open: return progress
         case .closed, .failed:
@@ -198,7 +201,6 @@ final class Channel {
     /// Reads no more until Lua has caught up.
     private func pause(_ reactor: inout Reactor) {
         isPaused = true
-        socket.note("reading stops until the script has caught up", &reactor.log)
         keepalive?.suspend()
         watch(&reactor)
     }
