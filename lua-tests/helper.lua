@@ -118,16 +118,12 @@ end
 --- does `ending`, as raw.py's dialogue has it.
 function Server:dialogue(ending, ...)
   local steps = {}
-  for i, step in ipairs { ... } do
-    steps[i] = step:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end)
-  end
+  for i, step in ipairs { ... } do steps[i] = helper.hex(step) end
   local control = helper.client(self:url("/dialogue?end=%s&steps=%s", ending, table.concat(steps, ",")))
   return {
     port = tonumber(control:get("TEXT").data),
     --- The n-th piece that came.
-    heard = function(n)
-      return (control:get("TEXT", n + 1).data:gsub("%x%x", function(hex) return string.char(tonumber(hex, 16)) end))
-    end,
+    heard = function(n) return helper.unhex(control:get("TEXT", n + 1).data) end,
   }
 end
 
@@ -171,6 +167,14 @@ function Server:says(words)
     text = file:read("a")
     return text:find(words, 1, true)
   end, function() return words .. " in " .. text end)
+end
+
+function helper.hex(text)
+  return (text:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+end
+
+function helper.unhex(text)
+  return (text:gsub("%x%x", function(digits) return string.char(tonumber(digits, 16)) end))
 end
 
 --- As a part of a URL.
@@ -298,6 +302,18 @@ function helper.finish(process)
 end
 
 function helper.script(...) return helper.finish(helper.start_script(...)) end
+
+--- For an attempt that may occupy the engine for ever: the exit code of a process that makes it with a connecttimeout
+--- of 0.3 s, which is 0 when that is kept.
+function helper.ends_in_time(url, proxy)
+  local name = helper.write_script([[
+    local websocket = require "websocket"
+    local url, proxy = ...
+    websocket.WebSocket { url = url, proxy = proxy or false, connecttimeout = 0.3, reconnect = false }:connect()
+    os.exit(websocket.run(2), false)
+  ]])
+  return select(2, helper.finish(helper.start("timeout -s KILL 3 " .. helper.lua, name, url, proxy)))
+end
 
 function helper.remove_files()
   while #files > 0 do os.remove(table.remove(files)) end

@@ -239,21 +239,9 @@ describe("a proxy:", function()
       it("gets " .. name, function() refuses(true, nil, url("http", dialogue(table.unpack(answer)))) end)
     end
 
-    it("gets interim answers without end, which delay nothing else", function()
-      local other = helper.client(raw:url("/burst")):open()
-      local proxy = dialogue("flood&flood=" .. ("HTTP/1.1 100 Continue\r\n\r\n"):gsub(".", function(byte)
-        return ("%02x"):format(byte:byte())
-      end), "")
-      local from = helper.now()
-      local c = helper.client {
-        url = raw:url("/burst"), proxy = url("http", proxy), connecttimeout = 0.3, reconnect = false,
-      }
-      for i = 1, 10 do
-        other.ws:sendText(i)
-        other:get("TEXT", i)
-      end
-      c:get("ERROR")
-      assert.is_true(helper.now() - from < 1.5)
+    it("gets interim answers without end, up to connecttimeout", function()
+      local proxy = dialogue("flood&flood=" .. helper.hex("HTTP/1.1 100 Continue\r\n\r\n"), "")
+      assert.equal(0, helper.ends_in_time(raw:url("/burst"), url("http", proxy)))
     end)
 
     it("ends before the server has answered: the handshake fails", function()
@@ -517,7 +505,7 @@ describe("a proxy:", function()
       local output, code = helper.finish(helper.start("env", table.unpack(command)))
       assert.equal(0, code, output)
       local result = {}
-      for url, kind in output:gmatch("(%S+) ([^\n]+)\n") do result[url] = kind end
+      for target, kind in output:gmatch("(%S+) ([^\n]+)\n") do result[target] = kind end
       return result
     end
 
@@ -546,7 +534,7 @@ describe("a proxy:", function()
     end
 
     it("is an ERROR that does not come again, when it is none", function()
-      for _, value in ipairs { "socks4://me:s3cret@127.0.0.1:1", "https://127.0.0.1:1", "http://127.0.0.1:x", "http://" } do
+      for _, value in ipairs { "socks4://me:s3cret@127.0.0.1:1", "https://127.0.0.1:1", "127.0.0.1:x", "http://" } do
         local words = attempts({ http_proxy = value }, "{ reconnect = true }", here)[here]
         assert.truthy(words:find("^proxy: .*http_proxy"), words)
         assert.is_nil(words:find("s3cret", 1, true), words)

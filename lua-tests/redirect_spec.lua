@@ -76,8 +76,7 @@ describe("a redirect:", function()
 
   --- The last request that a server redirected under this key.
   local function redirected(key)
-    local hex = helper.client(raw:url("/captured?key=%s", key)):get("TEXT").data
-    return (hex:gsub("%x%x", function(byte) return string.char(tonumber(byte, 16)) end))
+    return helper.unhex(helper.client(raw:url("/captured?key=%s", key)):get("TEXT").data)
   end
 
   it("with another Sec-WebSocket-Key", function()
