@@ -96,10 +96,9 @@ local Server = setmetatable({}, Process)
 Server.__index = Server
 
 --- Starts a server: "python" and "node" are the peers, "raw" does what no honest server does.
---- `port`: the one of a server that was stopped; `host`: where "raw" listens, 127.0.0.1 by default, or a path.
+--- `port`: the one of a server that was stopped; `host`: where "raw" listens, 127.0.0.1 by default.
 function helper.serve(kind, port, host)
-  local command = ("%s %d %s 2>&1"):format(commands[kind], port or 0, host and quote(host) or "")
-  local server = setmetatable(start(command), Server)
+  local server = setmetatable(start(("%s %d %s 2>&1"):format(commands[kind], port or 0, host or "")), Server)
   local line = server.pipe:read("l")
   server.port = tonumber(line)
   if not server.port then
@@ -113,6 +112,12 @@ function Server:url(path, ...)
   if select("#", ...) > 0 then path = path:format(...) end
   return ("ws://127.0.0.1:%d%s"):format(self.port, path or "/")
 end
+
+function helper.stop_servers()
+  while #servers > 0 do table.remove(servers):stop() end
+end
+
+-- Proxies
 
 --- Of "raw": has it listen at another port, where it gives these answers, one to each piece that comes, and then
 --- does `ending`, as raw.py's dialogue has it.
@@ -180,10 +185,6 @@ end
 --- As a part of a URL.
 function helper.escape(text)
   return (text:gsub("[^%w%-._~]", function(byte) return ("%%%02X"):format(byte:byte()) end))
-end
-
-function helper.stop_servers()
-  while #servers > 0 do table.remove(servers):stop() end
 end
 
 -- Websockets that record

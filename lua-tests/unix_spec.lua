@@ -18,9 +18,11 @@ describe("a Unix socket:", function()
     return ("%s/%d%s"):format(folder, paths, suffix or ".sock")
   end
 
+  local function serve(name, kind) return helper.serve(kind or "raw", nil, ("'%s'"):format(name)) end
+
   it("carries messages, and its path is the address", function()
     local name = path()
-    helper.serve("raw", nil, name)
+    serve(name)
     local c = helper.client(("ws+unix:%s:/burst"):format(name)):open()
     c.ws:sendText("local ✓")
     assert.equal("local ✓", c:get("TEXT").data)
@@ -39,7 +41,7 @@ describe("a Unix socket:", function()
   } do
     it("asks for " .. request, function()
       local name = path()
-      helper.serve("raw", nil, name)
+      serve(name)
       local head = helper.client(("ws+unix:%s%s"):format(name, request)):get("TEXT").data
       assert.equal(("GET %s HTTP/1.1"):format(expected), head:match("^[^\r]*"))
       assert.equal("localhost", head:match("\r\nHost: ([^\r]*)\r\n"))
@@ -49,7 +51,7 @@ describe("a Unix socket:", function()
   for _, request in ipairs { "", ":", ":/" } do
     it("asks for / when " .. (request == "" and "nothing" or request) .. " stands behind the path", function()
       local name = path()
-      helper.serve("python", nil, name)
+      serve(name, "python")
       assert.equal("/", helper.client(("ws+unix:%s%s"):format(name, request)):get("TEXT").data)
     end)
   end
@@ -60,7 +62,7 @@ describe("a Unix socket:", function()
   } do
     it("has a path with escapes: " .. escaped, function()
       local name = path(suffix)
-      helper.serve("raw", nil, name)
+      serve(name)
       local url = ("ws+unix:%s%s:/request"):format(name:sub(1, -#suffix - 1), escaped)
       local c = helper.client(url):open()
       assert.equal(name, c.ws.address)
@@ -70,7 +72,7 @@ describe("a Unix socket:", function()
 
   it("has headers, credentials and compression like others", function()
     local name = path()
-    helper.serve("raw", nil, name)
+    serve(name)
     local c = helper.client {
       url = ("ws+unix:%s:/request"):format(name), deflate = true,
       headers = { Authorization = "Bearer abc", Host = "b" },
@@ -83,7 +85,7 @@ describe("a Unix socket:", function()
 
   it("carries large messages", function()
     local name = path()
-    helper.serve("python", nil, name)
+    serve(name, "python")
     local c = helper.client(("ws+unix:%s:/echo"):format(name)):open()
     local message = ("0123456789abcdef"):rep(200000)
     c.ws:sendBinary(message)
@@ -92,25 +94,25 @@ describe("a Unix socket:", function()
 
   it("goes through no proxy", function()
     local name = path()
-    helper.serve("raw", nil, name)
+    serve(name)
     helper.client { url = ("ws+unix:%s:/burst"):format(name), proxy = "http://127.0.0.1:1" }:open()
   end)
 
   it("reconnects to a server that was restarted", function()
     local name = path()
-    local server = helper.serve("raw", nil, name)
+    local server = serve(name)
     local c = helper.client { url = ("ws+unix:%s:/frames"):format(name), maxreconnectwait = 0.05 }:open()
     server:stop("KILL")
     assert.equal(1006, c:get("CLOSE").info.code)
     assert.equal("connect", c:get("ERROR").info.kind)
     os.remove(name)
-    helper.serve("raw", nil, name)
+    serve(name)
     c:get("OPEN", 2)
   end)
 
   it("may lead to a redirect by path, and by nothing else", function()
     local name, raw = path(), helper.serve("raw")
-    helper.serve("raw", nil, name)
+    serve(name)
     local url = ("ws+unix:%s:/redirect?code=302&to="):format(name)
     helper.client(url .. "/burst"):open()
     local c = helper.client { url = url .. helper.escape(("ws+unix:%s:/burst"):format(name)), reconnect = false }
@@ -135,7 +137,7 @@ describe("a Unix socket:", function()
   it("that is a folder", function() fails(folder, "refused") end)
   it("that nobody listens on any more", function()
     local name = path()
-    helper.serve("raw", nil, name):stop("KILL")
+    serve(name):stop("KILL")
     fails(name, "refused")
   end)
 

@@ -156,17 +156,19 @@ def choose(connection, offered):
     return next((name for name in ("chat", "superchat") if name in offered), None)
 
 
+async def listen_at(path):
+    async with unix_serve(handle, path):
+        print(0, flush=True)
+        await asyncio.get_running_loop().create_future()
+
+
 async def main():
     options = dict(max_size=None, ping_interval=None, select_subprotocol=choose, process_request=refuse)
-    if len(sys.argv) > 2:
-        serving = unix_serve(handle, sys.argv[2], **options)
-    else:
-        serving = serve(handle, "127.0.0.1", int(sys.argv[1]), **options)
-    async with serving as server:
-        print(0 if len(sys.argv) > 2 else server.sockets[0].getsockname()[1], flush=True)
+    async with serve(handle, "127.0.0.1", int(sys.argv[1]), **options) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().create_future()
 
 
 # Nobody is left who would end it.
 signal.alarm(300)
-asyncio.run(main())
+asyncio.run(listen_at(sys.argv[2]) if len(sys.argv) > 2 else main())
