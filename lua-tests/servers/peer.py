@@ -157,7 +157,7 @@ def choose(connection, offered):
 
 
 async def listen_at(path):
-    async with unix_serve(handle, path):
+    async with unix_serve(handle, path, max_size=None):
         print(0, flush=True)
         await asyncio.get_running_loop().create_future()
 

@@ -304,9 +304,9 @@ async def tell_request(peer):
 behaviours = {
     "/status": status, "/garbage": garbage, "/silence": silence, "/wrong-accept": wrong_accept, "/refuse": refuse,
     "/frames": frames, "/together": together, "/drip": drip, "/last-words": last_words, "/accepts": accepts,
+    "/redirect": redirect, "/beats": beats, "/pings": tell_pings, "/dialogue": dialogue,
     "/refuses": refuses, "/attempts": tell_attempts, "/burst": burst, "/crossing": crossing,
-    "/captured": tell_captured, "/request": tell_request, "/redirect": redirect, "/beats": beats,
-    "/pings": tell_pings, "/dialogue": dialogue,
+    "/captured": tell_captured, "/request": tell_request,
 }
 
 
@@ -328,17 +328,18 @@ async def handle(reader, writer):
 
 
 async def main():
-    host = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
-    if host.startswith("/"):
-        server = await asyncio.start_unix_server(handle, host)
-        print(0, flush=True)
-    else:
-        server = await asyncio.start_server(handle, host, int(sys.argv[1]))
-        print(server.sockets[0].getsockname()[1], flush=True)
+    server = await asyncio.start_server(handle, sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", int(sys.argv[1]))
+    print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
+        await server.serve_forever()
+
+
+async def listen_at(path):
+    async with await asyncio.start_unix_server(handle, path) as server:
+        print(0, flush=True)
         await server.serve_forever()
 
 
 # Nobody is left who would end it.
 signal.alarm(300)
-asyncio.run(main())
+asyncio.run(listen_at(sys.argv[2]) if sys.argv[2:3] and sys.argv[2].startswith("/") else main())
