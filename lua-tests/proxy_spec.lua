@@ -135,7 +135,7 @@ describe("a proxy:", function()
     end)
 
     it("gets an address as socks5", function()
-      works { url = ("ws://LOCALHOST:%d/burst"):format(raw.port):lower(), proxy = url("socks5", guarded, "me:s3cret@") }
+      works { url = ("ws://localhost:%d/burst"):format(raw.port), proxy = url("socks5", guarded, "me:s3cret@") }
       guarded:says("connected to 127.0.0.1:" .. raw.port)
     end)
 
@@ -257,6 +257,13 @@ describe("a proxy:", function()
         refuses(false, status, url("http", proxy, "me:s3cret@"), "127.0.0.1:" .. proxy.port, tostring(status))
       end)
     end
+
+    it("may say when to ask again", function()
+      local proxy = dialogue("close", "HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
+      local c = helper.client { url = raw:url("/burst"), proxy = url("http", proxy) }
+      local wait = c:get("ERROR").info.retryin
+      assert.is_true(wait >= 7 and wait < 8, wait)
+    end)
 
     -- 101 and 302 are no success here, and nothing is followed.
     for _, status in ipairs { 101, 302, 408, 429, 500, 502, 503, 504 } do
@@ -451,7 +458,8 @@ describe("a proxy:", function()
       for _, value in ipairs {
         5, {}, true, "https://a:1", "socks4://a:1", "socks4a://a:1", "ftp://a:1", "ws://a:1", "http://", "http://:1",
         "http://a:0", "http://a:65536", "http://a:x", "http://a b:1", "http://a:1\r\nX: y", "socks5://%zz@a:1",
-        "http://a\0b:1", "http://[::g]:1",
+        "http://a\0b:1", "http://[::g]:1", "http://a:1/path", "http://me%3A:s3cret@a:1", "socks5://me@a:1",
+        ("socks5://%s:s3cret@a:1"):format(("u"):rep(256)),
       } do
         raises("'proxy'", websocket.WebSocket, { url = "ws://b", proxy = value })
       end
@@ -525,11 +533,16 @@ describe("a proxy:", function()
       { "not HTTP_PROXY", { HTTP_PROXY = "http://P" }, "connect" },
       { "not https_proxy, without TLS", { https_proxy = "http://P", HTTPS_PROXY = "http://P" }, "connect" },
       { "not an empty one", { http_proxy = "", all_proxy = "" }, "connect" },
+      { "https_proxy, for TLS", { https_proxy = "http://P" }, "proxy", true },
+      { "HTTPS_PROXY, for TLS", { HTTPS_PROXY = "P" }, "proxy", true },
+      { "all_proxy, for TLS", { all_proxy = "P", http_proxy = "socks4://127.0.0.1:1" }, "proxy", true },
+      { "not http_proxy, for TLS", { http_proxy = "P", HTTP_PROXY = "P" }, "connect", true },
     } do
       it("is " .. case[1], function()
         local variables = {}
         for name, value in pairs(case[2]) do variables[name] = value:gsub("P", proxy) end
-        assert.equal(case[3], attempts(variables, "{}", here)[here])
+        local target = case[4] and here:gsub("^ws", "wss") or here
+        assert.equal(case[3], attempts(variables, "{}", target)[target])
       end)
     end
 
@@ -559,6 +572,7 @@ describe("a proxy:", function()
     -- What each leaves out, and what not; T is a port that nobody listens on.
     local domain = {
       ["example.invalid"] = "dns", ["sub.example.invalid"] = "dns", ["Example.INVALID"] = "dns",
+      ["example.invalid."] = "dns",
       ["notexample.invalid"] = "proxy", ["example.invalid.invalid"] = "proxy", ["invalid"] = "proxy",
     }
     local everything = { ["example.invalid"] = "dns", ["127.0.0.1:T"] = "connect", ["[::1]:T"] = "connect" }
