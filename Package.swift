@@ -37,7 +37,7 @@ let package = Package(
         ),
         .target(
             name: "WebSocketEngine",
-            dependencies: ["WebSocketProtocol", "CLinux"],
+            dependencies: ["WebSocketProtocol", "CLinux", "COpenSSL"],
             swiftSettings: settings
         ),
         .target(

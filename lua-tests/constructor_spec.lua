@@ -57,11 +57,36 @@ describe("an option of a wrong type raises and is named:", function()
     maxmessagesize = { "1", true, {}, -1, 1.5, nan },
     maxbuffered = { "1", true, {}, -1, 1.5, nan },
     maxqueued = { "1", true, {}, -1, 1.5, nan },
+    pinginterval = { "1", true, {}, -1, nan },
+    pongtimeout = { "1", true, {}, -1, nan },
+    maxredirects = { "1", true, {}, -1, 1.5, nan },
+    proxy = { 5, true, {} },
+    tls = { 5, true, "ca.pem" },
+    debug = { 5, true, "f", {} },
   }
   for name, values in pairs(wrong) do
     for _, value in ipairs(values) do
       it(name .. " = " .. (type(value) == "number" and tostring(value) or type(value)), function()
         raises("'" .. name .. "'", function() WebSocket { url = "ws://127.0.0.1:1", [name] = value } end)
+      end)
+    end
+  end
+
+  local wrong_tls = {
+    ca = { 5, {}, "", "a\0b" },
+    cert = { 5, {}, "" },
+    key = { 5, {}, "" },
+    password = { 5, {} },
+    verify = { 0, "false" },
+    servername = { 5, "" },
+    minversion = { 1.1, "1.0", "TLS1.2", true },
+    ciphers = { 5, {}, "" },
+    pin = { 5, {5}, "", "sha256//", "sha1//" .. ("A"):rep(43) .. "=", "sha256//" .. ("A"):rep(44), { "x" } },
+  }
+  for name, values in pairs(wrong_tls) do
+    for i, value in ipairs(values) do
+      it(("tls.%s, wrong %d"):format(name, i), function()
+        raises("'tls." .. name .. "'", function() WebSocket { tls = { [name] = value } } end)
       end)
     end
   end
@@ -101,6 +126,20 @@ describe("an option of a right type is taken:", function()
     maxmessagesize = { 0, 1, 2.0, math.huge },
     maxbuffered = { 0, 1, math.huge },
     maxqueued = { 0, 1, math.huge },
+    pinginterval = { 0, 0.5, math.huge },
+    pongtimeout = { 0, 0.5, math.huge },
+    maxredirects = { 0, 5, math.huge },
+    proxy = { false },
+    debug = { print, setmetatable({}, { __call = print }) },
+    tls = {
+      {},
+      { ca = "file", cert = "file", key = "file", password = "", verify = false, servername = "a" },
+      { minversion = "1.2" },
+      { minversion = 1.3 },
+      { ciphers = "HIGH" },
+      { pin = "sha256//" .. ("A"):rep(43) .. "=" },
+      { pin = { "sha256//" .. ("A"):rep(43) .. "=", "sha256//" .. ("B"):rep(43) .. "=" } },
+    },
   }
   for name, values in pairs(right) do
     it(name, function()
@@ -118,17 +157,9 @@ describe("an unknown option is named:", function()
     raises("'deflate.levle' is unknown", function() WebSocket { deflate = { levle = 1 } } end)
   end)
   it("one without a name", function() raises("number", function() WebSocket { "ws://127.0.0.1:1" } end) end)
-
-  for _, name in ipairs { "tls", "proxy", "maxredirects", "pinginterval", "pongtimeout", "debug" } do
-    it(name .. ", as not supported yet", function()
-      raises("'" .. name .. "' is not supported yet", function() WebSocket { [name] = 1 } end)
-    end)
-  end
-  for _, url in ipairs { "wss://localhost", "https://localhost" } do
-    it(url .. ", as not supported yet", function()
-      raises("not supported yet", function() WebSocket { url = url } end)
-    end)
-  end
+  it("one of tls", function()
+    raises("'tls.certificate' is unknown", function() WebSocket { tls = { certificate = "x" } } end)
+  end)
 end)
 
 describe("a bad URL raises and tells what is wrong:", function()

@@ -12,7 +12,7 @@
 #define WS_UP_METATABLE lua_upvalueindex(3) /* of websockets */
 
 /* User values of a websocket. */
-enum { WS_VALUE_HANDLER = 1, WS_VALUE_URL, WS_VALUE_OPENED, WS_VALUE_CLOSED, WS_VALUES = WS_VALUE_CLOSED };
+enum { WS_VALUE_HANDLER = 1, WS_VALUE_DEBUG, WS_VALUE_URL, WS_VALUE_OPENED, WS_VALUE_CLOSED, WS_VALUES = WS_VALUE_CLOSED };
 
 typedef struct websocket websocket;
 

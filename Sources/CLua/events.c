@@ -72,9 +72,9 @@ static const char *push_fields(lua_State *L, const char *p, const char *end)
     return p;
 }
 
-/* Pushes data, error and info of a record; returns how many values. Each push may collect garbage, and a
+/* Pushes what a record tells: data, error and info, or a line. Each push may collect garbage, and a
  * finalizer may poll: the record is read before the first, and what follows reads a copy. */
-static int push_values(lua_State *L, const ws_event *event)
+static void push_values(lua_State *L, const ws_event *event)
 {
     const char *payload = (const char *)(event + 1);
     switch (event->type) {
@@ -88,8 +88,9 @@ static int push_values(lua_State *L, const ws_event *event)
         lua_pushlstring(L, payload + sizeof length, length);
         push_fields(L, payload + sizeof length + length, payload + size);
         lua_remove(L, -4);
-        return 3;
+        break;
     }
+    case WS_EVENT_DEBUG: lua_pushlstring(L, payload, event->length); break;
     case WS_EVENT_FRAGMENT: {
         uint64_t received;
         memcpy(&received, payload, sizeof received);
@@ -98,7 +99,7 @@ static int push_values(lua_State *L, const ws_event *event)
         lua_createtable(L, 0, 1);
         lua_pushinteger(L, (lua_Integer)received);
         lua_setfield(L, -2, "received");
-        return 3;
+        break;
     }
     default:
         if (event->flags & WS_EVENT_LENT) {
@@ -108,7 +109,6 @@ static int push_values(lua_State *L, const ws_event *event)
         }
         lua_pushlstring(L, payload, event->length);
         lua_pushvalue(L, AT_EMPTY);
-        return 2;
     }
 }
 
@@ -182,12 +182,15 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
         websocket *ws = lua_touserdata(L, AT_SOCKET);
         if (ws && !ws->socket) ws = NULL; /* finalised by hand */
         bool tells = event->type != WS_EVENT_ENDED && ws;
-        int values = 0;
         if (tells) {
             uint64_t before = module->delivered;
-            lua_pushvalue(L, AT_HANDLER);
-            lua_pushinteger(L, event->type);
-            values = push_values(L, event);
+            if (event->type == WS_EVENT_DEBUG) {
+                lua_getiuservalue(L, AT_SOCKET, WS_VALUE_DEBUG);
+            } else {
+                lua_pushvalue(L, AT_HANDLER);
+                lua_pushinteger(L, event->type);
+            }
+            push_values(L, event);
             if (module->delivered != before) {
                 /* A finalizer has polled: the record was delivered by then. */
                 lua_settop(L, AT_HANDLER);
@@ -201,10 +204,10 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
         consume(L, module, event, ws);
         if (!tells) continue;
         n++;
-        if (lua_isnil(L, AT_HANDLER)) {
+        if (lua_isnil(L, AT_HANDLER + 1)) {
             lua_settop(L, AT_HANDLER);
         } else {
-            lua_callk(L, 1 + values, 0, (lua_KContext)n, continuation);
+            lua_callk(L, lua_gettop(L) - AT_HANDLER - 1, 0, (lua_KContext)n, continuation);
         }
     }
     ws_account(module);

@@ -2,7 +2,7 @@
 #include "binding.h"
 #include <string.h>
 
-enum kind { STRING, NUMBER, BOOLEAN, RECONNECT, DEFLATE, PROTOCOLS, HEADERS, HANDLER, LATER };
+enum kind { STRING, NUMBER, BOOLEAN, RECONNECT, DEFLATE, LIST, HEADERS, HANDLER, VERSION, PINS, PROXY, TLS };
 
 typedef struct option {
     const char *name;
@@ -13,24 +13,37 @@ typedef struct option {
 static const option options[] = {
     {"url", STRING, WS_OPTION_URL},
     {"onreceive", HANDLER, 0},
+    {"debug", HANDLER, WS_OPTION_DEBUG},
     {"deflate", DEFLATE, WS_OPTION_DEFLATE},
     {"minreconnectwait", NUMBER, WS_OPTION_MINRECONNECTWAIT},
     {"maxreconnectwait", NUMBER, WS_OPTION_MAXRECONNECTWAIT},
     {"reconnect", RECONNECT, WS_OPTION_RECONNECT},
     {"headers", HEADERS, 0},
-    {"protocols", PROTOCOLS, WS_OPTION_PROTOCOLS},
+    {"protocols", LIST, WS_OPTION_PROTOCOLS},
     {"connecttimeout", NUMBER, WS_OPTION_CONNECTTIMEOUT},
     {"closetimeout", NUMBER, WS_OPTION_CLOSETIMEOUT},
     {"maxmessagesize", NUMBER, WS_OPTION_MAXMESSAGESIZE},
     {"maxbuffered", NUMBER, WS_OPTION_MAXBUFFERED},
     {"maxqueued", NUMBER, WS_OPTION_MAXQUEUED},
-    {"pinginterval", LATER, 0},
-    {"pongtimeout", LATER, 0},
-    {"tls", LATER, 0},
-    {"proxy", LATER, 0},
-    {"maxredirects", LATER, 0},
-    {"debug", LATER, 0},
-    {NULL, LATER, 0},
+    {"pinginterval", NUMBER, WS_OPTION_PINGINTERVAL},
+    {"pongtimeout", NUMBER, WS_OPTION_PONGTIMEOUT},
+    {"tls", TLS, 0},
+    {"proxy", PROXY, WS_OPTION_PROXY},
+    {"maxredirects", NUMBER, WS_OPTION_MAXREDIRECTS},
+    {NULL, 0, 0},
+};
+
+static const option tls_options[] = {
+    {"ca", STRING, WS_OPTION_TLS_CA},
+    {"cert", STRING, WS_OPTION_TLS_CERT},
+    {"key", STRING, WS_OPTION_TLS_KEY},
+    {"password", STRING, WS_OPTION_TLS_PASSWORD},
+    {"verify", BOOLEAN, WS_OPTION_TLS_VERIFY},
+    {"servername", STRING, WS_OPTION_TLS_SERVERNAME},
+    {"minversion", VERSION, WS_OPTION_TLS_MINVERSION},
+    {"ciphers", STRING, WS_OPTION_TLS_CIPHERS},
+    {"pin", PINS, WS_OPTION_TLS_PIN},
+    {NULL, 0, 0},
 };
 
 static const option deflate_options[] = {
@@ -40,7 +53,7 @@ static const option deflate_options[] = {
     {"serverwindow", NUMBER, WS_OPTION_DEFLATE_SERVER_WINDOW},
     {"clienttakeover", BOOLEAN, WS_OPTION_DEFLATE_CLIENT_TAKEOVER},
     {"servertakeover", BOOLEAN, WS_OPTION_DEFLATE_SERVER_TAKEOVER},
-    {NULL, LATER, 0},
+    {NULL, 0, 0},
 };
 
 /* Where an error is: "option 'deflate.level'". */
@@ -84,7 +97,7 @@ static bool is_callable(lua_State *L)
     return true;
 }
 
-static void read_protocols(lua_State *L, websocket *ws, place at, enum ws_option option)
+static void read_list(lua_State *L, websocket *ws, place at, enum ws_option option)
 {
     expect(L, at, LUA_TTABLE, "a list of strings");
     int count = (int)lua_rawlen(L, -1);
@@ -96,9 +109,19 @@ static void read_protocols(lua_State *L, websocket *ws, place at, enum ws_option
     }
 }
 
-/* The name is below the value on the stack. */
+/* The name is below the value on the stack, which may be a list of values. */
 static void add_header(lua_State *L, websocket *ws, place at)
 {
+    if (lua_istable(L, -1) && lua_rawlen(L, -1)) {
+        int count = (int)lua_rawlen(L, -1);
+        for (int i = 1; i <= count; i++) {
+            lua_pushvalue(L, -2);
+            if (lua_rawgeti(L, -2, i) == LUA_TTABLE) wrong(L, at, "has a list inside a list of values");
+            add_header(L, ws, at);
+            lua_pop(L, 2);
+        }
+        return;
+    }
     if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1)) wrong(L, at, "must have strings for names and values");
     /* A number is converted in a copy: the table's own value stays as it is. */
     lua_pushvalue(L, -1);
@@ -158,12 +181,39 @@ static void read_value(lua_State *L, websocket *ws, const option *option, place 
             set_number(L, ws, at, option->option, lua_toboolean(L, -1));
         }
         break;
-    case PROTOCOLS: read_protocols(L, ws, at, option->option); break;
+    case LIST: read_list(L, ws, at, option->option); break;
     case HEADERS: read_headers(L, ws, at); break;
     case HANDLER:
         if (!is_callable(L)) wrong(L, at, "must be a function, or an object that can be called");
+        if (option->option == WS_OPTION_DEBUG) set_number(L, ws, at, option->option, 1);
         break;
-    case LATER: wrong(L, at, "is not supported yet");
+    case VERSION:
+        if (lua_type(L, -1) != LUA_TNUMBER) expect(L, at, LUA_TSTRING, "a string such as \"1.2\"");
+        /* A number is converted in a copy: the table's own value stays as it is. */
+        lua_pushvalue(L, -1);
+        set_string(L, ws, at, option->option);
+        lua_pop(L, 1);
+        break;
+    case PINS:
+        if (lua_istable(L, -1)) {
+            read_list(L, ws, at, option->option);
+        } else {
+            expect(L, at, LUA_TSTRING, "a string or a list of strings");
+            set_string(L, ws, at, option->option);
+        }
+        break;
+    case PROXY:
+        if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) {
+            set_number(L, ws, at, option->option, 0);
+        } else {
+            expect(L, at, LUA_TSTRING, "a URL or false");
+            set_string(L, ws, at, option->option);
+        }
+        break;
+    case TLS:
+        expect(L, at, LUA_TTABLE, "a table");
+        read_table(L, ws, tls_options, option->name);
+        break;
     }
 }
 
@@ -178,7 +228,7 @@ static void read_table(lua_State *L, websocket *ws, const option *known, const c
         const option *option = known;
         while (option->name && strcmp(option->name, at.name)) option++;
         if (!option->name) wrong(L, at, "is unknown");
-        luaL_checkstack(L, 8, NULL);
+        luaL_checkstack(L, 16, NULL);
         read_value(L, ws, option, at);
     }
 }
@@ -192,6 +242,9 @@ void ws_read_options(lua_State *L, websocket *ws)
     lua_pushliteral(L, "onreceive");
     lua_rawget(L, 1);
     lua_setiuservalue(L, -2, WS_VALUE_HANDLER);
+    lua_pushliteral(L, "debug");
+    lua_rawget(L, 1);
+    lua_setiuservalue(L, -2, WS_VALUE_DEBUG);
     lua_pushliteral(L, "url");
     lua_rawget(L, 1);
     lua_setiuservalue(L, -2, WS_VALUE_URL);

@@ -157,6 +157,12 @@ static int get_field(lua_State *L)
         lua_pushinteger(L, ws->socket ? (lua_Integer)ws_socket_bufferedamount(ws->socket) : 0);
     } else if (!strcmp(name, "attempts")) {
         lua_pushinteger(L, ws->socket ? ws_socket_attempts(ws->socket) : 0);
+    } else if (!strcmp(name, "latency")) {
+        double latency = ws->socket ? ws_socket_latency(ws->socket) : -1;
+        if (latency < 0)
+            lua_pushnil(L);
+        else
+            lua_pushnumber(L, latency);
     } else if (!strcmp(name, "protocol") || !strcmp(name, "extensions") || !strcmp(name, "headers") ||
                !strcmp(name, "address")) {
         return push_info(L, WS_VALUE_OPENED, name);

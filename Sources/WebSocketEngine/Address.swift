@@ -14,15 +14,30 @@ struct Address: Sendable, Equatable {
         family = Int32(address.pointee.sa_family)
     }
 
+    /// A Unix socket's; nil when the path is longer than one may be.
+    init?(path: String) {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        storage = withUnsafeBytes(of: address) { Array($0) }
+        family = AF_UNIX
+    }
+
     func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
         storage.withUnsafeBytes {
             body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
         }
     }
 
-    /// `127.0.0.1:80`, `[::1]:80`.
+    /// `127.0.0.1:80`, `[::1]:80`, `/path.sock`.
     var description: String {
-        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in
+        guard family != AF_UNIX else {
+            let path = storage.dropFirst(MemoryLayout<sa_family_t>.size).prefix { $0 != 0 }
+            return String(decoding: path, as: UTF8.self)
+        }
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in
             let host = text.baseAddress!
             let port = host + Int(NI_MAXHOST)
             let status = withSockaddr {
@@ -49,6 +64,7 @@ struct Address: Sendable, Equatable {
         }
         let number = socket.number
         let peer = name { getpeername(number, $0, $1) }
+        if peer?.family == AF_UNIX { return peer }
         return peer == name { getsockname(number, $0, $1) } ? nil : peer
     }
 }
@@ -60,25 +76,35 @@ enum Resolution: Sendable {
     case failed(String)
 }
 
+/// What is looked up.
+struct HostAndPort: Hashable, Sendable {
+    let host: String
+    let port: Int
+}
+
 enum Resolver {
-    /// The addresses of a host: at once for a literal and for `localhost`, else later, as a command to the loop.
-    static func resolve(_ host: String, _ port: Int, _ token: Poller.Token, _ mailbox: Mailbox) -> Resolution? {
+    /// The addresses of a host: at once for a literal and for `localhost`, else later, as a command to the loop
+    /// for this token.
+    static func resolve(_ name: HostAndPort, _ token: Poller.Token, _ reactor: inout Reactor) -> Resolution? {
         // RFC 6761 section 6.3: it is this machine, whatever the system's files say or leave out.
-        if host == "localhost" || host.hasSuffix(".localhost") {
-            let loopback = ["127.0.0.1", "::1"].flatMap { literal in
-                if case .addresses(let addresses) = lookUp(literal, port, AI_NUMERICHOST) {
-                    addresses
-                } else {
-                    [Address]()
-                }
-            }
-            return .addresses(loopback)
+        if name.host == "localhost" || name.host.hasSuffix(".localhost") {
+            return .addresses(["127.0.0.1", "::1"].flatMap { literal($0, name.port) })
         }
-        if case let literal = lookUp(host, port, AI_NUMERICHOST), case .addresses = literal { return literal }
-        DispatchQueue(label: "websocket-resolver").async {
-            mailbox.post(.resolved(token, lookUp(host, port, 0)))
+        let addresses = literal(name.host, name.port)
+        guard addresses.isEmpty else { return .addresses(addresses) }
+        if reactor.lookups.add(token, for: name) {
+            let mailbox = reactor.mailbox
+            DispatchQueue(label: "websocket-resolver").async {
+                mailbox.post(.resolved(name, lookUp(name.host, name.port, 0)))
+            }
         }
         return nil
+    }
+
+    /// The address that is written out; none when it is a name.
+    static func literal(_ host: String, _ port: Int) -> [Address] {
+        guard case .addresses(let addresses) = lookUp(host, port, AI_NUMERICHOST) else { return [] }
+        return addresses
     }
 
     private static func lookUp(_ host: String, _ port: Int, _ flags: Int32) -> Resolution {

@@ -33,6 +33,8 @@ final class Channel {
     /// Frames that were taken from the outbox to be compressed.
     private var uncompressed = ByteBuffer()
     private var isPaused = false
+    /// Whether there is more to write than the last turn could.
+    private var isWriting = false
 
     // The closing handshake.
     private var toSend: CloseFrame?
@@ -45,7 +47,10 @@ final class Channel {
     /// Whether a write has failed.
     private var isBroken = false
     /// When the peer's part of the closing handshake is waited for no longer, or Lua before an end.
-    private(set) var deadline: Nanoseconds?
+    private var endsAt: Nanoseconds?
+    private var keepalive: Keepalive?
+    /// When there is more to read that no readiness will tell of.
+    private var turnAt: Nanoseconds?
 
     /// Pongs wait in the protocol, where they are few, while so much is on its way.
     private static let pongLimit = 64 << 10
@@ -59,9 +64,10 @@ final class Channel {
     /// A buffer that is empty keeps at most so much.
     private static let idleCapacity = 64 << 10
 
+    /// - Parameter key: random; tells the keepalive's pings from the script's.
     init(
         _ socket: WebSocket, _ transport: Transport, _ agreement: ClientHandshake.Agreement, _ early: [UInt8],
-        epoch: UInt16
+        epoch: UInt16, key: UInt32, now: Nanoseconds
     ) {
         self.socket = socket
         self.transport = transport
@@ -69,7 +75,11 @@ final class Channel {
         self.epoch = epoch
         connection = Connection(
             role: .client, socket: socket.id, epoch: epoch, maximumMessageSize: socket.options.maxMessageSize,
-            inflating: agreement.deflate?.server)
+            inflating: agreement.deflate?.server, keepaliveKey: key, traces: socket.options.debug)
+        if socket.options.pingInterval > 0 {
+            keepalive = Keepalive(
+                interval: socket.options.pingInterval, timeout: socket.options.pongTimeout, key: key, now: now)
+        }
         if let direction = agreement.deflate?.client, let options = socket.options.deflate {
             deflater = Deflater(direction, level: options.level)
         }
@@ -77,31 +87,43 @@ final class Channel {
 
     var token: Poller.Token { transport.token }
 
+    /// When `timeout` wants to be called.
+    var deadline: Nanoseconds? {
+        [endsAt, turnAt, isEnding ? nil : keepalive?.deadline].compactMap(\.self).min()
+    }
+
+    /// Whether the closing handshake has begun, or the connection fails: keepalive has nothing more to say.
+    private var isEnding: Bool { end != nil || sent != nil || toSend != nil || isBroken }
+
     /// Lets the script send.
     func open() {
         let deflates = deflater != nil
-        let direct = deflates ? nil : transport.direct
+        // What goes past the engine can't be told.
+        let direct = deflates || socket.options.debug ? nil : transport.direct
         socket.outbox.withLock { $0.open(direct: direct, deflating: deflates) }
     }
 
     /// Takes what has already come.
     func start(_ reactor: inout Reactor) -> Progress {
         watch(&reactor)
-        guard !early.isEmpty else { return .going }
-        let result = early.withUnsafeMutableBytes { connection.receive($0, into: &reactor.log) }
-        early = []
-        return received(result, &reactor)
+        if !early.isEmpty {
+            let result = early.withUnsafeMutableBytes { connection.receive($0, into: &reactor.log) }
+            early = []
+            guard received(result, &reactor) == .going else { return .over }
+        }
+        return transport.hasPending ? read(&reactor) : .going
     }
 
     func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) -> Progress {
         guard readiness.token == token else { return .going }
-        if readiness.writable, flush(&reactor) == .over { return .over }
-        return readiness.readable ? read(&reactor) : .going
+        let ready = transport.ready(readiness)
+        if ready.contains(.write), flush(&reactor) == .over { return .over }
+        return ready.contains(.read) ? read(&reactor) : .going
     }
 
-    private func watch(_ reactor: inout Reactor, writing: Bool = false) {
+    private func watch(_ reactor: inout Reactor) {
         var interest: Poller.Interest = isPaused ? [] : .read
-        if writing || !wire.isEmpty && !isBroken { interest.insert(.write) }
+        if isWriting, !isBroken { interest.insert(.write) }
         transport.watch(interest, reactor.poller)
     }
 
@@ -113,28 +135,42 @@ final class Channel {
             let direct = connection.directSpace(&reactor.log)
             let target = direct ?? reactor.input
             switch transport.read(into: target) {
-            case .wouldBlock: return isBroken ? .over : .going
-            case .end, .failed: return .over
+            case .wouldBlock:
+                watch(&reactor)
+                return isBroken ? .over : .going
+            case .end:
+                if transport.tls?.isTruncated == true {
+                    socket.note("TLS: the peer closed the connection without close_notify", &reactor.log)
+                }
+                return .over
+            case .failed(let fault):
+                socket.note("the connection broke: \(fault.words)", &reactor.log)
+                if case .tls = fault { report("tls", fault.words, &reactor) }
+                return .over
             case .bytes(let count):
                 let result =
                     direct == nil
                     ? connection.receive(UnsafeMutableRawBufferPointer(rebasing: target[..<count]), into: &reactor.log)
                     : connection.receivedDirectly(count, into: &reactor.log)
                 guard received(result, &reactor) == .going else { return .over }
-                if count < target.count { return .going }
+                if count < target.count, !transport.hasPending { return .going }
             }
         }
+        readLater(&reactor)
         return .going
+    }
+
+    /// What TLS has read already makes no socket readable: the next turn goes on with it.
+    private func readLater(_ reactor: inout Reactor) {
+        if transport.hasPending, !isPaused { turnAt = reactor.now }
     }
 
     /// Answers pings, hands the events of a read to Lua, then sees whether it was the last.
     private func received(_ outcome: Connection.Outcome, _ reactor: inout Reactor) -> Progress {
+        heard(&reactor)
         // First of all: an answer of the script to what came with the ping must not overtake the pong.
         let progress = answerPings(&reactor)
-        if socket.publish(&reactor.log) {
-            isPaused = true
-            watch(&reactor)
-        }
+        if socket.publish(&reactor.log) { pause(&reactor) }
         switch outcome {
         case .open: return progress
         case .closed, .failed:
@@ -143,11 +179,34 @@ final class Channel {
             if case .closed = outcome { isRemote = sent == nil && toSend == nil } else { isRemote = false }
             // What came before may still be answered, as if there were one thread: Lua gets a moment for it.
             guard socket.pause(until: 0) else { return conclude(&reactor) }
-            isPaused = true
-            watch(&reactor)
-            deadline = reactor.now + Self.patience
+            pause(&reactor)
+            endsAt = reactor.now + Self.patience
             return .going
         }
+    }
+
+    private func heard(_ reactor: inout Reactor) {
+        guard keepalive != nil else { return }
+        keepalive!.received(reactor.now)
+        guard let pong = connection.keepalivePong else { return }
+        connection.keepalivePong = nil
+        guard let latency = keepalive!.answered(pong, reactor.now) else { return }
+        socket.measured(latency)
+        socket.note("latency \(latency.seconds) s", &reactor.log)
+    }
+
+    /// Reads no more until Lua has caught up.
+    private func pause(_ reactor: inout Reactor) {
+        isPaused = true
+        socket.note("reading stops until the script has caught up", &reactor.log)
+        keepalive?.suspend()
+        watch(&reactor)
+    }
+
+    private func unpause(_ reactor: inout Reactor) {
+        isPaused = false
+        keepalive?.resume(reactor.now)
+        watch(&reactor)
     }
 
     /// Answers the peer's Close (5.5.1), or fails the connection (7.1.7).
@@ -163,18 +222,26 @@ final class Channel {
             received = frame
             answer = frame.code
         case .failed(let failure):
-            report(failure, &reactor)
+            let kind =
+                switch failure.code {
+                case .tooBig: "size"
+                case .internalError: "system"
+                default: "protocol"
+                }
+            report(kind, failure.reason, &reactor)
             answer = failure.code
         }
         // No answer can leave, and nothing can come any more.
         if isBroken { return .over }
         if sent == nil, toSend == nil { begin(CloseFrame(code: answer), &reactor) }
+        readLater(&reactor)
         return flush(&reactor)
     }
 
-    private func report(_ failure: ProtocolFailure, _ reactor: inout Reactor) {
-        var info = Info(error: "Connection to \(socket.options.url?.description ?? "") failed: \(failure.reason)")
-        info.add("kind", failure.code == .tooBig ? "size" : failure.code == .internalError ? "system" : "protocol")
+    /// Tells why the connection breaks.
+    private func report(_ kind: String, _ reason: String, _ reactor: inout Reactor) {
+        var info = Info(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
+        info.add("kind", kind)
         socket.emit(WS_EVENT_ERROR, info, epoch: epoch, &reactor.log)
     }
 
@@ -182,8 +249,7 @@ final class Channel {
     func resume(_ reactor: inout Reactor) -> Progress {
         guard isPaused else { return .going }
         if end != nil { return conclude(&reactor) }
-        isPaused = false
-        watch(&reactor)
+        unpause(&reactor)
         return read(&reactor)
     }
 
@@ -194,6 +260,7 @@ final class Channel {
             guard let key = reactor.random.next(),
                 FrameWriter.append(.pong, payload, mask: Mask(key: key), to: &wire)
             else { return .over }
+            socket.note("sent PONG, \(payload.count) bytes", &reactor.log)
             next = wire.count < Self.pongLimit ? connection.nextPong() : nil
         }
         return flush(&reactor)
@@ -209,6 +276,7 @@ final class Channel {
             if wire.isEmpty {
                 guard fill(&reactor) else { return .over }
                 if wire.isEmpty {
+                    isWriting = false
                     watch(&reactor)
                     if case .failed = end, sent != nil { transport.finish() }
                     return answerPings(&reactor)
@@ -217,6 +285,7 @@ final class Channel {
             switch transport.write(UnsafeRawBufferPointer(wire.bytes)) {
             case .bytes(let count):
                 wire.consume(count)
+                if !wire.isEmpty { keepalive?.progressed(reactor.now) }
                 // As long as it takes bytes, the peer is alive.
                 if sent != nil || toSend != nil { renewDeadline(&reactor) }
                 if wire.isEmpty { wire.removeAll(keepingAtMost: Self.idleCapacity) }
@@ -238,12 +307,21 @@ final class Channel {
     private func left(_ reactor: inout Reactor) {
         let left = wire.count + uncompressed.count
         socket.outbox.withLock { $0.taken = left }
-        watch(&reactor, writing: !isBroken)
+        isWriting = true
+        watch(&reactor)
     }
 
     /// Takes from the outbox; our Close frame comes behind the last message. False when memory or randomness
     /// is out.
     private func fill(_ reactor: inout Reactor) -> Bool {
+        guard refill(&reactor) else { return false }
+        if socket.options.debug {
+            for frame in FrameWriter.descriptions(of: wire) { socket.note("sent \(frame)", &reactor.log) }
+        }
+        return true
+    }
+
+    private func refill(_ reactor: inout Reactor) -> Bool {
         if deflater == nil {
             socket.outbox.withLock { $0.take(&wire) }
         } else {
@@ -281,6 +359,24 @@ final class Channel {
         return true
     }
 
+    private func keepAlive(_ reactor: inout Reactor) -> Progress {
+        switch keepalive?.due(reactor.now) ?? .nothing {
+        case .nothing: return .going
+        case .gone:
+            report(
+                "timeout", "no sign of life within the pongtimeout of \(socket.options.pongTimeout) s after a ping",
+                &reactor)
+            isRemote = false
+            return .over
+        case .ping(let payload):
+            guard let key = reactor.random.next(),
+                withUnsafeBytes(of: payload, { FrameWriter.append(.ping, $0, mask: Mask(key: key), to: &wire) })
+            else { return .over }
+            socket.note("sent PING, 8 bytes, of the keepalive", &reactor.log)
+            return flush(&reactor)
+        }
+    }
+
     // MARK: - The end
 
     /// Begins the closing handshake, unless it has begun.
@@ -294,13 +390,17 @@ final class Channel {
     /// Nobody will catch up with the events, and the peer's answer is behind them.
     func abandon(_ reactor: inout Reactor) -> Progress {
         guard isPaused else { return .going }
-        isPaused = false
-        watch(&reactor)
+        unpause(&reactor)
         return end == nil ? .going : conclude(&reactor)
     }
 
     func timeout(_ reactor: inout Reactor) -> Progress {
-        guard let deadline, deadline <= reactor.now else { return .going }
+        if let turnAt, turnAt <= reactor.now {
+            self.turnAt = nil
+            if read(&reactor) == .over { return .over }
+        }
+        if !isEnding, keepAlive(&reactor) == .over { return .over }
+        guard let endsAt, endsAt <= reactor.now else { return .going }
         return end != nil && !isConcluded ? conclude(&reactor) : .over
     }
 
@@ -312,7 +412,7 @@ final class Channel {
     }
 
     private func renewDeadline(_ reactor: inout Reactor) {
-        deadline = reactor.now + Nanoseconds(seconds: socket.options.closeTimeout)
+        endsAt = reactor.now + Nanoseconds(seconds: socket.options.closeTimeout)
     }
 
     /// How it ended; nothing leaves any more.

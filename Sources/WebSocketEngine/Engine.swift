@@ -39,6 +39,7 @@ public final class Engine: Sendable {
     }
 
     private func start() {
+        OpenSSL.started
         // A new thread inherits the caller's mask: the engine's must not get the signals that end a Lua
         // script's wait.
         var all = sigset_t()

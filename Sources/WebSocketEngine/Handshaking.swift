@@ -7,12 +7,16 @@ final class Handshaking {
         case pending
         /// The connection is open; `rest` came behind the answer.
         case agreed(ClientHandshake.Agreement, rest: [UInt8])
+        /// To the place that its Location names.
+        case redirected(HTTPHead)
         /// Another status than 101: `refusal`, `head` and `body` tell.
         case refused
         /// An answer that no WebSocket server gives.
         case unacceptable(HandshakeFailure)
         /// The connection ended in the middle, in words.
         case broken(String)
+        /// TLS failed: a server may refuse our certificate as late as this (RFC 8446 section 4.4.2.4).
+        case insecure(TLSFailure)
     }
 
     /// Of a refused handshake's body so many bytes are kept, and waited for no longer than this.
@@ -41,32 +45,33 @@ final class Handshaking {
 
     /// Goes as far as the socket allows.
     func advance(_ reactor: inout Reactor) -> Progress {
-        if let words = sendRequest() { return .broken(words) }
-        transport.watch(request.isEmpty ? .read : [.read, .write], reactor.poller)
-        while true {
-            switch transport.read(into: reactor.input) {
-            case .wouldBlock: return .pending
-            case .end:
-                return head == nil ? .broken("the connection was closed before the handshake was answered") : .refused
-            case .failed(let number):
-                return head == nil ? .broken("the handshake was cut off: \(SystemError.words(number))") : .refused
-            case .bytes(let count):
-                let input = UnsafeRawBufferPointer(rebasing: reactor.input[..<count])
-                if let progress = received(input, reactor.now) { return progress }
-            }
-        }
-    }
-
-    private func sendRequest() -> String? {
+        defer { transport.watch(request.isEmpty ? .read : [.read, .write], reactor.poller) }
         while !request.isEmpty {
             switch transport.write(UnsafeRawBufferPointer(request.bytes)) {
             case .bytes(let count): request.consume(count)
-            case .wouldBlock: return nil
-            case .end: return "the connection was closed"
-            case .failed(let number): return "the request could not be sent: \(SystemError.words(number))"
+            case .wouldBlock: return read(&reactor)
+            case .end: return .broken("the connection was closed")
+            case .failed(.tls(let failure)): return .insecure(failure)
+            case .failed(let fault): return .broken("the request could not be sent: \(fault.words)")
             }
         }
-        return nil
+        return read(&reactor)
+    }
+
+    private func read(_ reactor: inout Reactor) -> Progress {
+        while true {
+            switch transport.read(into: reactor.input) {
+            case .wouldBlock: return .pending
+            case .bytes(let count):
+                let input = UnsafeRawBufferPointer(rebasing: reactor.input[..<count])
+                if let progress = received(input, reactor.now) { return progress }
+            case .end where head == nil:
+                return .broken("the connection was closed before the handshake was answered")
+            case .failed(.tls(let failure)) where head == nil: return .insecure(failure)
+            case .failed(let fault) where head == nil: return .broken("the handshake was cut off: \(fault.words)")
+            case .end, .failed: return .refused
+            }
+        }
     }
 
     private func received(_ input: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
@@ -80,6 +85,7 @@ final class Handshaking {
             } catch {
                 guard error.status != nil else { return .unacceptable(error) }
                 refusal = error.reason
+                if head.isRedirect { return .redirected(head) }
                 bodyLimit = now + Self.bodyPatience
                 return keepBody(rest)
             }

@@ -15,6 +15,8 @@ struct Reactor: ~Copyable {
     /// When this turn's wait ended.
     var now = WebSocketEngine.now()
     let mailbox: Mailbox
+    var lookups = Waiters<HostAndPort>()
+    var contexts = TLSContexts()
     /// What a read goes to, unless it goes straight to where it belongs: one for all sockets.
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 64)
 
@@ -96,8 +98,14 @@ struct Loop: ~Copyable {
                 }
             }
             if slots.isEmpty { done.signal() }
-        case .resolved(let token, let resolution):
-            with(Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }
+        case .resolved(let name, let resolution):
+            for token in reactor.lookups.remove(name) {
+                with(Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }
+            }
+        case .prepared(let options, let result):
+            for token in reactor.contexts.prepared(options, result) {
+                with(Poller.slot(of: token)) { $0.prepared(token, result, &$1) }
+            }
         }
     }
 

@@ -18,8 +18,10 @@ enum Command: Sendable {
     case drop(EventQueue)
     /// The process ends: close everything, and signal when that is done.
     case leave(DispatchSemaphore)
-    /// The answer to a look-up; the token tells whose.
-    case resolved(Poller.Token, Resolution)
+    /// The answer to a look-up.
+    case resolved(HostAndPort, Resolution)
+    /// What the option tls came to.
+    case prepared(Options.TLS, Result<TLSContext, TLSFailure>)
 }
 
 final class Mailbox: Sendable {

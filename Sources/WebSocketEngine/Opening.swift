@@ -1,5 +1,5 @@
-// One attempt to open a connection: the name, the race of its addresses, the handshake. Ends as an open
-// channel or as a failure in words; Session decides what follows.
+// One attempt to open a connection: the name, the race of its addresses, TLS, the handshake, and all of it
+// again where a redirect leads. Ends as an open channel or as a failure in words; Session decides what follows.
 
 import WebSocketProtocol
 
@@ -23,17 +23,23 @@ final class Opening {
     }
 
     private enum Stage {
+        /// The files of the option tls are being read.
+        case preparing(Poller.Token)
         case resolving(Poller.Token)
         case connecting(ConnectRace)
+        case securing(Transport, Address)
         case handshaking(Handshaking)
         case over
     }
 
     private let socket: WebSocket
     private let slot: Int
-    private let url: WebSocketURL
     private let epoch: UInt16
+    /// Where it leads now, and by how many redirects.
+    private var url: WebSocketURL
+    private var redirects = 0
     private var stage = Stage.over
+    private var tls: TLSContext?
     /// When the whole attempt is given up.
     private let limit: Nanoseconds
 
@@ -49,14 +55,48 @@ final class Opening {
         switch stage {
         case .connecting(let race): min(limit, race.nextStart ?? limit)
         case .handshaking(let handshaking): min(limit, handshaking.bodyLimit ?? limit)
-        case .resolving, .over: limit
+        case .preparing, .resolving, .securing, .over: limit
         }
     }
 
-    /// - Parameter token: unique to this attempt; the resolver's answer carries it.
-    func start(_ token: Poller.Token, _ reactor: inout Reactor) -> Progress {
+    // MARK: - From the name to the connected socket
+
+    func start(_ reactor: inout Reactor) -> Progress {
+        tls = nil
+        guard url.isSecure else { return resolve(&reactor) }
+        let token = reactor.poller.token(slot: slot)
+        stage = .preparing(token)
+        guard let context = reactor.contexts.context(tlsOptions, token, reactor.mailbox) else { return .pending }
+        tls = context
+        return resolve(&reactor)
+    }
+
+    /// Whether it still leads to where the script wanted: what it gave for there goes nowhere else.
+    private var isHome: Bool { socket.options.url.map { url.isSameOrigin(as: $0) } ?? true }
+
+    private var tlsOptions: Options.TLS { isHome ? socket.options.tls : socket.options.tls.abroad }
+
+    func prepared(
+        _ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, _ reactor: inout Reactor
+    ) -> Progress {
+        guard case .preparing(token) = stage else { return .pending }
+        switch result {
+        case .success(let context):
+            tls = context
+            return resolve(&reactor)
+        case .failure(let failure): return failed(failure, &reactor)
+        }
+    }
+
+    private func resolve(_ reactor: inout Reactor) -> Progress {
+        if let path = url.socketPath {
+            guard let address = Address(path: path) else { return failed(Failure(kind: "url", reason: "bad path")) }
+            return race([address], &reactor)
+        }
+        let token = reactor.poller.token(slot: slot)
         stage = .resolving(token)
-        guard let answer = Resolver.resolve(url.host, url.port, token, reactor.mailbox) else { return .pending }
+        let name = HostAndPort(host: url.host, port: url.port)
+        guard let answer = Resolver.resolve(name, token, &reactor) else { return .pending }
         return resolved(token, answer, &reactor)
     }
 
@@ -64,104 +104,191 @@ final class Opening {
         guard case .resolving(token) = stage else { return .pending }
         switch resolution {
         case .failed(let words):
-            return .failed(Failure(kind: "dns", reason: "can't resolve the host \(url.host): \(words)"))
-        case .addresses(let addresses):
-            let race = ConnectRace(addresses, slot: slot)
-            stage = .connecting(race)
-            return raced(race.advance(&reactor), &reactor)
+            return failed(Failure(kind: "dns", reason: "can't resolve the host \(url.host): \(words)"))
+        case .addresses(let addresses): return race(addresses, &reactor)
         }
     }
 
-    func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) -> Progress {
-        switch stage {
-        case .connecting(let race): return raced(race.ready(readiness.token, &reactor), &reactor)
-        case .handshaking(let handshaking):
-            return handshaking.transport.token == readiness.token ? shaken(handshaking, &reactor) : .pending
-        case .resolving, .over: return .pending
-        }
-    }
-
-    func timeout(_ reactor: inout Reactor) -> Progress {
-        switch stage {
-        case .connecting(let race) where reactor.now < limit: return raced(race.advance(&reactor), &reactor)
-        case .handshaking(let handshaking):
-            if let bodyLimit = handshaking.bodyLimit, reactor.now >= min(bodyLimit, limit) {
-                return refused(handshaking)
-            }
-            guard reactor.now >= limit else { return .pending }
-            return timedOut("the server did not answer the handshake")
-        case .resolving where reactor.now >= limit: return timedOut("the host \(url.host) could not be resolved")
-        case .connecting: return timedOut("no address answered")
-        case .resolving, .over: return .pending
-        }
-    }
-
-    private func timedOut(_ what: String) -> Progress {
-        stage = .over
-        let seconds = "\(socket.options.connectTimeout)"
-        return .failed(Failure(kind: "timeout", reason: "\(what) within the connecttimeout of \(seconds) s"))
+    private func race(_ addresses: [Address], _ reactor: inout Reactor) -> Progress {
+        note("connecting to \(addresses.map(\.description).joined(separator: ", "))", &reactor)
+        let race = ConnectRace(addresses, slot: slot)
+        stage = .connecting(race)
+        return raced(race.advance(&reactor), &reactor)
     }
 
     private func raced(_ progress: ConnectRace.Progress, _ reactor: inout Reactor) -> Progress {
         switch progress {
         case .pending: return .pending
-        case .failed(let words):
-            stage = .over
-            return .failed(Failure(kind: "connect", reason: words))
+        case .failed(let words): return failed(Failure(kind: "connect", reason: words))
         case .connected(let transport, let address):
-            guard let nonce = reactor.random.words(4) else {
-                stage = .over
-                return .failed(Failure(kind: "system", reason: SystemError("getrandom").description))
-            }
-            let options = socket.options
-            let handshake = ClientHandshake(
-                url: url, headers: options.headers, subprotocols: options.protocols,
-                deflate: options.deflate?.parameters,
-                nonce: nonce, userAgent: "lua-websocket")
-            let handshaking = Handshaking(transport, address, handshake)
-            stage = .handshaking(handshaking)
-            return shaken(handshaking, &reactor)
+            note("connected to \(address.description)", &reactor)
+            return connected(transport, address, &reactor)
         }
+    }
+
+    private func connected(_ transport: Transport, _ address: Address, _ reactor: inout Reactor) -> Progress {
+        guard let tls else { return handshake(transport, address, &reactor) }
+        do throws(TLSFailure) { try transport.secure(tls, host: url.host, port: url.port) } catch {
+            return failed(error, &reactor)
+        }
+        stage = .securing(transport, address)
+        return secured(transport, address, &reactor)
+    }
+
+    private func secured(_ transport: Transport, _ address: Address, _ reactor: inout Reactor) -> Progress {
+        let reason: String
+        switch transport.shakeHands() {
+        case .wouldBlock:
+            transport.watch(.read, reactor.poller)
+            return .pending
+        case .bytes:
+            note("TLS: \(transport.tls?.description ?? "")", &reactor)
+            return handshake(transport, address, &reactor)
+        case .failed(.tls(let failure)): return failed(failure, &reactor)
+        case .end: reason = "the server closed the connection during the TLS handshake"
+        case .failed(let fault): reason = "the connection broke during the TLS handshake: \(fault.words)"
+        }
+        return failed(TLSFailure(reason: reason, isPermanent: false), &reactor)
+    }
+
+    private func failed(_ failure: TLSFailure, _ reactor: inout Reactor) -> Progress {
+        // Another attempt may find other files.
+        reactor.contexts.forget(tlsOptions)
+        return failed(Failure(kind: "tls", reason: failure.reason, isPermanent: failure.isPermanent))
+    }
+
+    private func note(_ line: @autoclosure () -> String, _ reactor: inout Reactor) {
+        socket.note(line(), &reactor.log)
+    }
+
+    private func failed(_ failure: Failure) -> Progress {
+        stage = .over
+        return .failed(failure)
+    }
+
+    // MARK: - Readiness and time
+
+    func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) -> Progress {
+        switch stage {
+        case .connecting(let race): return raced(race.ready(readiness.token, &reactor), &reactor)
+        case .securing(let transport, let address):
+            return transport.token == readiness.token ? secured(transport, address, &reactor) : .pending
+        case .handshaking(let handshaking):
+            return handshaking.transport.token == readiness.token ? shaken(handshaking, &reactor) : .pending
+        case .preparing, .resolving, .over: return .pending
+        }
+    }
+
+    func timeout(_ reactor: inout Reactor) -> Progress {
+        guard reactor.now >= limit else {
+            switch stage {
+            case .connecting(let race): return raced(race.advance(&reactor), &reactor)
+            case .handshaking(let handshaking):
+                guard let bodyLimit = handshaking.bodyLimit, reactor.now >= bodyLimit else { return .pending }
+                return refused(handshaking)
+            case .preparing, .resolving, .securing, .over: return .pending
+            }
+        }
+        switch stage {
+        case .preparing: return timedOut("the files of the option tls could not be read")
+        case .resolving: return timedOut("the host \(url.host) could not be resolved")
+        case .connecting: return timedOut("no address answered")
+        case .securing: return timedOut("the server did not finish the TLS handshake")
+        case .handshaking(let handshaking):
+            return handshaking.bodyLimit == nil
+                ? timedOut("the server did not answer the handshake") : refused(handshaking)
+        case .over: return .pending
+        }
+    }
+
+    private func timedOut(_ what: String) -> Progress {
+        let seconds = "\(socket.options.connectTimeout)"
+        return failed(Failure(kind: "timeout", reason: "\(what) within the connecttimeout of \(seconds) s"))
+    }
+
+    // MARK: - The opening handshake
+
+    private func handshake(_ transport: Transport, _ address: Address, _ reactor: inout Reactor) -> Progress {
+        guard let nonce = reactor.random.words(4) else {
+            return failed(Failure(kind: "system", reason: SystemError("getrandom").description))
+        }
+        let options = socket.options
+        let handshake = ClientHandshake(
+            url: url, headers: isHome ? options.headers : options.headers.withoutCredentials(), subprotocols: options.protocols,
+            deflate: options.deflate?.parameters, nonce: nonce, userAgent: "lua-websocket")
+        let handshaking = Handshaking(transport, address, handshake)
+        stage = .handshaking(handshaking)
+        return shaken(handshaking, &reactor)
     }
 
     private func shaken(_ handshaking: Handshaking, _ reactor: inout Reactor) -> Progress {
         switch handshaking.advance(&reactor) {
         case .pending: return .pending
+        case .redirected(let head): return redirected(handshaking, head, &reactor)
         case .refused: return refused(handshaking)
-        case .broken(let words):
-            stage = .over
-            return .failed(Failure(kind: "handshake", reason: words))
+        case .broken(let words): return failed(Failure(kind: "handshake", reason: words))
+        case .insecure(let failure): return failed(failure, &reactor)
         case .unacceptable(let failure):
-            stage = .over
-            return .failed(
+            return failed(
                 Failure(kind: "handshake", reason: failure.reason, isPermanent: true, response: handshaking.head))
         case .agreed(let agreement, let rest):
             stage = .over
-            return opened(handshaking, agreement, rest)
+            return opened(handshaking, agreement, rest, &reactor)
         }
     }
+
+    // MARK: - Redirects
+
+    /// RFC 9110 section 15.4: another attempt of the same request, at another place.
+    private func redirected(_ handshaking: Handshaking, _ head: HTTPHead, _ reactor: inout Reactor) -> Progress {
+        func refused(_ why: String) -> Progress {
+            failed(Failure(kind: "handshake", reason: "\(handshaking.refusal), \(why)", response: head))
+        }
+        guard redirects < socket.options.maxRedirects else {
+            return refused("and maxredirects is \(socket.options.maxRedirects)")
+        }
+        guard let location = head.fields["Location"] else { return refused("without saying where to") }
+        let target: WebSocketURL
+        do throws(WebSocketURL.Failure) { target = try url.resolving(location) } catch {
+            return refused("and leads to a \(error.reason)")
+        }
+        guard target.isSecure || !url.isSecure else {
+            return refused("and leads from TLS to \(target.description), which has none")
+        }
+        note("redirected by \(url.description) to \(target.description)", &reactor)
+        redirects += 1
+        url = target
+        return start(&reactor)
+    }
+
+    // MARK: - Answers
 
     /// Statuses that say no for good, and answers that no WebSocket server gives.
     private static let permanentStatuses: Set = [400, 401, 403, 404, 405, 410, 426]
 
     private func refused(_ handshaking: Handshaking) -> Progress {
-        stage = .over
         let status = handshaking.head?.status ?? 0
-        return .failed(
+        return failed(
             Failure(
                 kind: "handshake", reason: handshaking.refusal,
                 isPermanent: Self.permanentStatuses.contains(status) || (200...299).contains(status),
                 response: handshaking.head, body: handshaking.body))
     }
 
-    private func opened(_ handshaking: Handshaking, _ agreement: ClientHandshake.Agreement, _ rest: [UInt8]) -> Progress
-    {
+    private func opened(
+        _ handshaking: Handshaking, _ agreement: ClientHandshake.Agreement, _ rest: [UInt8], _ reactor: inout Reactor
+    ) -> Progress {
+        guard let key = reactor.random.next() else {
+            return failed(Failure(kind: "system", reason: SystemError("getrandom").description))
+        }
         var info = Info()
         info.add("protocol", agreement.subprotocol)
         info.add("extensions", agreement.extensions)
         if let head = handshaking.head { info.add("headers", head.fields) }
         info.add("address", handshaking.address.description)
         info.add("url", url.description)
-        return .open(Channel(socket, handshaking.transport, agreement, rest, epoch: epoch), info)
+        let channel = Channel(
+            socket, handshaking.transport, agreement, rest, epoch: epoch, key: key, now: reactor.now)
+        return .open(channel, info)
     }
 }

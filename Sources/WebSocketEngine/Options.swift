@@ -18,6 +18,52 @@ public struct Options: Sendable {
     public var maxMessageSize = 64 << 20
     public var maxBuffered = 64 << 20
     public var maxQueued = 16 << 20
+    /// Of silence, after which a ping is sent; 0: never.
+    public var pingInterval = 0.0
+    /// How long the answer to it is waited for.
+    public var pongTimeout = 20.0
+    public var tls = TLS()
+    public var proxy = ProxyChoice.environment
+    public var maxRedirects = 5
+    /// Whether the script wants to be told what goes on.
+    public var debug = false
+
+    public enum ProxyChoice: Sendable {
+        case environment, none
+    }
+
+    public struct TLS: Sendable, Hashable {
+        /// The least that is spoken, as OpenSSL numbers it.
+        public enum Version: Int32, Sendable {
+            case tls12 = 0x0303
+            case tls13 = 0x0304
+        }
+
+        /// A file, a folder, or the PEM text of whom to trust; nil: whom the system trusts.
+        public var ca: String?
+        /// A file or the PEM text.
+        public var certificate: String?
+        /// A file or the PEM text; nil: it stands beside the certificate.
+        public var key: String?
+        public var password: String?
+        public var verifies = true
+        /// Whom to ask for and to expect; nil: the URL's host.
+        public var serverName: String?
+        public var minimumVersion = Version.tls12
+        public var ciphers: String?
+        /// The keys of which the server must have one, as the SHA-256 of their SPKI in Base64; none: any key.
+        public var pins: Set<String> = []
+
+        /// For another origin than that of the script's URL: it gets neither our identity nor the name.
+        var abroad: TLS {
+            var options = self
+            options.certificate = nil
+            options.key = nil
+            options.password = nil
+            options.serverName = nil
+            return options
+        }
+    }
 
     public struct Deflate: Sendable {
         public var parameters = DeflateParameters()
@@ -47,7 +93,6 @@ extension Options {
         do throws(WebSocketURL.Failure) { url = try WebSocketURL(text) } catch {
             throw Failure("is wrong: \(error.reason)")
         }
-        guard !url.isSecure else { throw Failure("with TLS (wss, https) is not supported yet") }
         self.url = url
     }
 
@@ -60,6 +105,31 @@ extension Options {
         protocols.append(name)
     }
 
+    public mutating func setProxy(_ text: String) throws(Failure) {
+        throw Failure("is not there yet")
+    }
+
+    public mutating func addPin(_ text: String) throws(Failure) {
+        // As curl writes them, also several in one text.
+        for pin in text.split(separator: ";", omittingEmptySubsequences: false) {
+            let prefix = "sha256//"
+            let digest = pin.dropFirst(prefix.count).utf8
+            // 32 bytes in Base64.
+            guard pin.hasPrefix(prefix), digest.count == 44, digest.last == UInt8(ascii: "="),
+                digest.dropLast().allSatisfy({ isBase64($0) })
+            else { throw Failure("must be sha256// and the Base64 of a SHA-256, not '\(printable(String(pin)))'") }
+            tls.pins.insert(String(digest) ?? "")
+        }
+    }
+
+    public mutating func setMinimumVersion(_ text: String) throws(Failure) {
+        switch text {
+        case "1.2": tls.minimumVersion = .tls12
+        case "1.3": tls.minimumVersion = .tls13
+        default: throw Failure("must be \"1.2\" or \"1.3\", not '\(printable(text))'")
+        }
+    }
+
     public mutating func addHeader(_ name: String, _ value: String) throws(Failure) {
         guard isToken(name) else {
             throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(printable(name))'")
@@ -69,6 +139,15 @@ extension Options {
             throw Failure("must not set '\(name)': it belongs to the handshake")
         }
         headers.append(name, value)
+    }
+
+    private func isBase64(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "/"):
+            true
+        default: false
+        }
     }
 
     private func printable(_ text: String) -> String {

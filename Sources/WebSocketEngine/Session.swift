@@ -81,6 +81,11 @@ final class Session {
         handle(opening.resolved(token, resolution, &reactor), &reactor)
     }
 
+    func prepared(_ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, _ reactor: inout Reactor) {
+        guard let opening else { return }
+        handle(opening.prepared(token, result, &reactor), &reactor)
+    }
+
     // MARK: - Time
 
     /// Sees to it that `timeout` is called when the next deadline has come.
@@ -110,9 +115,10 @@ final class Session {
         guard let url = socket.options.url else { return }
         socket.entered(.connecting)
         socket.attempted(lifecycle.attempts)
+        socket.note("attempt \(lifecycle.attempts) at \(url.description)", &reactor.log)
         let opening = Opening(socket, url, slot: slot, epoch: lifecycle.epoch, now: reactor.now)
         self.opening = opening
-        handle(opening.start(reactor.poller.token(slot: slot), &reactor), &reactor)
+        handle(opening.start(&reactor), &reactor)
     }
 
     private func handle(_ progress: Opening.Progress, _ reactor: inout Reactor) {
@@ -134,6 +140,7 @@ final class Session {
     }
 
     private func failed(_ failure: Opening.Failure, _ reactor: inout Reactor) {
+        socket.note("failed: \(failure.reason)", &reactor.log)
         let epoch = lifecycle.epoch
         var info = Info(error: "Unable to connect to \(socket.options.url?.description ?? ""): \(failure.reason)")
         info.add("kind", failure.kind)
@@ -143,10 +150,10 @@ final class Session {
             info.add("headers", response.fields)
             info.add("body", failure.body)
         }
-        // RFC 9110 section 10.2.3, in seconds: no server may park a client for longer than a minute, unless
-        // the script waits longer of its own accord.
-        let asked = failure.response?.fields["Retry-After"].flatMap { UInt32($0) } ?? 0
-        let atLeast = min(Double(asked), max(socket.options.maxReconnectWait, 60))
+        // RFC 9110 section 10.2.3: no server may park a client for longer than a minute, unless the
+        // script waits longer of its own accord.
+        let asked = failure.response?.retryAfter ?? 0
+        let atLeast = min(asked, max(socket.options.maxReconnectWait, 60))
         let next = lifecycle.failed(
             permanent: failure.isPermanent, atLeast: atLeast, random: reactor.random.next() ?? 0)
         follow(next, WS_EVENT_ERROR, &info, epoch, &reactor)
@@ -159,6 +166,7 @@ final class Session {
         switch next {
         case .retry(let seconds):
             info.add("retryin", seconds)
+            socket.note("next attempt in \(seconds) s", &reactor.log)
             retryAt = reactor.now + Nanoseconds(seconds: seconds)
             socket.entered(.waiting)
             emit(type, info, epoch: epoch, &reactor)
@@ -178,6 +186,9 @@ final class Session {
         self.channel = nil
         let summary = channel.summary()
         let epoch = lifecycle.epoch
+        socket.note(
+            "closed: \(summary.code.rawValue), \(summary.isClean ? "clean" : "not clean"), "
+                + "begun by \(summary.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &reactor.log)
         var info = Info()
         info.add("code", Int(summary.code.rawValue))
         info.add("reason", summary.reason)

@@ -1,4 +1,5 @@
-// A socket and what the loop watches it for. Reads and writes tell what happened in one word; none blocks.
+// A socket, with TLS over it or without, and what the loop watches it for. Reads and writes tell what happened
+// in one word; none blocks.
 
 import CLinux
 import Glibc
@@ -9,14 +10,36 @@ final class Transport {
         case wouldBlock
         /// The peer has closed its side.
         case end
-        case failed(Int32)
+        case failed(Fault)
+    }
+
+    enum Fault {
+        case system(Int32)
+        case tls(TLSFailure)
+
+        var words: String {
+            switch self {
+            case .system(let number): SystemError.words(number)
+            case .tls(let failure): failure.reason
+            }
+        }
     }
 
     enum Connected { case pending, connected, failed(Int32) }
 
     private let descriptor: FileDescriptor
+    private(set) var tls: TLSConnection?
     let token: Poller.Token
     private var interest: Poller.Interest = .write
+
+    /// A connection that is silent for half a minute is probed by the kernel, and given up when six probes 10 s
+    /// apart stay without an answer.
+    private static let keepAlive: [(option: Int32, value: Int32)] = [
+        (TCP_KEEPIDLE, 30), (TCP_KEEPINTVL, 10), (TCP_KEEPCNT, 6),
+    ]
+    /// So many milliseconds may pass without the peer taking what was sent (RFC 5482). Long, because it ends
+    /// a peer that is alive but does not read, too.
+    private static let userTimeout: Int32 = 120_000
 
     /// Begins to connect: `connected` tells more once it is writable.
     init(connecting address: Address, slot: Int, _ poller: inout Poller) throws(SystemError) {
@@ -25,9 +48,16 @@ final class Transport {
         guard number >= 0 else { throw SystemError("socket") }
         descriptor = FileDescriptor(number)
         // A message is sent as a whole: nothing is gained by waiting for more (Nagle).
-        var on: Int32 = 1
-        setsockopt(number, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
-        setsockopt(number, SOL_SOCKET, SO_KEEPALIVE, &on, socklen_t(MemoryLayout<Int32>.size))
+        func set(_ level: Int32, _ option: Int32, _ value: Int32) {
+            var value = value
+            setsockopt(number, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
+        }
+        if address.family != AF_UNIX {
+            set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+            set(SOL_SOCKET, SO_KEEPALIVE, 1)
+            for (option, value) in Self.keepAlive { set(Int32(IPPROTO_TCP), option, value) }
+            set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, Self.userTimeout)
+        }
         let status = address.withSockaddr { connect(number, $0, $1) }
         guard status == 0 || errno == EINPROGRESS || errno == EINTR else { throw SystemError("connect") }
         token = try poller.add(descriptor, slot: slot, .write)
@@ -42,29 +72,69 @@ final class Transport {
         return errno == ENOTCONN ? .pending : .failed(ECONNREFUSED)
     }
 
-    /// The descriptor that Lua's thread may write to as well.
-    var direct: Int32? { descriptor.number }
+    deinit {
+        // Before the socket is closed: it still has a close_notify to send.
+        tls = nil
+    }
 
+    /// Begins TLS: `shakeHands` goes on with it.
+    func secure(_ context: TLSContext, host: String, port: Int) throws(TLSFailure) {
+        tls = try TLSConnection(context, host: host, port: port, socket: descriptor.number)
+    }
+
+    func shakeHands() -> Result { tls?.shakeHands() ?? .bytes(0) }
+
+    /// The descriptor that Lua's thread may write to as well.
+    var direct: Int32? { tls == nil ? descriptor.number : nil }
+
+    /// Whether more can be read without the socket becoming readable.
+    var hasPending: Bool { tls?.hasPending ?? false }
+
+    /// Has `ready` tell when one can read or write as `interest` says. Look again after each read or write: TLS
+    /// may have to write in order to read, and the reverse.
     func watch(_ interest: Poller.Interest, _ poller: borrowing Poller) {
-        guard interest != self.interest else { return }
-        self.interest = interest
-        poller.change(descriptor, token, to: interest)
+        var needs = interest
+        if let tls {
+            needs = []
+            if interest.contains(.read) { needs.formUnion(tls.readNeeds) }
+            if interest.contains(.write) { needs.formUnion(tls.writeNeeds) }
+        }
+        guard needs != self.interest else { return }
+        self.interest = needs
+        poller.change(descriptor, token, to: needs)
+    }
+
+    /// What the socket's readiness means for reading and writing.
+    func ready(_ readiness: Poller.Readiness) -> Poller.Interest {
+        var socket: Poller.Interest = []
+        if readiness.readable { socket.insert(.read) }
+        if readiness.writable { socket.insert(.write) }
+        guard let tls else { return socket }
+        var stream: Poller.Interest = []
+        if !socket.isDisjoint(with: tls.readNeeds) { stream.insert(.read) }
+        if !socket.isDisjoint(with: tls.writeNeeds) { stream.insert(.write) }
+        return stream
     }
 
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Result {
+        if let tls { return tls.read(into: buffer) }
         let count = retrying { recv(descriptor.number, buffer.baseAddress, buffer.count, 0) }
         if count > 0 { return .bytes(count) }
         if count == 0 { return .end }
-        return errno == EAGAIN ? .wouldBlock : .failed(errno)
+        return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
     }
 
     func write(_ buffer: UnsafeRawBufferPointer) -> Result {
+        if let tls { return tls.write(buffer) }
         // SIGPIPE would end the host.
         let count = retrying { send(descriptor.number, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL)) }
         if count >= 0 { return .bytes(count) }
-        return errno == EAGAIN ? .wouldBlock : .failed(errno)
+        return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
     }
 
     /// No more from us; what the peer still sends is read to its end.
-    func finish() { shutdown(descriptor.number, Int32(SHUT_WR)) }
+    func finish() {
+        tls?.finish()
+        shutdown(descriptor.number, Int32(SHUT_WR))
+    }
 }

@@ -21,6 +21,8 @@ public final class WebSocket: Sendable {
 
     private let stateNow = Atomic(State.closed)
     private let attemptsNow = Atomic(0)
+    /// The bits of a Double: seconds; negative before the first pong.
+    private let latencyNow = Atomic((-1.0).bitPattern)
     /// Bytes of its records that were not delivered yet.
     private let undelivered = Atomic(0)
     /// Whether the engine has stopped reading until Lua has caught up.
@@ -50,6 +52,11 @@ public final class WebSocket: Sendable {
     }
 
     public var attempts: Int { attemptsNow.load(ordering: .relaxed) }
+    /// Seconds between our last ping and its answer.
+    public var latency: Double? {
+        let seconds = Double(bitPattern: latencyNow.load(ordering: .relaxed))
+        return seconds < 0 ? nil : seconds
+    }
     public var bufferedAmount: Int { outbox.withLock { $0.count } }
 
     /// A connection belongs to the process that made it: a child of fork must not write to it.
@@ -138,6 +145,8 @@ public final class WebSocket: Sendable {
     /// From now on its events are dropped.
     func forsake() { abandoned.store(true, ordering: .relaxed) }
 
+    func measured(_ latency: Nanoseconds) { latencyNow.store(latency.seconds.bitPattern, ordering: .relaxed) }
+
     func attempted(_ count: Int) { attemptsNow.store(count, ordering: .relaxed) }
 
     /// Hands records to Lua; true when that is enough for now: stop reading.
@@ -171,6 +180,13 @@ public final class WebSocket: Sendable {
     /// Publishes an event that carries words or an `info` table.
     func emit(_ type: Int, _ info: Info, epoch: UInt16, flags: Int = 0, _ log: inout EventLog) {
         info.payload.withUnsafeBytes { log.append(type: type, socket: id, epoch: epoch, flags: flags, $0) }
+        publish(&log)
+    }
+
+    /// Tells the script what goes on, if it wants to know.
+    func note(_ line: @autoclosure () -> String, _ log: inout EventLog) {
+        guard options.debug else { return }
+        log.append(line: line(), socket: id)
         publish(&log)
     }
 }

@@ -148,8 +148,23 @@ extension Options {
         switch option {
         case WS_OPTION_URL: try setURL(value)
         case WS_OPTION_PROTOCOLS: try addProtocol(value)
+        case WS_OPTION_PROXY: try setProxy(value)
+        case WS_OPTION_TLS_CA: tls.ca = try named(value)
+        case WS_OPTION_TLS_CERT: tls.certificate = try named(value)
+        case WS_OPTION_TLS_KEY: tls.key = try named(value)
+        case WS_OPTION_TLS_PASSWORD: tls.password = value
+        case WS_OPTION_TLS_SERVERNAME: tls.serverName = try named(value)
+        case WS_OPTION_TLS_MINVERSION: try setMinimumVersion(value)
+        case WS_OPTION_TLS_CIPHERS: tls.ciphers = try named(value)
+        case WS_OPTION_TLS_PIN: try addPin(value)
         default: throw Failure("is not a string")
         }
+    }
+
+    /// What goes to C as a string.
+    private func named(_ value: String) throws(Failure) -> String {
+        guard !value.isEmpty, !value.utf8.contains(0) else { throw Failure("must not be empty or have a NUL in it") }
+        return value
     }
 
     fileprivate mutating func set(_ option: ws_option, _ value: Double) throws(Failure) {
@@ -171,6 +186,12 @@ extension Options {
         case WS_OPTION_MAXMESSAGESIZE: maxMessageSize = try Self.size(value)
         case WS_OPTION_MAXBUFFERED: maxBuffered = try Self.size(value)
         case WS_OPTION_MAXQUEUED: maxQueued = try Self.size(value)
+        case WS_OPTION_PINGINTERVAL: pingInterval = try Self.seconds(value)
+        case WS_OPTION_PONGTIMEOUT: pongTimeout = try Self.seconds(value)
+        case WS_OPTION_MAXREDIRECTS: maxRedirects = try Self.size(value)
+        case WS_OPTION_PROXY: proxy = .none
+        case WS_OPTION_DEBUG: debug = true
+        case WS_OPTION_TLS_VERIFY: tls.verifies = value != 0
         default: throw Failure("is not a number")
         }
     }
@@ -277,3 +298,6 @@ public func ws_socket_bufferedamount(_ socket: OpaquePointer) -> Int {
 public func ws_socket_attempts(_ socket: OpaquePointer) -> Int32 {
     Int32(truncatingIfNeeded: borrowed(socket, as: WebSocket.self).attempts)
 }
+
+@c @implementation
+public func ws_socket_latency(_ socket: OpaquePointer) -> Double { borrowed(socket, as: WebSocket.self).latency ?? -1 }

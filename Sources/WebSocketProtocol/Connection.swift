@@ -23,6 +23,8 @@ public struct Connection: ~Copyable {
     private let epoch: UInt16
     private let maximumMessageSize: Int
     private var inflater: Inflater?
+    private let keepaliveKey: UInt32?
+    private let traces: Bool
 
     // The frame being read.
     private var outcome = Outcome.open
@@ -38,6 +40,8 @@ public struct Connection: ~Copyable {
     private var utf8 = UTF8Validator()
 
     private var pongs = ByteBuffer()
+    /// The payload of the latest pong that answers a ping with the keepalive's key; the owner takes it away.
+    public var keepalivePong: UInt64?
 
     /// A frame's payload goes straight into the message when at least so much of it is missing.
     private static let directThreshold = 32 << 10
@@ -50,10 +54,14 @@ public struct Connection: ~Copyable {
     ///   - socket, epoch: written into each event record.
     ///   - maximumMessageSize: bytes of one message after inflating.
     ///   - inflating: the parameters that were agreed on for the peer's messages, nil without compression.
+    ///   - keepaliveKey: a pong of 8 bytes that begin with it is no event.
+    ///   - traces: each frame is told by a DEBUG record.
     public init(
         role: Role, socket: UInt32 = 0, epoch: UInt16 = 0, maximumMessageSize: Int,
-        inflating: DeflateParameters.Direction?
+        inflating: DeflateParameters.Direction?, keepaliveKey: UInt32? = nil, traces: Bool = false
     ) {
+        self.keepaliveKey = keepaliveKey
+        self.traces = traces
         self.role = role
         self.socket = socket
         self.epoch = epoch
@@ -72,14 +80,14 @@ public struct Connection: ~Copyable {
                         if end - p >= 2 {
                             let size = FrameHeader.size(secondByte: p.load(fromByteOffset: 1, as: UInt8.self))
                             if end - p >= size {
-                                try begin(FrameHeader(reading: p))
+                                try begin(FrameHeader(reading: p), &events)
                                 p += size
                             }
                         }
                     }
                     if frame == nil {
                         guard let whole = try partialHeader.take(&p, end) else { break }
-                        try begin(whole)
+                        try begin(whole, &events)
                     }
                 }
                 let chunk = UnsafeMutableRawBufferPointer(start: p, count: min(remaining, end - p))
@@ -96,7 +104,8 @@ public struct Connection: ~Copyable {
     // MARK: - Frames
 
     /// The checks of a header that depend on what came before it.
-    private mutating func begin(_ header: FrameHeader) throws(ProtocolFailure) {
+    private mutating func begin(_ header: FrameHeader, _ events: inout EventLog) throws(ProtocolFailure) {
+        if traces { events.append(line: "received \(header.description)", socket: socket) }
         if role == .client, header.mask != nil {
             // 5.1: a client must close the connection if it detects a masked frame.
             throw ProtocolFailure(.protocolError, "a frame of the server is masked (RFC 6455 5.1)")
@@ -173,6 +182,10 @@ public struct Connection: ~Copyable {
             pongs.append(body)
             events.append(type: WS_EVENT_PING, socket: socket, epoch: epoch, body)
         case .pong:
+            if let keepaliveKey, body.count == 8, body.loadUnaligned(as: UInt32.self) == keepaliveKey {
+                keepalivePong = body.loadUnaligned(as: UInt64.self)
+                return
+            }
             events.append(type: WS_EVENT_PONG, socket: socket, epoch: epoch, body)
         case .close:
             outcome = .closed(try CloseFrame(body: body))

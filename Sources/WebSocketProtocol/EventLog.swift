@@ -56,6 +56,12 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
         self.size += size
     }
 
+    /// Appends a line for the script's debug function.
+    public mutating func append(line: String, socket: UInt32) {
+        var line = line
+        line.withUTF8 { append(type: WS_EVENT_DEBUG, socket: socket, epoch: 0, UnsafeRawBufferPointer($0)) }
+    }
+
     /// Appends a message and leaves `message` empty: lent when it is large, copied when not.
     mutating func append(type: Int, socket: UInt32, epoch: UInt16, taking message: inout ByteBuffer) {
         let length = message.count

@@ -107,4 +107,9 @@ struct FrameHeader: Equatable {
         }
         return size
     }
+
+    /// For a log: `TEXT, 5 bytes`.
+    var description: String {
+        "\("\(opcode)".uppercased()), \(length) bytes\(fin ? "" : ", not final")\(rsv1 ? ", compressed" : "")"
+    }
 }

@@ -57,4 +57,16 @@ public enum FrameWriter {
             header.opcode, UnsafeRawBufferPointer(start: p + start, count: header.length), start + header.length
         )
     }
+
+    /// What each of these whole frames is, for a log.
+    public static func descriptions(of frames: borrowing ByteBuffer) -> [String] {
+        var lines: [String] = []
+        var rest = UnsafeRawBufferPointer(frames.bytes)
+        while let p = rest.baseAddress, rest.count >= 2, let header = try? FrameHeader(reading: p) {
+            lines.append(header.description)
+            let size = FrameHeader.size(secondByte: rest[1]) + header.length
+            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(size))
+        }
+        return lines
+    }
 }

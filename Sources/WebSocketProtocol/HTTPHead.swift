@@ -16,6 +16,9 @@ public struct HTTPHead: Equatable, Sendable {
         return status
     }
 
+    /// Whether it leads to another place (RFC 9110 section 15.4): to the same request, since there is no other.
+    public var isRedirect: Bool { [301, 302, 303, 307, 308].contains(status) }
+
     /// The words after the status, as the server wrote them.
     public var reasonPhrase: String {
         let parts = startLine.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)

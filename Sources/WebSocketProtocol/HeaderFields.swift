@@ -114,3 +114,7 @@ func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionPa
     skipSpace()
     return rest.isEmpty ? extensions : nil
 }
+
+extension HeaderFields {
+    public func withoutCredentials() -> HeaderFields { self }
+}

@@ -1,5 +1,5 @@
 // WebSocket URLs (RFC 6455 section 3, RFC 3986): split, checked, and put into the form that the request
-// wants. `http` and `https` mean the same as `ws` and `wss`.
+// wants. `http` and `https` mean the same as `ws` and `wss`; `ws+unix` is in a file of its own.
 
 import Glibc
 
@@ -17,7 +17,9 @@ public struct WebSocketURL: Equatable, Sendable {
     /// `/path?query`, percent-encoded where the script did not: the request's target.
     public let target: String
     /// `user:password`, decoded; nil without.
-    public let userInfo: String?
+    public internal(set) var userInfo: String?
+    /// Where the server listens when that is a Unix socket: no TCP, and `host` is localhost.
+    public let socketPath: String?
 
     private let isIPv6: Bool
 
@@ -28,7 +30,10 @@ public struct WebSocketURL: Equatable, Sendable {
     }
 
     /// The URL without user and password, for messages.
-    public var description: String { "\(isSecure ? "wss" : "ws")://\(authority)\(target)" }
+    public var description: String {
+        let server = socketPath.map(Self.unixSocket) ?? "\(isSecure ? "wss" : "ws")://\(authority)"
+        return server + target
+    }
 
     public init(_ text: String) throws(Failure) {
         func wrong(_ reason: String) -> Failure { Failure(reason: "bad URL '\(Self.printable(text))': \(reason)") }
@@ -36,13 +41,19 @@ public struct WebSocketURL: Equatable, Sendable {
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw wrong("it has a space or a control character; write them as %20 and the like")
         }
+        if let unix = try Self.parseUnixSocket(text) {
+            (socketPath, target) = unix
+            (isSecure, host, port, userInfo, isIPv6) = (false, "localhost", 80, nil, false)
+            return
+        }
+        socketPath = nil
         guard let schemeEnd = text.range(of: "://") else {
             throw wrong("it has no scheme; it must begin with ws:// or wss://")
         }
         switch text[..<schemeEnd.lowerBound].lowercased() {
         case "ws", "http": isSecure = false
         case "wss", "https": isSecure = true
-        case let other: throw wrong("the scheme is '\(other)'; it must be ws, wss, http or https")
+        case let other: throw wrong("the scheme is '\(other)'; it must be ws, wss, http, https or ws+unix")
         }
         // RFC 3986 section 3: the authority ends at the first slash, question mark or hash. Looked for among the
         // bytes: as characters, one with a combining mark behind it would be another.
@@ -98,12 +109,17 @@ public struct WebSocketURL: Equatable, Sendable {
             else { throw wrong("'\(digits)' is not a port; it must be a number from 1 to 65535") }
             port = number
         }
-        // RFC 6455 section 3: a fragment has no meaning; the request is sent without it.
-        let path = Substring(rest[authorityEnd...].utf8.prefix { $0 != UInt8(ascii: "#") })
-        guard let encoded = Self.encode(path.utf8.first == UInt8(ascii: "/") ? String(path) : "/" + path) else {
+        guard let target = Self.requestTarget(rest[authorityEnd...]) else {
             throw wrong("it has a % that is not followed by two hex digits")
         }
-        target = encoded
+        self.target = target
+    }
+
+    /// The target that a URL's path, query and fragment make; nil when it has a bad escape.
+    static func requestTarget(_ text: Substring) -> String? {
+        // RFC 6455 section 3: a fragment has no meaning; the request is sent without it.
+        let path = Substring(text.utf8.prefix { $0 != UInt8(ascii: "#") })
+        return encode(path.utf8.first == UInt8(ascii: "/") ? String(path) : "/" + path)
     }
 
     /// Percent-encodes what a request's target can't hold as it is (RFC 3986 sections 2 and 3.3); nil when
@@ -121,14 +137,18 @@ public struct WebSocketURL: Equatable, Sendable {
             if byte < 0x80, !"\"<>\\^`{|}".utf8.contains(byte) {
                 encoded.append(byte)
             } else {
-                let digits = Array("0123456789ABCDEF".utf8)
-                encoded += [0x25, digits[Int(byte >> 4)], digits[Int(byte & 0xF)]]
+                encoded += escape(byte)
             }
         }
         return String(decoding: encoded, as: UTF8.self)
     }
 
-    private static func decode(_ text: Substring) -> String? {
+    static func escape(_ byte: UInt8) -> [UInt8] {
+        let digits = Array("0123456789ABCDEF".utf8)
+        return [0x25, digits[Int(byte >> 4)], digits[Int(byte & 0xF)]]
+    }
+
+    static func decode(_ text: Substring) -> String? {
         var decoded: [UInt8] = []
         var bytes = text.utf8
         while let byte = bytes.popFirst() {
@@ -149,7 +169,7 @@ public struct WebSocketURL: Equatable, Sendable {
     }
 
     /// The URL for an error message: no password, no control characters, not endless.
-    private static func printable(_ text: String) -> String {
+    static func printable(_ text: String) -> String {
         var shown = text
         let scheme = text.range(of: "://")?.upperBound
         // Without a scheme there is no telling where the user would end: at the last sign that can end one.

@@ -94,9 +94,9 @@ import Testing
         ("example.com", "it has no scheme; it must begin with ws:// or wss://"),
         ("//example.com/", "it has no scheme; it must begin with ws:// or wss://"),
         ("ws:/example.com", "it has no scheme; it must begin with ws:// or wss://"),
-        ("://h", "the scheme is ''; it must be ws, wss, http or https"),
-        ("ftp://h", "the scheme is 'ftp'; it must be ws, wss, http or https"),
-        ("wsss://h", "the scheme is 'wsss'; it must be ws, wss, http or https"),
+        ("://h", "the scheme is ''; it must be ws, wss, http, https or ws+unix"),
+        ("ftp://h", "the scheme is 'ftp'; it must be ws, wss, http, https or ws+unix"),
+        ("wsss://h", "the scheme is 'wsss'; it must be ws, wss, http, https or ws+unix"),
         // Hosts.
         ("ws://", "it has no host"), ("ws:///path", "it has no host"), ("ws://:80", "it has no host"),
         ("ws://?q", "it has no host"),
@@ -164,7 +164,7 @@ import Testing
 
     @Test(arguments: [
         ("ws://user:secret@h:0/", "bad URL 'ws://…@h:0/': '0' is not a port; it must be a number from 1 to 65535"),
-        ("ftp://secret@h", "bad URL 'ftp://…@h': the scheme is 'ftp'; it must be ws, wss, http or https"),
+        ("ftp://secret@h", "bad URL 'ftp://…@h': the scheme is 'ftp'; it must be ws, wss, http, https or ws+unix"),
         ("ws://u:secret%zz@h/x@y", "bad URL 'ws://…@h/x@y': user:password has a bad %-escape"),
         ("ws://u:secret%2@h/", "bad URL 'ws://…@h/': user:password has a bad %-escape"),
         ("ws://u:secret%@h/", "bad URL 'ws://…@h/': user:password has a bad %-escape"),

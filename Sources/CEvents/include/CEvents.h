@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The values of WebSocketMessageType, and one that never reaches a script. */
+/* The values of WebSocketMessageType, and two that are none of them. */
 enum {
     WS_EVENT_TEXT = 0,
     WS_EVENT_OPEN = 1,
@@ -16,6 +16,7 @@ enum {
     WS_EVENT_PONG = 5,
     WS_EVENT_FRAGMENT = 6,
     WS_EVENT_BINARY = 16,
+    WS_EVENT_DEBUG = 254, /* for the debug function, not for onreceive */
     WS_EVENT_ENDED = 255, /* nothing to tell; carries WS_EVENT_FINAL alone */
 };
 
@@ -26,6 +27,7 @@ enum {
 
 /* Payload by type:
  *   TEXT BINARY PING PONG   the bytes, or a ws_block (LENT)
+ *   DEBUG                   the line
  *   FRAGMENT                uint64_t: bytes of the message received so far
  *   OPEN ERROR CLOSE        uint32_t n, n bytes of error text, then info fields up to the end */
 typedef struct ws_event {

@@ -69,6 +69,20 @@ enum ws_option {
     WS_OPTION_MAXMESSAGESIZE,
     WS_OPTION_MAXBUFFERED,
     WS_OPTION_MAXQUEUED,
+    WS_OPTION_PINGINTERVAL,
+    WS_OPTION_PONGTIMEOUT,
+    WS_OPTION_MAXREDIRECTS,
+    WS_OPTION_PROXY,
+    WS_OPTION_DEBUG,
+    WS_OPTION_TLS_CA,
+    WS_OPTION_TLS_CERT,
+    WS_OPTION_TLS_KEY,
+    WS_OPTION_TLS_PASSWORD,
+    WS_OPTION_TLS_VERIFY,
+    WS_OPTION_TLS_SERVERNAME,
+    WS_OPTION_TLS_MINVERSION,
+    WS_OPTION_TLS_CIPHERS,
+    WS_OPTION_TLS_PIN,
 };
 
 ws_options *_Nonnull ws_options_new(void);
@@ -103,5 +117,7 @@ void ws_socket_delivered(ws_socket *_Nonnull socket, size_t bytes);
 const char *_Nonnull ws_socket_state(ws_socket *_Nonnull socket, bool started);
 size_t ws_socket_bufferedamount(ws_socket *_Nonnull socket);
 int ws_socket_attempts(ws_socket *_Nonnull socket);
+/* Seconds; negative before the first pong. */
+double ws_socket_latency(ws_socket *_Nonnull socket);
 
 #endif

@@ -1,0 +1,29 @@
+// OpenSSL's start and its error queue.
+
+import COpenSSL
+import Glibc
+
+enum OpenSSL {
+    /// Before the first use. At the end of the process OpenSSL takes its memory apart, perhaps before our own
+    /// farewell: the engine has to be through with it by then.
+    static let started: Void = {
+        // If the host has not started it, nothing takes it apart.
+        OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil)
+        OPENSSL_atexit { Engine.leave(seconds: 1) }
+    }()
+}
+
+enum OpenSSLError {
+    /// The reason of the oldest error of this thread, in OpenSSL's or the system's words; empties the queue.
+    static func words() -> String {
+        let code = ERR_get_error()
+        defer { ERR_clear_error() }
+        guard code != 0 else { return "no reason is known" }
+        // ERR_GET_REASON, ERR_SYSTEM_ERROR: macros that are not imported.
+        if code & 0x8000_0000 != 0 { return SystemError.words(Int32(code & 0x7FFF_FFFF)) }
+        return ERR_reason_error_string(code).map { String(cString: $0) } ?? "error \(String(code, radix: 16))"
+    }
+
+    /// Whether the oldest error is this one.
+    static func isFirst(_ reason: Int32) -> Bool { Int32(ERR_peek_error() & 0x7F_FFFF) == reason }
+}

@@ -1,0 +1,249 @@
+// TLS over one socket, as the client: an SSL and what OpenSSL's calls mean for the one who waits. The socket
+// is lent; nothing here blocks.
+
+import COpenSSL
+import Glibc
+
+final class TLSConnection {
+    private let context: TLSContext
+    /// An SSL.
+    private let ssl: OpaquePointer
+    /// Whom the certificate must name.
+    private let name: String
+    /// Whose sessions may be resumed.
+    private let server: String
+    /// Why the certificate was refused.
+    private var refusal: TLSFailure?
+    /// What a certificate would have been refused for, were it not for verify = false.
+    private var overlooked: String?
+    private var hasFailed = false
+    /// What the socket must be ready for until the call that would have blocked can be made again.
+    private(set) var readNeeds = Poller.Interest.read
+    private(set) var writeNeeds = Poller.Interest.write
+    /// What came behind bytes that were read in the same call.
+    private var deferred: Transport.Result?
+    /// Whether more can be read without the socket becoming readable.
+    private(set) var hasPending = false
+    /// Whether the stream ended without the peer's close_notify (RFC 8446 section 6.1).
+    private(set) var isTruncated = false
+
+    /// - Parameters:
+    ///   - host: the URL's; the certificate must be for it unless the options name another.
+    ///   - socket: stays the caller's, and must outlive this.
+    ///   - identifies: whether a client's certificate may be shown.
+    init(_ context: TLSContext, host: String, port: Int, socket: Int32) throws(TLSFailure) {
+        self.context = context
+        var name = context.options.serverName ?? host
+        // A root's dot is none of the certificate's.
+        if name.hasSuffix(".") { name.removeLast() }
+        self.name = name
+        server = "\(name):\(port)"
+        guard let ssl = SSL_new(context.context), let bio = BIO_new(Self.method) else {
+            throw TLSFailure(reason: "OpenSSL can't begin: \(OpenSSLError.words())", isPermanent: false)
+        }
+        self.ssl = ssl
+        BIO_int_ctrl(bio, BIO_C_SET_FD, Int(BIO_NOCLOSE), socket)
+        SSL_set_bio(ssl, bio, bio)
+        SSL_set_ex_data(ssl, 0, Unmanaged.passUnretained(self).toOpaque())
+        let parameters = SSL_get0_param(ssl)
+        // RFC 9525: the names of the certificate are those of its extension, never its subject's.
+        X509_VERIFY_PARAM_set_hostflags(
+            parameters, UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+        if X509_VERIFY_PARAM_set1_ip_asc(parameters, name) != 1 {
+            ERR_clear_error()
+            X509_VERIFY_PARAM_set1_host(parameters, name, 0)
+            // RFC 6066 section 3: names, not addresses.
+            _ = name.withCString {
+                SSL_ctrl(
+                    ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name),
+                    UnsafeMutableRawPointer(mutating: $0))
+            }
+        }
+        context.resume(ssl, for: server)
+        SSL_set_connect_state(ssl)
+    }
+
+    deinit {
+        finish()
+        SSL_free(ssl)
+    }
+
+    /// OpenSSL's own socket BIO, but for SIGPIPE, which would end the host.
+    nonisolated(unsafe) private static let method: OpaquePointer? = {
+        let method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, "socket")
+        BIO_meth_set_read(method, BIO_meth_get_read(BIO_s_socket()))
+        BIO_meth_set_puts(method, BIO_meth_get_puts(BIO_s_socket()))
+        BIO_meth_set_ctrl(method, BIO_meth_get_ctrl(BIO_s_socket()))
+        BIO_meth_set_create(method, BIO_meth_get_create(BIO_s_socket()))
+        BIO_meth_set_destroy(method, BIO_meth_get_destroy(BIO_s_socket()))
+        BIO_meth_set_write(method) { bio, bytes, count in
+            // BIO_FLAGS_KTLS_TX_CTRL_MSG: with kernel TLS, a record that is no data goes another way.
+            if BIO_test_flags(bio, 0x1000) != 0 { return BIO_meth_get_write(BIO_s_socket())!(bio, bytes, count) }
+            var socket: Int32 = -1
+            BIO_ctrl(bio, BIO_C_GET_FD, 0, &socket)
+            BIO_clear_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY)
+            let written = retrying { send(socket, bytes, Int(count), Int32(MSG_NOSIGNAL)) }
+            if written < 0, errno == EAGAIN { BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY) }
+            return Int32(written)
+        }
+        return method
+    }()
+
+    // MARK: - Calls
+
+    /// Goes on with the handshake; `bytes` when it is done.
+    func shakeHands() -> Transport.Result {
+        ERR_clear_error()
+        errno = 0
+        let result = SSL_do_handshake(ssl)
+        guard result != 1 else { return .bytes(0) }
+        let (outcome, needs) = outcome(result, during: "the TLS handshake")
+        readNeeds = needs
+        writeNeeds = needs
+        if let refusal { return .failed(.tls(refusal)) }
+        if case .wouldBlock = outcome { return outcome }
+        readNeeds = .read
+        writeNeeds = .write
+        return outcome
+    }
+
+    /// Fills the buffer as far as records have come.
+    func read(into buffer: UnsafeMutableRawBufferPointer) -> Transport.Result {
+        if let result = deferred {
+            deferred = nil
+            hasPending = false
+            return result
+        }
+        readNeeds = .read
+        var total = 0
+        while total < buffer.count {
+            ERR_clear_error()
+            errno = 0
+            var count = 0
+            let result = SSL_read_ex(ssl, buffer.baseAddress! + total, buffer.count - total, &count)
+            if result == 1 {
+                total += count
+                continue
+            }
+            let (outcome, needs) = outcome(result, during: "TLS")
+            readNeeds = needs
+            hasPending = false
+            guard total > 0 else { return outcome }
+            if case .wouldBlock = outcome {} else {
+                deferred = outcome
+                hasPending = true
+            }
+            return .bytes(total)
+        }
+        hasPending = true
+        return .bytes(total)
+    }
+
+    /// Writes records as long as the socket takes them, and so many bytes at most that others get their turn.
+    func write(_ buffer: UnsafeRawBufferPointer) -> Transport.Result {
+        writeNeeds = .write
+        let limit = min(buffer.count, 256 << 10)
+        var total = 0
+        while total < limit {
+            ERR_clear_error()
+            errno = 0
+            var count = 0
+            // The whole of what is left: a call that is made again must not be given less.
+            let result = SSL_write_ex(ssl, buffer.baseAddress! + total, buffer.count - total, &count)
+            if result == 1 {
+                total += count
+                continue
+            }
+            let (outcome, needs) = outcome(result, during: "TLS")
+            writeNeeds = needs
+            return total > 0 ? .bytes(total) : outcome
+        }
+        return .bytes(total)
+    }
+
+    /// Sends close_notify, if that is possible at once.
+    func finish() {
+        // OpenSSL forbids it after a fatal error, and it means nothing before the handshake is done.
+        guard !hasFailed, SSL_is_init_finished(ssl) == 1, SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN == 0 else { return }
+        SSL_shutdown(ssl)
+        ERR_clear_error()
+    }
+
+    private func outcome(_ result: Int32, during what: String) -> (Transport.Result, Poller.Interest) {
+        let number = errno
+        switch SSL_get_error(ssl, result) {
+        case SSL_ERROR_WANT_READ: return (.wouldBlock, .read)
+        case SSL_ERROR_WANT_WRITE: return (.wouldBlock, .write)
+        case SSL_ERROR_ZERO_RETURN: return (.end, .read)
+        case SSL_ERROR_SYSCALL:
+            hasFailed = true
+            isTruncated = true
+            return (number == 0 ? .end : .failed(.system(number)), .read)
+        default:
+            hasFailed = true
+            if OpenSSLError.isFirst(SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+                isTruncated = true
+                return (.end, .read)
+            }
+            return (.failed(.tls(TLSFailure(reason: words(during: what), isPermanent: false))), .read)
+        }
+    }
+
+    private func words(during what: String) -> String {
+        if OpenSSLError.isFirst(SSL_R_WRONG_VERSION_NUMBER), SSL_is_init_finished(ssl) == 0 {
+            return "the server does not speak TLS on this port; is it ws:// instead of wss://?"
+        }
+        return "\(what) failed: \(OpenSSLError.words())"
+    }
+
+    /// What was agreed on, for a log.
+    var description: String {
+        let version = String(cString: SSL_get_version(ssl))
+        let cipher = String(cString: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)))
+        let session = SSL_session_reused(ssl) == 1 ? "session resumed" : "new session"
+        let trust =
+            context.options.verifies
+            ? "verified as \(name)"
+            : "certificate not verified (tls.verify = false)" + (overlooked.map { ": \($0)" } ?? "")
+        return "\(version), \(cipher), \(session), \(trust)"
+    }
+
+    // MARK: - OpenSSL's callbacks
+
+    private static func connection(of ssl: OpaquePointer?) -> TLSConnection? {
+        SSL_get_ex_data(ssl, 0).map { Unmanaged<TLSConnection>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// Decides on the peer's certificate.
+    static func verify(_ store: OpaquePointer?) -> Bool {
+        let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx())
+        guard let store, let connection = connection(of: ssl.map { OpaquePointer($0) }) else { return false }
+        return connection.accepts(store)
+    }
+
+    private func accepts(_ store: OpaquePointer) -> Bool {
+        let options = context.options
+        if X509_verify_cert(store) != 1 {
+            let words = Certificate.words(store, expected: name)
+            guard !options.verifies else {
+                refusal = TLSFailure(reason: words)
+                return false
+            }
+            overlooked = words
+            X509_STORE_CTX_set_error(store, X509_V_OK)
+        }
+        guard !options.pins.isEmpty else { return true }
+        let digest = X509_STORE_CTX_get0_cert(store).flatMap(Certificate.publicKeyDigest)
+        if let digest, options.pins.contains(digest) { return true }
+        X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
+        refusal = TLSFailure(
+            reason: "the server's key does not match tls.pin: it is sha256//\(digest ?? "?")")
+        return false
+    }
+
+    /// The server gave a session.
+    static func keep(_ session: OpaquePointer?, of ssl: OpaquePointer?) {
+        guard let connection = connection(of: ssl), let session else { return }
+        connection.context.keep(session, for: connection.server)
+    }
+}

@@ -1,0 +1,49 @@
+// URLs of WebSocket servers on Unix sockets: `ws+unix:/path.sock:/request?query`, also with `ws+unix://`.
+// The path ends at the first colon; one that belongs to it is written %3A.
+
+extension WebSocketURL {
+    /// What `sun_path` holds on Linux, without the NUL at its end.
+    private static let maximumSocketPath = 107
+
+    /// The socket's path, decoded, and the request's target; nil when the scheme is another one.
+    static func parseUnixSocket(_ text: String) throws(Failure) -> (path: String, target: String)? {
+        func wrong(_ reason: String) -> Failure { Failure(reason: "bad URL '\(printable(text))': \(reason)") }
+        let scheme = "ws+unix:"
+        guard isEqual(String(decoding: text.utf8.prefix(scheme.utf8.count), as: UTF8.self), scheme, ignoringCase: true)
+        else { return nil }
+        var rest = text.utf8.dropFirst(scheme.utf8.count)
+        if rest.starts(with: "//".utf8) { rest = rest.dropFirst(2) }
+        let pathEnd = rest.firstIndex { ":?#".utf8.contains($0) } ?? rest.endIndex
+        guard let path = decode(Substring(rest[..<pathEnd])) else {
+            throw wrong("the socket's path has a bad %-escape")
+        }
+        guard !path.isEmpty else { throw wrong("it has no socket's path; write ws+unix:/path.sock:/request") }
+        guard path.utf8.first == UInt8(ascii: "/") else {
+            throw wrong("the socket's path must begin with a slash, as in ws+unix:/path.sock:/request")
+        }
+        guard !path.utf8.contains(0) else { throw wrong("the socket's path has a NUL") }
+        guard path.utf8.count <= maximumSocketPath else {
+            throw wrong("the socket's path is longer than \(maximumSocketPath) bytes")
+        }
+        var request = rest[pathEnd...]
+        if request.first == UInt8(ascii: ":") { request = request.dropFirst() }
+        // A colon in the path that is not written %3A ends here, more often than not.
+        guard request.first.map({ "/?#".utf8.contains($0) }) ?? true else {
+            throw wrong("behind the socket's path and a colon the request must begin with a slash")
+        }
+        guard let target = requestTarget(Substring(request)) else {
+            throw wrong("it has a % that is not followed by two hex digits")
+        }
+        return (path, target)
+    }
+
+    /// The URL of a socket up to the target.
+    static func unixSocket(_ path: String) -> String {
+        let escaped = path.utf8.flatMap { byte in
+            isTokenByte(byte) && !"#%^`|".utf8.contains(byte) || byte == UInt8(ascii: "/") ? [byte] : escape(byte)
+        }
+        // Two slashes at the front would be taken for those of `ws+unix://`.
+        let slashes = path.utf8.starts(with: "//".utf8) ? "//" : ""
+        return "ws+unix:\(slashes)\(String(decoding: escaped, as: UTF8.self)):"
+    }
+}
