@@ -10,9 +10,9 @@ import ssl
 folder = os.environ.get("CERTIFICATES")
 versions = {"tls10": ssl.TLSVersion.TLSv1, "tls11": ssl.TLSVersion.TLSv1_1,
             "tls12": ssl.TLSVersion.TLSv1_2, "tls13": ssl.TLSVersion.TLSv1_3}
-# In the place of a ServerHello; None: silence.
-answers = {"plain": b"HTTP/1.1 400 Bad Request\r\n\r\n", "noise": bytes(range(256)),
-           "alert": bytes.fromhex("15030300020228"), "hangup": b"", "silence": None}
+# In the place of a ServerHello.
+answers = {"plain": b"HTTP/1.1 400 Bad Request\r\n\r\n", "noise": bytes(range(256)), "hangup": b"", "silence": b"",
+           "half": bytes.fromhex("16030300500200"), "alert": bytes.fromhex("15030300020228")}
 contexts = {}
 endings = {}
 ended = asyncio.Condition()
@@ -26,9 +26,10 @@ def context(name):
         made.load_cert_chain(f"{folder}/{certificate}.pem", f"{folder}/{certificate}.key")
         made.set_alpn_protocols(["h2", "http/1.1"])
         made.sni_callback = lambda tls, asked, _: setattr(tls, "asked", asked)
-        if name in versions:
-            made.minimum_version = made.maximum_version = versions[name]
-        if name == "mutual":
+        kind, _, version = name.rpartition("-")
+        if version in versions:
+            made.minimum_version = made.maximum_version = versions[version]
+        if kind == "mutual":
             made.verify_mode = ssl.CERT_REQUIRED
             made.load_verify_locations(f"{folder}/ca.pem")
     return contexts[name]
@@ -114,10 +115,9 @@ def over_tls(handle):
         name = match[1].decode() if match else "good"
         connection = None
         if name in answers:
-            if answers[name] is None:
+            writer.write(answers[name])
+            if name in ("silence", "half"):
                 await reader.read()
-            else:
-                writer.write(answers[name])
         else:
             connection = Connection(reader, writer, name)
             connection.incoming.write(head + hello)
