@@ -99,7 +99,7 @@ local secure_commands = {
   -- It tells its port in what it says for debugging.
   lws = secure .. [[bash -c 'exec libwebsockets-test-server --port="$0" --interface=lo --ssl \
     --ssl-cert="$CERTIFICATES"/good.pem --ssl-key="$CERTIFICATES"/good.key \
-    -d 16 2> >(exec sed -un "s/.*lws_socket_bind says //p")']],
+    -d 31 2> >(exec sed -un "s/.*lws_socket_bind says //p")']],
 }
 for kind, command in pairs(commands) do secure_commands[kind .. "-tls"] = secure .. command end
 

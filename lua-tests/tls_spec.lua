@@ -318,6 +318,13 @@ describe("TLS:", function()
   end)
 end)
 
+local block = {}
+for i = 1, 1 << 16 do block[i] = string.char((i * i + i // 7) % 251) end
+block = table.concat(block)
+
+--- Bytes that neither repeat soon nor compress to nothing.
+local function bytes(size) return block:rep(size // #block + 1):sub(1, size) end
+
 for _, kind in ipairs { "python", "node" } do
   describe("over TLS, with the " .. kind .. " peer,", function()
     local server
@@ -337,13 +344,6 @@ for _, kind in ipairs { "python", "node" } do
       options.url = server:url(path)
       options.tls = { ca = ca }
       return helper.client(options):open()
-    end
-
-    --- Bytes that neither repeat soon nor compress to nothing.
-    local function bytes(size)
-      local block = {}
-      for i = 1, 1 << 16 do block[i] = string.char((i * i + i // 7) % 251) end
-      return table.concat(block):rep(size // #block + 1):sub(1, size)
     end
 
     it("100000 messages arrive in order", function()

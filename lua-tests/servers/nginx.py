@@ -49,6 +49,7 @@ print(port, flush=True)
 # It takes the socket that listens already: whoever connects now is served as soon as it runs.
 os.set_inheritable(listener.fileno(), True)
 os.environ["NGINX"] = f"{listener.fileno()};"
+os.environ["PATH"] += ":/usr/sbin"
 # Nobody is left who would end it.
 signal.alarm(300)
 os.execvp("nginx", ["nginx", "-p", prefix, "-c", f"{port}.conf", "-e", "stderr"])
