@@ -37,16 +37,22 @@ struct Address: Sendable, Equatable {
             let path = storage.dropFirst(MemoryLayout<sa_family_t>.size).prefix { $0 != 0 }
             return String(decoding: path, as: UTF8.self)
         }
-        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in
+        guard let (host, port) = names else { return "?" }
+        return family == AF_INET6 ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// `127.0.0.1`, `::1`
+    var host: String? { names?.host }
+
+    private var names: (host: String, port: String)? {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in
             let host = text.baseAddress!
             let port = host + Int(NI_MAXHOST)
             let status = withSockaddr {
                 getnameinfo(
                     $0, $1, host, socklen_t(NI_MAXHOST), port, socklen_t(NI_MAXSERV), NI_NUMERICHOST | NI_NUMERICSERV)
             }
-            guard status == 0 else { return "?" }
-            let name = family == AF_INET6 ? "[\(String(cString: host))]" : String(cString: host)
-            return "\(name):\(String(cString: port))"
+            return status == 0 ? (String(cString: host), String(cString: port)) : nil
         }
     }
 
@@ -83,14 +89,9 @@ struct HostAndPort: Hashable, Sendable {
 }
 
 enum Resolver {
-    /// The addresses of a host: at once for a literal and for `localhost`, else later, as a command to the loop
-    /// for this token.
+    /// The addresses of a host: at once those that are known, else later, as a command to the loop for this token.
     static func resolve(_ name: HostAndPort, _ token: Poller.Token, _ reactor: inout Reactor) -> Resolution? {
-        // RFC 6761 section 6.3: it is this machine, whatever the system's files say or leave out.
-        if name.host == "localhost" || name.host.hasSuffix(".localhost") {
-            return .addresses(["127.0.0.1", "::1"].flatMap { literal($0, name.port) })
-        }
-        let addresses = literal(name.host, name.port)
+        let addresses = known(name)
         guard addresses.isEmpty else { return .addresses(addresses) }
         if reactor.lookups.add(token, for: name) {
             let mailbox = reactor.mailbox
@@ -101,10 +102,13 @@ enum Resolver {
         return nil
     }
 
-    /// The address that is written out; none when it is a name.
-    static func literal(_ host: String, _ port: Int) -> [Address] {
-        guard case .addresses(let addresses) = lookUp(host, port, AI_NUMERICHOST) else { return [] }
-        return addresses
+    /// What needs no look-up: an address that is written out, and `localhost`.
+    static func known(_ name: HostAndPort) -> [Address] {
+        // RFC 6761 section 6.3: it is this machine, whatever the system's files say or leave out.
+        let isLocal = name.host == "localhost" || name.host.hasSuffix(".localhost")
+        return (isLocal ? ["127.0.0.1", "::1"] : [name.host]).flatMap { literal -> [Address] in
+            if case .addresses(let addresses) = lookUp(literal, name.port, AI_NUMERICHOST) { addresses } else { [] }
+        }
     }
 
     private static func lookUp(_ host: String, _ port: Int, _ flags: Int32) -> Resolution {

@@ -12,6 +12,7 @@ public final class Engine: Sendable {
     private let mailbox: Mailbox
     /// Whoever holds it runs the loop: the engine's thread, so far.
     private let loop: Mutex<Loop>
+    private let isLeaving = Atomic(false)
 
     private init() throws(SystemError) {
         mailbox = try Mailbox()
@@ -52,16 +53,21 @@ public final class Engine: Sendable {
             sigfillset(&all)
             pthread_sigmask(SIG_SETMASK, &all, nil)
             ws_name_thread("websocket")
-            while true { self.loop.withLock { $0.turn() } }
+            while self.loop.withLock({ $0.turn() }) {}
         }
     }
 
-    /// At the end of the process, for one that did not close its Lua states: what was sent gets so long to leave.
+    /// At the end of the process: what was sent gets so long to leave, then the engine does nothing any more.
+    /// It must be through before others take apart what it uses, OpenSSL above all.
     public static func leave(seconds: Double) {
-        guard let engine = current else { return }
+        guard let engine = current, !engine.isLeaving.exchange(true, ordering: .relaxed) else { return }
         let done = DispatchSemaphore(value: 0)
         engine.post(.leave(done))
         _ = done.wait(timeout: .now() + seconds)
+        let halted = DispatchSemaphore(value: 0)
+        engine.post(.halt(halted))
+        _ = halted.wait(timeout: .now() + seconds)
+        _ = TLSContexts.making.wait(timeout: .now() + seconds)
     }
 
     func post(_ command: Command) { mailbox.post(command) }

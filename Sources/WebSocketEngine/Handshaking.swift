@@ -31,7 +31,7 @@ final class Handshaking {
     private(set) var head: HTTPHead?
     /// What a server that refused said.
     private(set) var refusal = ""
-    private var bodyBytes: [UInt8] = []
+    private var responseBody: ResponseBody?
     private(set) var bodyLimit: Nanoseconds?
 
     init(_ transport: Transport, _ address: Address, _ handshake: ClientHandshake) {
@@ -41,7 +41,7 @@ final class Handshaking {
         request.append(handshake.request)
     }
 
-    var body: String { String(decoding: bodyBytes, as: UTF8.self) }
+    var body: String { responseBody?.text ?? "" }
 
     /// Goes as far as the socket allows.
     func advance(_ reactor: inout Reactor) -> Progress {
@@ -75,7 +75,7 @@ final class Handshaking {
     }
 
     private func received(_ input: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
-        if head != nil { return keepBody(input) }
+        if head != nil { return receiveBody(input) }
         do throws(HandshakeFailure) {
             guard let (head, consumed) = try parser.parse(input) else { return nil }
             self.head = head
@@ -87,17 +87,17 @@ final class Handshaking {
                 refusal = error.reason
                 if head.isRedirect { return .redirected(head) }
                 bodyLimit = now + Self.bodyPatience
-                return keepBody(rest)
+                responseBody = ResponseBody(head, limit: Self.bodySize)
+                return receiveBody(rest)
             }
         } catch {
             return .unacceptable(error)
         }
     }
 
-    /// The body of a refusal, as far as it helps a person: up to the end that the head announced.
-    private func keepBody(_ input: UnsafeRawBufferPointer) -> Progress? {
-        let wanted = min(head?.fields["Content-Length"].flatMap { Int($0) } ?? Self.bodySize, Self.bodySize)
-        bodyBytes += input.prefix(max(wanted - bodyBytes.count, 0))
-        return bodyBytes.count >= wanted ? .refused : nil
+    /// The body of a refusal, as far as it helps a person.
+    private func receiveBody(_ input: UnsafeRawBufferPointer) -> Progress? {
+        responseBody?.receive(input)
+        return responseBody?.isComplete == false ? nil : .refused
     }
 }

@@ -37,6 +37,7 @@ struct Loop: ~Copyable {
     private let mailToken: Poller.Token
     /// What waits for the last session's end.
     private var left: DispatchSemaphore?
+    private var isHalted = false
 
     init(_ mailbox: Mailbox) throws(SystemError) {
         var poller = try Poller()
@@ -45,8 +46,8 @@ struct Loop: ~Copyable {
         reactor = Reactor(poller, mailbox)
     }
 
-    /// Waits for the next things to do and does them.
-    mutating func turn() {
+    /// Waits for the next things to do and does them. False when it was the last turn.
+    mutating func turn() -> Bool {
         reactor.now = now()
         let timeout = reactor.timers.next.map { $0 > reactor.now ? $0 - reactor.now : 0 }
         let count = reactor.poller.wait(timeout)
@@ -64,6 +65,7 @@ struct Loop: ~Copyable {
             guard let token = reactor.timers.expired(reactor.now) else { break }
             with(Poller.slot(of: token)) { $0.timeout(&$1) }
         }
+        return !isHalted
     }
 
     private mutating func obey() {
@@ -98,6 +100,11 @@ struct Loop: ~Copyable {
                 }
             }
             if slots.isEmpty { done.signal() }
+        case .halt(let halted):
+            isHalted = true
+            sessions.removeAll()
+            slots.removeAll()
+            halted.signal()
         case .resolved(let name, let resolution):
             for token in reactor.lookups.remove(name) {
                 with(Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }

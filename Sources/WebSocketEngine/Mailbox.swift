@@ -18,6 +18,8 @@ enum Command: Sendable {
     case drop(EventQueue)
     /// The process ends: close everything, and signal when that is done.
     case leave(DispatchSemaphore)
+    /// Nothing more: signal, and never turn again.
+    case halt(DispatchSemaphore)
     /// The answer to a look-up.
     case resolved(HostAndPort, Resolution)
     /// What the option tls came to.

@@ -1,5 +1,5 @@
-// One attempt to open a connection: the name, the race of its addresses, TLS, the handshake, and all of it
-// again where a redirect leads. Ends as an open channel or as a failure in words; Session decides what follows.
+// One attempt to open a connection: the name, the race of its addresses, a proxy's tunnel, TLS, the handshake,
+// and all of it again where a redirect leads. Ends as an open channel or as a failure in words; Session decides what follows.
 
 import WebSocketProtocol
 
@@ -17,6 +17,8 @@ final class Opening {
         var reason: String
         /// Trying again would not help.
         var isPermanent = false
+        /// Of a proxy's answer, when it is not the response's.
+        var status: Int?
         var response: HTTPHead?
         /// The first bytes of the body of a refused handshake.
         var body = ""
@@ -25,12 +27,17 @@ final class Opening {
     private enum Stage {
         /// The files of the option tls are being read.
         case preparing(Poller.Token)
-        case resolving(Poller.Token)
+        case resolving(Name, Poller.Token)
         case connecting(ConnectRace)
+        case tunnelling(Tunnelling)
         case securing(Transport, Address)
         case handshaking(Handshaking)
         case over
     }
+
+    private enum Name { case server, proxy }
+
+    private static let userAgent = "lua-websocket"
 
     private let socket: WebSocket
     private let slot: Int
@@ -38,6 +45,9 @@ final class Opening {
     /// Where it leads now, and by how many redirects.
     private var url: WebSocketURL
     private var redirects = 0
+    private var proxy: Proxy?
+    /// What the proxy is asked to connect to: the URL's host, or its address.
+    private var destination = ""
     private var stage = Stage.over
     private var tls: TLSContext?
     /// When the whole attempt is given up.
@@ -55,20 +65,23 @@ final class Opening {
         switch stage {
         case .connecting(let race): min(limit, race.nextStart ?? limit)
         case .handshaking(let handshaking): min(limit, handshaking.bodyLimit ?? limit)
-        case .preparing, .resolving, .securing, .over: limit
+        case .preparing, .resolving, .tunnelling, .securing, .over: limit
         }
     }
 
-    // MARK: - From the name to the connected socket
+    // MARK: - From the URL to the connected socket
 
     func start(_ reactor: inout Reactor) -> Progress {
+        do throws(Proxy.Failure) { proxy = try socket.options.proxy(for: url) } catch {
+            return failed(Failure(kind: "proxy", reason: error.reason, isPermanent: true))
+        }
         tls = nil
-        guard url.isSecure else { return resolve(&reactor) }
+        guard url.isSecure else { return locate(&reactor) }
         let token = reactor.poller.token(slot: slot)
         stage = .preparing(token)
         guard let context = reactor.contexts.context(tlsOptions, token, reactor.mailbox) else { return .pending }
         tls = context
-        return resolve(&reactor)
+        return locate(&reactor)
     }
 
     /// Whether it still leads to where the script wanted: what it gave for there goes nowhere else.
@@ -83,30 +96,57 @@ final class Opening {
         switch result {
         case .success(let context):
             tls = context
-            return resolve(&reactor)
+            return locate(&reactor)
         case .failure(let failure): return failed(failure, &reactor)
         }
     }
 
-    private func resolve(_ reactor: inout Reactor) -> Progress {
+    /// Finds the address to connect to.
+    private func locate(_ reactor: inout Reactor) -> Progress {
         if let path = url.socketPath {
-            guard let address = Address(path: path) else { return failed(Failure(kind: "url", reason: "bad path")) }
+            guard let address = Address(path: path) else {
+                return failed(Failure(kind: "url", reason: "the path \(path) is too long", isPermanent: true))
+            }
             return race([address], &reactor)
         }
+        destination = url.host
+        guard let proxy, proxy.kind != .socks5 else { return resolve(.server, &reactor) }
+        return resolve(.proxy, &reactor)
+    }
+
+    private func resolve(_ name: Name, _ reactor: inout Reactor) -> Progress {
         let token = reactor.poller.token(slot: slot)
-        stage = .resolving(token)
-        let name = HostAndPort(host: url.host, port: url.port)
-        guard let answer = Resolver.resolve(name, token, &reactor) else { return .pending }
+        stage = .resolving(name, token)
+        let (host, port) = name == .proxy ? (proxy?.host ?? "", proxy?.port ?? 0) : (url.host, url.port)
+        guard let answer = Resolver.resolve(HostAndPort(host: host, port: port), token, &reactor) else {
+            return .pending
+        }
         return resolved(token, answer, &reactor)
     }
 
     func resolved(_ token: Poller.Token, _ resolution: Resolution, _ reactor: inout Reactor) -> Progress {
-        guard case .resolving(token) = stage else { return .pending }
+        guard case .resolving(let name, token) = stage else { return .pending }
         switch resolution {
         case .failed(let words):
-            return failed(Failure(kind: "dns", reason: "can't resolve the host \(url.host): \(words)"))
-        case .addresses(let addresses): return race(addresses, &reactor)
+            return name == .proxy
+                ? failed("its host can't be resolved: \(words)")
+                : failed(Failure(kind: "dns", reason: "can't resolve the host \(url.host): \(words)"))
+        case .addresses(let addresses):
+            // For socks5 the name is resolved here, and the proxy gets its address.
+            guard name == .server, proxy != nil else { return race(addresses, &reactor) }
+            destination = addresses.first?.host ?? url.host
+            return resolve(.proxy, &reactor)
         }
+    }
+
+    /// - Parameter reason: what is wrong with the proxy.
+    private func failed(_ reason: String, _ failure: TunnelFailure? = nil) -> Progress {
+        let status = failure?.status
+        return failed(
+            Failure(
+                kind: "proxy", reason: "the proxy \(proxy?.description ?? ""): \(reason)",
+                isPermanent: failure?.response != nil && Self.isPermanent(status), status: status,
+                response: failure?.response))
     }
 
     private func race(_ addresses: [Address], _ reactor: inout Reactor) -> Progress {
@@ -119,7 +159,8 @@ final class Opening {
     private func raced(_ progress: ConnectRace.Progress, _ reactor: inout Reactor) -> Progress {
         switch progress {
         case .pending: return .pending
-        case .failed(let words): return failed(Failure(kind: "connect", reason: words))
+        case .failed(let words):
+            return proxy == nil ? failed(Failure(kind: "connect", reason: words)) : failed("can't connect to \(words)")
         case .connected(let transport, let address):
             note("connected to \(address.description)", &reactor)
             return connected(transport, address, &reactor)
@@ -127,6 +168,31 @@ final class Opening {
     }
 
     private func connected(_ transport: Transport, _ address: Address, _ reactor: inout Reactor) -> Progress {
+        guard let proxy else { return secure(transport, address, &reactor) }
+        do throws(TunnelFailure) {
+            let tunnel = try Tunnel(proxy, to: destination, port: url.port, userAgent: Self.userAgent)
+            let tunnelling = Tunnelling(transport, address, tunnel)
+            stage = .tunnelling(tunnelling)
+            return tunnelled(tunnelling, &reactor)
+        } catch {
+            return failed(error.reason, error)
+        }
+    }
+
+    private func tunnelled(_ tunnelling: Tunnelling, _ reactor: inout Reactor) -> Progress {
+        switch tunnelling.advance(&reactor) {
+        case .pending: return .pending
+        case .refused(let failure): return failed(failure.reason, failure)
+        case .broken(let words): return failed(words)
+        case .established:
+            note("the proxy \(proxy?.description ?? "") connected to \(destination):\(url.port)", &reactor)
+            return secure(tunnelling.transport, tunnelling.address, &reactor)
+        }
+    }
+
+    // MARK: - TLS
+
+    private func secure(_ transport: Transport, _ address: Address, _ reactor: inout Reactor) -> Progress {
         guard let tls else { return handshake(transport, address, &reactor) }
         do throws(TLSFailure) { try transport.secure(tls, host: url.host, port: url.port) } catch {
             return failed(error, &reactor)
@@ -171,6 +237,8 @@ final class Opening {
     func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) -> Progress {
         switch stage {
         case .connecting(let race): return raced(race.ready(readiness.token, &reactor), &reactor)
+        case .tunnelling(let tunnelling):
+            return tunnelling.transport.token == readiness.token ? tunnelled(tunnelling, &reactor) : .pending
         case .securing(let transport, let address):
             return transport.token == readiness.token ? secured(transport, address, &reactor) : .pending
         case .handshaking(let handshaking):
@@ -186,12 +254,15 @@ final class Opening {
             case .handshaking(let handshaking):
                 guard let bodyLimit = handshaking.bodyLimit, reactor.now >= bodyLimit else { return .pending }
                 return refused(handshaking)
-            case .preparing, .resolving, .securing, .over: return .pending
+            case .preparing, .resolving, .tunnelling, .securing, .over: return .pending
             }
         }
         switch stage {
         case .preparing: return timedOut("the files of the option tls could not be read")
-        case .resolving: return timedOut("the host \(url.host) could not be resolved")
+        case .resolving(let name, _):
+            let host = name == .proxy ? "\(proxy?.host ?? "") of the proxy" : url.host
+            return timedOut("the host \(host) could not be resolved")
+        case .tunnelling: return timedOut("the proxy \(proxy?.description ?? "") did not answer")
         case .connecting: return timedOut("no address answered")
         case .securing: return timedOut("the server did not finish the TLS handshake")
         case .handshaking(let handshaking):
@@ -215,7 +286,7 @@ final class Opening {
         let options = socket.options
         let handshake = ClientHandshake(
             url: url, headers: isHome ? options.headers : options.headers.withoutCredentials(), subprotocols: options.protocols,
-            deflate: options.deflate?.parameters, nonce: nonce, userAgent: "lua-websocket")
+            deflate: options.deflate?.parameters, nonce: nonce, userAgent: Self.userAgent)
         let handshaking = Handshaking(transport, address, handshake)
         stage = .handshaking(handshaking)
         return shaken(handshaking, &reactor)
@@ -263,15 +334,19 @@ final class Opening {
 
     // MARK: - Answers
 
-    /// Statuses that say no for good, and answers that no WebSocket server gives.
-    private static let permanentStatuses: Set = [400, 401, 403, 404, 405, 410, 426]
+    /// Statuses that say no for good, also of a proxy, and answers that no WebSocket server gives.
+    private static func isPermanent(_ status: Int?) -> Bool {
+        switch status {
+        case 400, 401, 403, 404, 405, 407, 410, 426: true
+        case let status?: (200...299).contains(status)
+        case nil: false
+        }
+    }
 
     private func refused(_ handshaking: Handshaking) -> Progress {
-        let status = handshaking.head?.status ?? 0
         return failed(
             Failure(
-                kind: "handshake", reason: handshaking.refusal,
-                isPermanent: Self.permanentStatuses.contains(status) || (200...299).contains(status),
+                kind: "handshake", reason: handshaking.refusal, isPermanent: Self.isPermanent(handshaking.head?.status),
                 response: handshaking.head, body: handshaking.body))
     }
 

@@ -1,6 +1,7 @@
 // What a script asks of one websocket, checked; the defaults are here and nowhere else. Times are seconds,
 // sizes bytes.
 
+import Glibc
 public import WebSocketProtocol
 
 public struct Options: Sendable {
@@ -23,13 +24,15 @@ public struct Options: Sendable {
     /// How long the answer to it is waited for.
     public var pongTimeout = 20.0
     public var tls = TLS()
-    public var proxy = ProxyChoice.environment
+    public var proxy = ProxyChoice.none
     public var maxRedirects = 5
     /// Whether the script wants to be told what goes on.
     public var debug = false
 
     public enum ProxyChoice: Sendable {
-        case environment, none
+        case environment(ProxyEnvironment)
+        case none
+        case fixed(Proxy)
     }
 
     public struct TLS: Sendable, Hashable {
@@ -106,7 +109,23 @@ extension Options {
     }
 
     public mutating func setProxy(_ text: String) throws(Failure) {
-        throw Failure("is not there yet")
+        do throws(Proxy.Failure) { proxy = .fixed(try Proxy(text)) } catch {
+            throw Failure("is wrong: \(error.reason)")
+        }
+    }
+
+    /// Reads the environment: what a script that says nothing of proxies gets.
+    public mutating func setProxyFromEnvironment() {
+        proxy = .environment(ProxyEnvironment { getenv($0).map { String(cString: $0) } })
+    }
+
+    func proxy(for url: WebSocketURL) throws(Proxy.Failure) -> Proxy? {
+        guard url.socketPath == nil else { return nil }
+        switch proxy {
+        case .environment(let environment): return try environment.proxy(for: url)
+        case .none: return nil
+        case .fixed(let proxy): return proxy
+        }
     }
 
     public mutating func addPin(_ text: String) throws(Failure) {

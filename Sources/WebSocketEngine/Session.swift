@@ -145,8 +145,8 @@ final class Session {
         var info = Info(error: "Unable to connect to \(socket.options.url?.description ?? ""): \(failure.reason)")
         info.add("kind", failure.kind)
         info.add("attempt", lifecycle.attempts)
+        if let status = failure.status ?? failure.response?.status { info.add("status", status) }
         if let response = failure.response {
-            if let status = response.status { info.add("status", status) }
             info.add("headers", response.fields)
             info.add("body", failure.body)
         }

@@ -192,12 +192,14 @@ struct TLSContexts {
     private var ready: [Options.TLS: TLSContext] = [:]
     private var waiters = Waiters<Options.TLS>()
     private static let maximum = 64
+    /// Those that are being made.
+    static let making = DispatchGroup()
 
     /// The context for these options; nil when it comes later, as a command to the loop for this token.
     mutating func context(_ options: Options.TLS, _ token: Poller.Token, _ mailbox: Mailbox) -> TLSContext? {
         if let context = ready[options] { return context }
         guard waiters.add(token, for: options) else { return nil }
-        DispatchQueue(label: "websocket-tls").async {
+        DispatchQueue(label: "websocket-tls").async(group: Self.making) {
             mailbox.post(
                 .prepared(options, Result { () throws(TLSFailure) -> TLSContext in try TLSContext(options) }))
         }

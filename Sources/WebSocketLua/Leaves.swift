@@ -98,6 +98,8 @@ public func ws_leave(_ seconds: Double) { Engine.leave(seconds: seconds) }
 
 private final class OptionsBox {
     var options = Options()
+
+    init() { options.setProxyFromEnvironment() }
 }
 
 @c @implementation

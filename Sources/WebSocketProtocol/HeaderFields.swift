@@ -20,6 +20,15 @@ public struct HeaderFields: Equatable, Sendable {
             .map(\.value)
     }
 
+    /// The fields that may go to another origin than the one that they were meant for.
+    public func withoutCredentials() -> HeaderFields {
+        var others = self
+        others.fields.removeAll {
+            ["authorization", "proxy-authorization", "cookie", "host"].contains($0.name.lowercased())
+        }
+        return others
+    }
+
     /// Whether a comma-separated field has an element, in any case (`Connection: keep-alive, Upgrade`).
     func list(_ name: String, contains element: String) -> Bool {
         values(name).contains { $0.split(separator: ",").contains { trim($0).lowercased() == element } }
@@ -113,8 +122,4 @@ func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionPa
     } while take(",")
     skipSpace()
     return rest.isEmpty ? extensions : nil
-}
-
-extension HeaderFields {
-    public func withoutCredentials() -> HeaderFields { self }
 }

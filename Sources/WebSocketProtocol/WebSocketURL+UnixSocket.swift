@@ -14,7 +14,7 @@ extension WebSocketURL {
         var rest = text.utf8.dropFirst(scheme.utf8.count)
         if rest.starts(with: "//".utf8) { rest = rest.dropFirst(2) }
         let pathEnd = rest.firstIndex { ":?#".utf8.contains($0) } ?? rest.endIndex
-        guard let path = decode(Substring(rest[..<pathEnd])) else {
+        guard let path = percentDecoded(Substring(rest[..<pathEnd])) else {
             throw wrong("the socket's path has a bad %-escape")
         }
         guard !path.isEmpty else { throw wrong("it has no socket's path; write ws+unix:/path.sock:/request") }

@@ -5,23 +5,28 @@ import Testing
 
 @Suite struct AddressTests {
     private func address(_ host: String) throws -> Address {
-        let mailbox = try Mailbox()
-        guard case .addresses(let addresses)? = Resolver.resolve(host, 80, 1, mailbox), let first = addresses.first
-        else { throw SystemError("not a literal", 0) }
-        return first
+        try #require(Resolver.known(HostAndPort(host: host, port: 80)).first)
     }
 
     @Test(arguments: [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80"), ("10.1.2.3", "10.1.2.3:80")])
-    func literalsAreResolvedAtOnce(_ host: String, _ description: String) throws {
+    func literalsAreKnown(_ host: String, _ description: String) throws {
         #expect(try address(host).description == description)
+        #expect(try address(host).host == host)
     }
 
     @Test(arguments: ["localhost", "shop.localhost"]) func localhostIsThisMachineInBothFamilies(_ host: String) throws {
-        guard case .addresses(let addresses)? = Resolver.resolve(host, 80, 1, try Mailbox()) else {
-            Issue.record("not resolved at once")
-            return
-        }
+        let addresses = Resolver.known(HostAndPort(host: host, port: 80))
         #expect(addresses.map(\.description) == ["127.0.0.1:80", "[::1]:80"])
+    }
+
+    @Test func namesAreNotKnown() { #expect(Resolver.known(HostAndPort(host: "example.com", port: 80)).isEmpty) }
+
+    @Test func theAddressOfAUnixSocketIsItsPath() throws {
+        let address = try #require(Address(path: "/tmp/a.sock"))
+        #expect(address.family == AF_UNIX)
+        #expect(address.description == "/tmp/a.sock")
+        #expect(Address(path: "/" + String(repeating: "x", count: 106))?.description.utf8.count == 107)
+        #expect(Address(path: "/" + String(repeating: "x", count: 107)) == nil)
     }
 
     @Test func familiesTakeTurns() throws {

@@ -36,6 +36,15 @@ import Testing
         #expect(first != second)
     }
 
+    @Test func credentialsStayWithTheirOrigin() {
+        let all = [
+            ("Authorization", "a"), ("X-A", "1"), ("PROXY-authorization", "b"), ("cookie", "c"), ("Cookie2", "2"),
+            ("Cookie", "d"), ("Host", "h"), ("User-Agent", "u"), ("X-A", "3"),
+        ]
+        let others = [("X-A", "1"), ("Cookie2", "2"), ("User-Agent", "u"), ("X-A", "3")]
+        #expect(Sample.fields(all).withoutCredentials() == Sample.fields(others))
+    }
+
     @Test(arguments: ["upgrade", "Upgrade", "keep-alive, Upgrade", "a,\tUPGRADE ,b", ",,upgrade"])
     func listWithAnElement(value: String) {
         var fields = HeaderFields()

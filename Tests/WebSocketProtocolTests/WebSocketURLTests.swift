@@ -68,8 +68,8 @@ import Testing
         Good("ws://h/a;b,c=d!$&'()*+[]~._-", "h", 80, "/a;b,c=d!$&'()*+[]~._-", authority: "h"),
         // User and password.
         Good("ws://u:p@h/", "h", 80, "/", user: "u:p", authority: "h"),
-        Good("ws://u@h:81", "h", 81, "/", user: "u", authority: "h:81"),
-        Good("ws://@h", "h", 80, "/", user: "", authority: "h"),
+        Good("ws://u@h:81", "h", 81, "/", user: "u:", authority: "h:81"),
+        Good("ws://@h", "h", 80, "/", user: ":", authority: "h"),
         Good("ws://:@h", "h", 80, "/", user: ":", authority: "h"),
         Good("ws://u%40x:p%3a%2F%25@h/", "h", 80, "/", user: "u@x:p:/%", authority: "h"),
         Good("ws://u:p@q@h/", "h", 80, "/", user: "u:p@q", authority: "h"),

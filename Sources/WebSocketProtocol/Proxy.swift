@@ -1,0 +1,82 @@
+// Which proxy to connect through: its URL, split and checked. Written as for curl, `http://` may be left out.
+
+/// Described without user and password, so that no text made of one shows them.
+public struct Proxy: Hashable, Sendable, CustomStringConvertible {
+    public struct Failure: Error, Equatable, Sendable {
+        /// What is wrong, for people; names the proxy, without user and password.
+        public let reason: String
+    }
+
+    /// Named as in the URL.
+    public enum Kind: String, Sendable {
+        case http
+        /// The host's name is resolved here.
+        case socks5
+        /// The proxy resolves the host's name.
+        case socks5h
+    }
+
+    public let kind: Kind
+    /// Lower-case name or address; an IPv6 address without its brackets.
+    public let host: String
+    public let port: Int
+    /// Decoded; nil without.
+    public let user: String?
+    /// Decoded; nil without.
+    public let password: String?
+
+    public var description: String { "\(kind.rawValue)://\(bracketed(host)):\(port)" }
+
+    public init(_ text: String) throws(Failure) {
+        let scheme = text.utf8.prefix(while: isTokenByte)
+        let hasScheme = text.utf8[scheme.endIndex...].starts(with: "://".utf8)
+        var rest = text.utf8.dropFirst(hasScheme ? scheme.count + 3 : 0)
+        func wrong(_ reason: String) -> Failure {
+            var shown = text
+            // To the last sign that can end it: a password may have any other unescaped.
+            if let at = rest.lastIndex(of: UInt8(ascii: "@")) {
+                shown = text[..<rest.startIndex] + "…" + text[at...]
+            }
+            return Failure(reason: "bad proxy '\(legible(shown))': \(reason)")
+        }
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+            throw wrong("it has a space or a control character; write them as %20 and the like")
+        }
+        if hasScheme {
+            let name = Substring(scheme).lowercased()
+            guard let known = Kind(rawValue: name) else {
+                throw wrong("the scheme is '\(name)'; it must be http, socks5 or socks5h")
+            }
+            kind = known
+        } else {
+            kind = .http
+        }
+        if rest.last == UInt8(ascii: "/") { rest.removeLast() }
+        guard !rest.contains(where: { "/?#".utf8.contains($0) }) else {
+            throw wrong("it has more than user, password, host and port; a / in a password is written %2F")
+        }
+        let authority: Authority
+        do throws(Authority.Failure) {
+            authority = try Authority(Substring(rest))
+        } catch {
+            throw wrong(error.reason)
+        }
+        host = authority.host
+        port = authority.port ?? 1080
+        user = authority.user
+        password = authority.password
+        guard let user else { return }
+        switch kind {
+        case .http:
+            // RFC 7617 section 2: the proxy would see the colon as the end of the user.
+            guard !user.utf8.contains(UInt8(ascii: ":")) else {
+                throw wrong("the user has a colon, which HTTP can't send")
+            }
+        case .socks5, .socks5h:
+            // RFC 1929 section 2.
+            guard (1...255).contains(user.utf8.count), (1...255).contains((password ?? "").utf8.count) else {
+                throw wrong("for SOCKS5, user and password must have 1 to 255 bytes each")
+            }
+        }
+    }
+}

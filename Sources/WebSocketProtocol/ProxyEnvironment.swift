@@ -1,0 +1,97 @@
+// The proxy that the environment's variables want for a URL, as curl reads them.
+
+public struct ProxyEnvironment: Sendable {
+    /// Those that are set. An empty one is as good as none.
+    private let variables: [String: String]
+
+    /// - Parameter variable: the value of an environment variable.
+    public init(_ variable: (String) -> String?) {
+        var variables: [String: String] = [:]
+        for name in Self.names(isSecure: false) + Self.names(isSecure: true) + ["no_proxy", "NO_PROXY"] {
+            if let value = variable(name), !value.isEmpty { variables[name] = value }
+        }
+        self.variables = variables
+    }
+
+    /// The first that is set counts.
+    private static func names(isSecure: Bool) -> [String] {
+        // Not HTTP_PROXY: under CGI that is what a request's field Proxy says.
+        (isSecure ? ["wss_proxy", "WSS_PROXY", "https_proxy", "HTTPS_PROXY"] : ["ws_proxy", "WS_PROXY", "http_proxy"])
+            + ["all_proxy", "ALL_PROXY"]
+    }
+
+    /// nil when the URL's host is to be reached without one.
+    public func proxy(for url: WebSocketURL) throws(Proxy.Failure) -> Proxy? {
+        guard !isExempt(url), let name = Self.names(isSecure: url.isSecure).first(where: { variables[$0] != nil }),
+            let text = variables[name]
+        else { return nil }
+        do throws(Proxy.Failure) { return try Proxy(text) } catch {
+            throw Proxy.Failure(reason: "the environment's \(name): \(error.reason)")
+        }
+    }
+
+    private func isExempt(_ url: WebSocketURL) -> Bool {
+        guard let list = variables["no_proxy"] ?? variables["NO_PROXY"] else { return false }
+        guard list != "*" else { return true }
+        let host = withoutTrailingDot(url.host)
+        return list.utf8.split { ", \t".utf8.contains($0) }
+            .contains { Exemption(Substring($0))?.covers(host, url.port) == true }
+    }
+}
+
+/// An element of `no_proxy`.
+private struct Exemption {
+    private enum Hosts {
+        /// The name and all that end in a dot and it.
+        case domain(String)
+        /// The addresses that begin with the same bits: one alone, or a block (RFC 4632 section 3.1).
+        case block(IPAddress, prefix: Int)
+    }
+
+    private let hosts: Hosts
+    /// nil for all.
+    private let port: Int?
+
+    /// nil when it is malformed.
+    init?(_ text: Substring) {
+        if let block = Self.block(text) {
+            hosts = block
+            port = nil
+            return
+        }
+        guard let authority = try? Authority(text), authority.user == nil else { return nil }
+        port = authority.port
+        let host = withoutTrailingDot(authority.host)
+        if let address = Self.block(host) {
+            hosts = address
+        } else {
+            let domain = host.hasPrefix(".") ? String(host.dropFirst()) : host
+            guard !domain.isEmpty else { return nil }
+            hosts = .domain(domain)
+        }
+    }
+
+    /// `address` or `address/prefix`.
+    private static func block(_ text: some StringProtocol) -> Hosts? {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let address = IPAddress(parts[0]) else { return nil }
+        let bits = address.bytes.count * 8
+        guard parts.count == 2 else { return .block(address, prefix: bits) }
+        guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let prefix = Int(parts[1]), prefix <= bits
+        else { return nil }
+        return .block(address, prefix: prefix)
+    }
+
+    func covers(_ host: String, _ port: Int) -> Bool {
+        guard self.port == nil || self.port == port else { return false }
+        switch (hosts, IPAddress(host)) {
+        case (.domain(let domain), nil): return host == domain || host.hasSuffix("." + domain)
+        case (.block(let block, let prefix), let address?):
+            return address.isInBlock(of: block, prefix: prefix)
+        case (.domain, _?), (.block, nil): return false
+        }
+    }
+}
+
+/// Of a name: with a dot at its end it is the same (RFC 1034 section 3.1).
+private func withoutTrailingDot(_ host: String) -> String { host.hasSuffix(".") ? String(host.dropLast()) : host }

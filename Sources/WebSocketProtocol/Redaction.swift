@@ -1,0 +1,66 @@
+// The heads of requests and responses for a log that others may read: line by line, with … in place of what may
+// be a secret. What is not known to be harmless may be one.
+
+extension HTTPHead {
+    /// The start line and the fields, without secrets.
+    public var redactedLines: [String] {
+        [redactedStartLine(startLine)] + fields.fields.map { redactedField($0.name, $0.value) }
+    }
+}
+
+/// The lines of a request as it is sent, up to the empty one, without secrets.
+public func redactedLines(ofRequest request: String) -> [String] {
+    // Among the bytes: CR LF is one character, and a colon with a combining mark behind it another than a colon.
+    let lines = request.utf8.split(separator: 0x0A, omittingEmptySubsequences: false)
+        .map { $0.last == 0x0D ? $0.dropLast() : $0 }
+    return lines.prefix { !$0.isEmpty }.enumerated().map { index, line in
+        guard index > 0 else { return redactedStartLine(String(Substring(line))) }
+        guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { return "…" }
+        let value = trim(Substring(line[colon...].dropFirst()))
+        return redactedField(String(Substring(line[..<colon])), String(value))
+    }
+}
+
+/// A status line as it is; a request line without the query of its target.
+private func redactedStartLine(_ line: String) -> String {
+    if line.utf8.starts(with: "HTTP/".utf8) { return line }
+    let parts = line.split(separator: " ", omittingEmptySubsequences: false)
+    guard parts.count == 3, isToken(parts[0]) else { return "…" }
+    // RFC 9112 section 3.2.3: the target of CONNECT is host:port, and no reference.
+    return "\(parts[0]) \(parts[0] == "CONNECT" ? String(parts[1]) : redactedReference(parts[1])) \(parts[2])"
+}
+
+private let harmlessFields: Set = [
+    "host", "upgrade", "connection", "origin", "user-agent", "server", "via", "date", "retry-after", "allow",
+    "content-type", "content-length", "transfer-encoding", "sec-websocket-version", "sec-websocket-accept",
+    "sec-websocket-protocol", "sec-websocket-extensions",
+]
+
+private func redactedField(_ name: String, _ value: String) -> String {
+    guard isToken(name) else { return "…" }
+    switch name.lowercased() {
+    case let known where harmlessFields.contains(known): return "\(name): \(value)"
+    case "location": return "\(name): \(redactedReference(value[...]))"
+    case "www-authenticate", "proxy-authenticate":
+        // RFC 9110 section 11.3: the scheme comes first.
+        let scheme = value.prefix { $0 != " " }
+        return "\(name): \(isToken(scheme) ? "\(scheme) " : "")…"
+    default: return "\(name): …"
+    }
+}
+
+/// A reference without user, password, query and fragment.
+private func redactedReference(_ text: Substring) -> String {
+    let reference = URIReference(text)
+    var shown = ""
+    if let scheme = reference.scheme {
+        // Without an authority a user could stand anywhere in it.
+        guard reference.authority != nil else { return "…" }
+        shown += "\(scheme):"
+    }
+    if let authority = reference.authority {
+        let at = authority.utf8.lastIndex(of: UInt8(ascii: "@"))
+        shown += "//" + (at.map { "…" + authority[$0...] } ?? authority)
+    }
+    return shown + reference.path + (reference.query == nil ? "" : "?…")
+}

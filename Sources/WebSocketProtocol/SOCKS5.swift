@@ -1,0 +1,117 @@
+// A tunnel through a SOCKS5 proxy (RFC 1928), with user and password when it wants them (RFC 1929). Three short
+// answers, read byte by byte: the length of the last one stands in the middle of it.
+
+struct SOCKS5 {
+    /// The answer that comes next.
+    private enum State { case method, authentication, reply, established }
+
+    /// RFC 1929 section 2; nil without user and password.
+    private let credentials: [UInt8]?
+    /// RFC 1928 section 4.
+    private let request: [UInt8]
+    private var state = State.method
+    /// What has come of the answer.
+    private var answer: [UInt8] = []
+
+    init(_ proxy: Proxy, to host: String, port: Int) throws(TunnelFailure) {
+        /// With the length before it: in one byte, which `Proxy` has checked.
+        func counted(_ text: String) -> [UInt8] { [UInt8(truncatingIfNeeded: text.utf8.count)] + text.utf8 }
+        credentials = proxy.user.map { [1] + counted($0) + counted(proxy.password ?? "") }
+        // Section 5.
+        let address: [UInt8]
+        if let literal = IPAddress(host) {
+            address = [literal.isIPv6 ? 4 : 1] + literal.bytes
+        } else {
+            guard (1...255).contains(host.utf8.count) else {
+                throw .unacceptable("it can't be asked for a name of \(host.utf8.count) bytes")
+            }
+            address = [3] + counted(host)
+        }
+        request = [5, 1, 0] + address + [UInt8(truncatingIfNeeded: port >> 8), UInt8(truncatingIfNeeded: port)]
+    }
+
+    /// Section 3: the ways to authenticate that we have; 0 is none, 2 user and password.
+    mutating func greet(_ output: inout ByteBuffer) {
+        send(credentials == nil ? [5, 1, 0] : [5, 2, 0, 2], &output, awaiting: .method)
+    }
+
+    mutating func receive(
+        _ input: UnsafeRawBufferPointer, _ output: inout ByteBuffer
+    ) throws(TunnelFailure) -> Bool {
+        for byte in input {
+            answer.append(byte)
+            switch state {
+            case .method: try readMethod(&output)
+            case .authentication: try readAuthentication(&output)
+            case .reply: try readReply()
+            case .established: throw .moreThanAnAnswer
+            }
+        }
+        return state == .established
+    }
+
+    /// Section 3: VER METHOD.
+    private mutating func readMethod(_ output: inout ByteBuffer) throws(TunnelFailure) {
+        try checkVersion(5)
+        guard answer.count == 2 else { return }
+        switch (answer[1], credentials) {
+        case (0, _): send(request, &output, awaiting: .reply)
+        case (2, let credentials?): send(credentials, &output, awaiting: .authentication)
+        case (0xFF, _): throw .unacceptable("it accepts none of our ways to authenticate")
+        case (let method, _):
+            throw .unacceptable("it chose the way \(method) to authenticate, which was not offered")
+        }
+    }
+
+    /// RFC 1929 section 2: VER STATUS.
+    private mutating func readAuthentication(_ output: inout ByteBuffer) throws(TunnelFailure) {
+        try checkVersion(1)
+        guard answer.count == 2 else { return }
+        guard answer[1] == 0 else { throw .unacceptable("it does not accept user and password") }
+        send(request, &output, awaiting: .reply)
+    }
+
+    /// Section 6: VER REP RSV ATYP BND.ADDR BND.PORT. What is bound where is not our concern.
+    private mutating func readReply() throws(TunnelFailure) {
+        try checkVersion(5)
+        // Some send nothing behind a code that is no success.
+        guard answer.count >= 2 else { return }
+        guard answer[1] == 0 else {
+            throw TunnelFailure(reason: "it answered: \(Self.words(answer[1]))", status: Int(answer[1]))
+        }
+        guard answer.count >= 5 else { return }
+        let length: Int
+        switch answer[3] {
+        case 1: length = 4
+        case 3: length = 1 + Int(answer[4])
+        case 4: length = 16
+        case let type: throw .unacceptable("its answer has an address of the unknown type \(type)")
+        }
+        if answer.count == 4 + length + 2 { state = .established }
+    }
+
+    private func checkVersion(_ version: UInt8) throws(TunnelFailure) {
+        guard answer[0] == version else { throw .unacceptable("its answer is not SOCKS5") }
+    }
+
+    private mutating func send(_ bytes: [UInt8], _ output: inout ByteBuffer, awaiting next: State) {
+        bytes.withUnsafeBytes { _ = output.append($0) }
+        state = next
+        answer = []
+    }
+
+    /// Section 6.
+    private static func words(_ reply: UInt8) -> String {
+        switch reply {
+        case 1: "general failure"
+        case 2: "connection not allowed by its rules"
+        case 3: "network unreachable"
+        case 4: "host unreachable"
+        case 5: "connection refused"
+        case 6: "TTL expired"
+        case 7: "command not supported"
+        case 8: "address type not supported"
+        default: "unknown code \(reply)"
+        }
+    }
+}

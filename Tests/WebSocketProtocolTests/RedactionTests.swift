@@ -1,0 +1,130 @@
+import Testing
+
+@testable import WebSocketProtocol
+
+@Suite struct RedactionTests {
+    /// A field as it is shown in a request and in a response: the same.
+    private func field(_ name: String, _ value: String) -> String? {
+        var head = HTTPHead()
+        head.startLine = "HTTP/1.1 302 Found"
+        head.fields.append(name, value)
+        let response = head.redactedLines
+        let request = redactedLines(ofRequest: "GET / HTTP/1.1\r\n\(name): \(value)\r\n\r\n")
+        #expect(response.count == 2 && request.count == 2 && response.last == request.last)
+        return response.last
+    }
+
+    private func startLine(_ line: String) -> String? {
+        var head = HTTPHead()
+        head.startLine = line
+        let lines = redactedLines(ofRequest: "\(line)\r\n\r\n")
+        #expect(head.redactedLines == lines)
+        return lines.first
+    }
+
+    @Test func aWholeRequest() throws {
+        let handshake = try Sample.handshake(
+            url: "wss://user:secret@h:8443/path?token=secret",
+            headers: [("Cookie", "a=secret"), ("X-Api-Key", "secret"), ("Origin", "https://o")],
+            subprotocols: ["chat"], deflate: DeflateParameters())
+        #expect(
+            redactedLines(ofRequest: handshake.request) == [
+                "GET /path?… HTTP/1.1", "Host: h:8443", "Upgrade: websocket", "Connection: Upgrade",
+                "Sec-WebSocket-Key: …", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: chat",
+                "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", "User-Agent: test/1",
+                "Authorization: …", "Cookie: …", "X-Api-Key: …", "Origin: https://o",
+            ])
+    }
+
+    @Test func aWholeResponse() throws {
+        let head = try HeadVerifier.head(
+            """
+            HTTP/1.1 401 Who are you?\r
+            Server: nginx\r
+            Set-Cookie: session=secret\r
+            WWW-Authenticate: Basic realm="secret"\r
+            Content-Length: 3\r
+            X-Debug:\r
+            \r\n
+            """)
+        #expect(
+            head.redactedLines == [
+                "HTTP/1.1 401 Who are you?", "Server: nginx", "Set-Cookie: …", "WWW-Authenticate: Basic …",
+                "Content-Length: 3", "X-Debug: …",
+            ])
+    }
+
+    // MARK: - Fields
+
+    @Test(arguments: [
+        "Host", "Upgrade", "Connection", "Origin", "User-Agent", "Server", "Via", "Date", "Retry-After", "Allow",
+        "Content-Type", "Content-Length", "Transfer-Encoding", "Sec-WebSocket-Version", "Sec-WebSocket-Accept",
+        "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "HOST", "sec-websocket-protocol",
+    ])
+    func harmless(name: String) {
+        #expect(field(name, "a: b?c") == "\(name): a: b?c")
+    }
+
+    @Test(arguments: [
+        "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Sec-WebSocket-Key", "authorization",
+        "Sec-WebSocket-Token", "X-Hosts", "Hos", "Referer", "Content-Location", "X",
+    ])
+    func secret(name: String) {
+        #expect(field(name, "Basic secret") == "\(name): …")
+        #expect(field(name, "") == "\(name): …")
+    }
+
+    @Test(arguments: [
+        ("Basic realm=\"secret\"", "Basic …"), ("Negotiate c2VjcmV0", "Negotiate …"), ("Negotiate", "Negotiate …"),
+        ("realm=\"secret\"", "…"), ("", "…"), ("Digest nonce=\"secret\", Basic realm=\"secret\"", "Digest …"),
+    ])
+    func challenge(value: String, shown: String) {
+        #expect(field("WWW-Authenticate", value) == "WWW-Authenticate: \(shown)")
+        #expect(field("proxy-authenticate", value) == "proxy-authenticate: \(shown)")
+    }
+
+    @Test(arguments: [
+        ("https://h/x", "https://h/x"), ("https://h:81/x?secret", "https://h:81/x?…"), ("/x?", "/x?…"),
+        ("https://u:secret@h/x#secret", "https://…@h/x"), ("//secret@h", "//…@h"), ("x?secret#secret", "x?…"),
+        ("https://u:sec@ret@h?secret", "https://…@h?…"), ("u:secret@h/x", "…"), ("https:u:secret@h/x", "…"),
+        ("https:\\\\u:secret@h/x", "…"), ("https://u:secret\\@h/", "https://…@h/"), ("", ""),
+        ("//secret@\u{301}h/x?\u{301}secret", "//…@\u{301}h/x?…"),
+    ])
+    func location(value: String, shown: String) {
+        #expect(field("Location", value) == "Location: \(shown)")
+    }
+
+    // MARK: - Start lines
+
+    @Test(arguments: [
+        ("GET / HTTP/1.1", "GET / HTTP/1.1"), ("GET /a/b HTTP/1.1", "GET /a/b HTTP/1.1"),
+        ("GET /?secret HTTP/1.1", "GET /?… HTTP/1.1"), ("GET /a:b@c?secret?d HTTP/1.1", "GET /a:b@c?… HTTP/1.1"),
+        ("GET ws://u:secret@h/x?secret HTTP/1.1", "GET ws://…@h/x?… HTTP/1.1"),
+        ("CONNECT h:443 HTTP/1.1", "CONNECT h:443 HTTP/1.1"), ("GET secret:443 HTTP/1.1", "GET … HTTP/1.1"),
+        ("HTTP/1.1 200 OK", "HTTP/1.1 200 OK"), ("HTTP/1.1 404 Why? No", "HTTP/1.1 404 Why? No"),
+        ("secret", "…"), ("GET /secret", "…"), ("GET / secret HTTP/1.1", "…"), ("a?secret / HTTP/1.1", "…"),
+    ])
+    func startLines(line: String, shown: String) {
+        #expect(startLine(line) == shown)
+    }
+
+    // MARK: - Requests as text
+
+    @Test func nothingBehindTheHead() {
+        #expect(
+            redactedLines(ofRequest: "GET / HTTP/1.1\r\nHost: h\r\n\r\nHost: secret\r\n") == [
+                "GET / HTTP/1.1", "Host: h",
+            ])
+        #expect(redactedLines(ofRequest: "") == [])
+        #expect(redactedLines(ofRequest: "\r\nGET /secret") == [])
+    }
+
+    @Test func malformedLines() {
+        let request =
+            "GET / HTTP/1.1\nHost: a\nsecret\n secret: b\nsec ret: c\n: secret\nHost:secret\u{301}\nCookie:\u{301}secret"
+        #expect(
+            redactedLines(ofRequest: request) == [
+                "GET / HTTP/1.1", "Host: a", "…", "…", "…", "…", "Host: secret\u{301}", "Cookie: …",
+            ])
+    }
+}
