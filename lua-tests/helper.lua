@@ -96,10 +96,10 @@ local commands = {
 local secure_commands = {
   nginx = secure .. python .. "nginx.py",
   openssl = secure .. python .. "openssl.py",
-  -- It tells its port in what it says for debugging.
+  -- It tells its port in what it says for debugging, before it listens there.
   lws = secure .. [[bash -c 'exec libwebsockets-test-server --port="$0" --interface=lo --ssl \
     --ssl-cert="$CERTIFICATES"/good.pem --ssl-key="$CERTIFICATES"/good.key \
-    -d 31 2> >(exec sed -un "s/.*lws_socket_bind says //p")']],
+    -d 31 2> >(exec sed -un "/lws_socket_bind says/{s/.* //;h}; /OPERATIONAL/{g;p}")']],
 }
 for kind, command in pairs(commands) do secure_commands[kind .. "-tls"] = secure .. command end
 

@@ -295,8 +295,8 @@ describe("TLS:", function()
   it("renegotiation is refused", function()
     local openssl = helper.serve("openssl", nil, "r")
     local c
-    c = client { url = openssl:url(), reconnect = false, onreceive = function(kind)
-      if kind == helper.types.TEXT then c.ws:sendText("ok") end
+    c = client { url = openssl:url(), reconnect = false, onreceive = function(_, data)
+      if data == "before" then c.ws:sendText("ok") end
     end }
     assert.equal(1006, c:get("CLOSE").info.code)
     assert.equal("before", c:get("TEXT", 1).data)
