@@ -15,6 +15,7 @@ local helper = {
   lua = os.getenv("WEBSOCKET_LUA") or "lua5.4",
   python = os.getenv("WEBSOCKET_PYTHON") or "build/venv/bin/python",
   node = os.getenv("WEBSOCKET_NODE") or "node",
+  certificates = build .. "/certificates", -- made when a server needs them
   TIMEOUT = 10,
 }
 
@@ -85,20 +86,39 @@ local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 -- Servers
 
+local python = helper.python .. " -W ignore::DeprecationWarning " .. helper.folder .. "/servers/"
+local secure = "env CERTIFICATES=" .. quote(helper.certificates) .. " "
 local commands = {
-  python = helper.python .. " " .. helper.folder .. "/servers/peer.py",
+  python = python .. "peer.py",
   node = "env NODE_PATH=/usr/share/nodejs " .. helper.node .. " " .. helper.folder .. "/servers/peer.js",
-  raw = helper.python .. " " .. helper.folder .. "/servers/raw.py",
+  raw = python .. "raw.py",
 }
+local secure_commands = {
+  nginx = secure .. python .. "nginx.py",
+  openssl = secure .. python .. "openssl.py",
+  -- It tells its port in what it says for debugging, before it listens there.
+  lws = secure .. [[bash -c 'exec libwebsockets-test-server --port="$0" --interface=lo --ssl \
+    --ssl-cert="$CERTIFICATES"/good.pem --ssl-key="$CERTIFICATES"/good.key \
+    -d 31 2> >(exec sed -un "/lws_socket_bind says/{s/.* //;h}; /OPERATIONAL/{g;p}")']],
+}
+for kind, command in pairs(commands) do secure_commands[kind .. "-tls"] = secure .. command end
 
 local servers = {}
 local Server = setmetatable({}, Process)
 Server.__index = Server
 
---- Starts a server: "python" and "node" are the peers, "raw" does what no honest server does.
---- `port`: the one of a server that was stopped; `host`: where "raw" listens, 127.0.0.1 by default.
-function helper.serve(kind, port, host)
-  local server = setmetatable(start(("%s %d %s 2>&1"):format(commands[kind], port or 0, host or "")), Server)
+--- Starts a server: "python" and "node" are the peers, "raw" does what no honest server does, "python-tls" and so on
+--- are the same over TLS, "nginx" is TLS in front of a server, "lws" libwebsockets' test server, "openssl" s_server.
+--- `port`: the one of a server that was stopped; `more`: where "raw" listens, 127.0.0.1 by default, the port of the
+--- server behind nginx, or openssl's command.
+function helper.serve(kind, port, more)
+  local command = commands[kind]
+  if not command then
+    command = secure_commands[kind]
+    assert(os.execute(helper.folder .. "/certificates.sh " .. quote(helper.certificates)))
+  end
+  local server = setmetatable(start(("%s %d %s 2>&1"):format(command, port or 0, more or "")), Server)
+  server.host = commands[kind] and "ws://127.0.0.1" or "wss://localhost"
   local line = server.pipe:read("l")
   server.port = tonumber(line)
   if not server.port then
@@ -110,8 +130,11 @@ end
 
 function Server:url(path, ...)
   if select("#", ...) > 0 then path = path:format(...) end
-  return ("ws://127.0.0.1:%d%s"):format(self.port, path or "/")
+  return ("%s:%d%s"):format(self.host, self.port, path or "/")
 end
+
+--- The same by another name, over TLS; for "raw-tls" NAME.localhost says which certificate it shows, or what it does.
+function Server:named(name, ...) return (self:url(...):gsub("//[^:]*", "//" .. name, 1)) end
 
 function helper.stop_servers()
   while #servers > 0 do table.remove(servers):stop() end

@@ -1,5 +1,9 @@
-// The Node peer: `ws`, one behaviour for each path, those of peer.py that matter twice. Prints its port.
+// The Node peer: `ws`, one behaviour for each path, those of peer.py that matter twice; over TLS with CERTIFICATES in
+// the environment. Prints its port.
 "use strict";
+const fs = require("fs");
+const http = require("http");
+const https = require("https");
 const { WebSocketServer } = require("ws");
 
 const behaviours = {
@@ -42,14 +46,17 @@ const behaviours = {
   },
 };
 
+const folder = process.env.CERTIFICATES;
+const listener = folder
+  ? https.createServer({ cert: fs.readFileSync(`${folder}/good.pem`), key: fs.readFileSync(`${folder}/good.key`) })
+  : http.createServer();
 const server = new WebSocketServer({
-  host: "127.0.0.1",
-  port: Number(process.argv[2]),
+  server: listener,
   maxPayload: 0,
   perMessageDeflate: { threshold: 0 },
   handleProtocols: (offered) => ["chat", "superchat"].find((name) => offered.has(name)) || false,
 });
-server.on("listening", () => console.log(server.address().port));
+listener.listen(Number(process.argv[2]), "127.0.0.1", () => console.log(listener.address().port));
 server.on("connection", (ws, request) => {
   const url = new URL(request.url, "http://localhost");
   ws.on("error", () => {});

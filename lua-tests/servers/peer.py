@@ -1,4 +1,5 @@
-"""The Python peer: `websockets`, one behaviour for each path. Prints its port."""
+"""The Python peer: `websockets`, one behaviour for each path; over TLS with CERTIFICATES in the environment.
+Prints its port."""
 
 import asyncio
 import http
@@ -9,6 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from websockets.asyncio.server import serve, unix_serve
 from websockets.exceptions import ConnectionClosed
+
+import secure
 
 recordings = {}
 progress = {}
@@ -164,6 +167,8 @@ async def listen_at(path):
 
 async def main():
     options = dict(max_size=None, ping_interval=None, select_subprotocol=choose, process_request=refuse)
+    if secure.folder:
+        options["ssl"] = secure.context("good")
     async with serve(handle, "127.0.0.1", int(sys.argv[1]), **options) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().create_future()

@@ -1,13 +1,17 @@
-"""A TCP server that answers as the request's path says, right or wrong. Standard library only. Prints its port."""
+"""A server that answers as the request's path says, right or wrong; over TLS with CERTIFICATES in the environment.
+Standard library only. Prints its port."""
 
 import asyncio
 import base64
 import hashlib
+import json
 import signal
 import socket
 import struct
 import sys
 from urllib.parse import parse_qsl, urlsplit
+
+import secure
 
 attempts = {}
 pings = {}
@@ -85,7 +89,8 @@ class Peer:
 
     async def end(self):
         """As `end` says: hold (until the client ends), mute (the same, and never answers Close), close, reset,
-        deaf (reads nothing), closed (a Close frame was sent)."""
+        deaf (reads nothing), closed (a Close frame was sent); over TLS also cut (no close_notify), garbage (no record),
+        forged (a record that nobody encrypted)."""
         how = self.query.get("end", "hold")
         self.has_closed = how == "closed"
         if how in ("hold", "mute", "closed"):
@@ -95,6 +100,11 @@ class Peer:
         elif how == "deaf":
             self.writer.transport.pause_reading()
             await asyncio.sleep(300)
+        elif how == "cut":
+            self.writer.cut()
+        elif how in ("garbage", "forged"):
+            self.writer.transport.write(b"garbage" if how == "garbage" else bytes.fromhex("1703030020") + bytes(32))
+            await self.rest()
 
 
 async def status(peer):
@@ -301,12 +311,24 @@ async def tell_request(peer):
     await peer.rest()
 
 
+async def tell_tls(peer):
+    await peer.switch()
+    await peer.send(frame(json.dumps(secure.describe(peer.writer))))
+    await peer.rest()
+
+
+async def tell_ending(peer):
+    await peer.switch()
+    await peer.send(frame(await secure.ending(peer.query["of"])))
+    await peer.rest()
+
+
 behaviours = {
     "/status": status, "/garbage": garbage, "/silence": silence, "/wrong-accept": wrong_accept, "/refuse": refuse,
     "/frames": frames, "/together": together, "/drip": drip, "/last-words": last_words, "/accepts": accepts,
     "/redirect": redirect, "/beats": beats, "/pings": tell_pings, "/dialogue": dialogue,
     "/refuses": refuses, "/attempts": tell_attempts, "/burst": burst, "/crossing": crossing,
-    "/captured": tell_captured, "/request": tell_request,
+    "/captured": tell_captured, "/request": tell_request, "/tls": tell_tls, "/ending": tell_ending,
 }
 
 
@@ -320,6 +342,8 @@ async def handle(reader, writer):
             fields[name.strip().lower()] = value.strip()
         peer = Peer(reader, writer, lines[0].split(" ")[1], fields)
         peer.head = head
+        if secure.folder:
+            writer.key = peer.key or writer.key
         await behaviours[peer.path](peer)
     except (ConnectionError, asyncio.IncompleteReadError):
         pass
@@ -328,7 +352,8 @@ async def handle(reader, writer):
 
 
 async def main():
-    server = await asyncio.start_server(handle, sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", int(sys.argv[1]))
+    handler = secure.over_tls(handle) if secure.folder else handle
+    server = await asyncio.start_server(handler, sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", int(sys.argv[1]))
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await server.serve_forever()
