@@ -441,6 +441,61 @@ describe("a proxy:", function()
     end
   end)
 
+  describe("with TLS behind it", function()
+    local secure
+    local tls = { ca = helper.certificates .. "/ca.pem" }
+    lazy_setup(function() secure = helper.serve("raw-tls") end)
+
+    for _, scheme in ipairs { "http", "socks5", "socks5h" } do
+      it("leads to the server, whose name is verified: " .. scheme, function()
+        local proxy = scheme == "http" and web or socks
+        works { url = secure:url("/burst"), proxy = url(scheme, proxy), tls = tls }
+        local c = helper.client { url = secure:url("/burst"), proxy = url(scheme, proxy) }
+        assert.equal("tls", c:get("ERROR").info.kind)
+      end)
+    end
+
+    it("hears the host's name and no more", function()
+      local proxy = dialogue("close", "HTTP/1.1 200 OK\r\n\r\n", "")
+      local c = helper.client {
+        url = "wss://you:s3cr3t@target.invalid/path?token=abc", proxy = url("http", proxy), reconnect = false,
+      }
+      assert.equal("tls", c:get("ERROR").info.kind)
+      assert.truthy(proxy.heard(1):find("^CONNECT target%.invalid:443 HTTP/1%.1\r\n"))
+      -- A handshake record with a ClientHello
+      assert.equal("\x16\x03", proxy.heard(2):sub(1, 2))
+      for n = 1, 2 do
+        for _, secret in ipairs { "s3cr3t", "abc", "eW91" } do assert.is_nil(proxy.heard(n):find(secret, 1, true)) end
+      end
+    end)
+
+    it("sends something before the server does: an ERROR", function()
+      local proxy = dialogue("hold", "HTTP/1.1 200 OK\r\n\r\n\x16\3\3\0\2\2\x28")
+      local c = helper.client { url = secure:url("/burst"), proxy = url("http", proxy), tls = tls, reconnect = false }
+      assert.equal("proxy", c:get("ERROR").info.kind)
+    end)
+
+    it("refuses: an ERROR before any of TLS", function()
+      refuses(false, 403, { url = secure:url("/"), proxy = url("http", dialogue("hold", "HTTP/1.1 403 No\r\n\r\n")) })
+    end)
+
+    it("opens by https_proxy", function()
+      local output, code = helper.finish(helper.start("env", "https_proxy=127.0.0.1:" .. web.port, helper.lua,
+        helper.write_script([[
+          local websocket = require "websocket"
+          local url, ca = ...
+          local ws
+          ws = websocket.WebSocket { url = url, tls = { ca = ca }, onreceive = function(type, ...)
+            if type == 1 then io.write(ws.address) ws:close() end
+          end }
+          ws:connect()
+          os.exit(websocket.run(5), false)
+        ]]), secure:url("/burst"), tls.ca))
+      assert.equal(0, code, output)
+      assert.equal("127.0.0.1:" .. web.port, output)
+    end)
+  end)
+
   describe("for each address anew:", function()
     it("a redirect goes through it too", function()
       local proxy = dialogue("tunnel", "HTTP/1.1 200 OK\r\n\r\n")

@@ -204,6 +204,56 @@ describe("a redirect:", function()
     assert.is_nil(info.retryin)
   end)
 
+  describe("and TLS:", function()
+    local secure
+    local tls = { ca = helper.certificates .. "/ca.pem" }
+    lazy_setup(function() secure = helper.serve("raw-tls") end)
+
+    for name, scheme in pairs { wss = "wss", https = "https" } do
+      it("from plain to " .. name, function()
+        local target = scheme .. secure:url("/request"):sub(4)
+        local c = helper.client { url = raw:url(to(target)), tls = tls }
+        c:get("TEXT")
+        assert.equal(secure:url("/request"), c:get("OPEN").info.url)
+      end)
+    end
+
+    it("from plain to a certificate that does not verify", function()
+      local c = helper.client(raw:url(to(secure:url("/request"))))
+      assert.equal("tls", c:get("ERROR").info.kind)
+      assert.is_nil(c:get("ERROR").info.retryin)
+    end)
+
+    for name, target in pairs {
+      ["a path"] = "/request", ["a host without a scheme"] = "//localhost:PORT/request",
+      ["its own URL"] = "wss://localhost:PORT/request",
+    } do
+      it("stays by " .. name .. ", and what is secret follows", function()
+        local c = helper.client {
+          url = secure:url(to((target:gsub("PORT", secure.port)))), tls = tls, headers = { Cookie = "id=abc" },
+        }
+        assert.truthy(c:get("TEXT").data:find("\r\nCookie: id=abc\r\n", 1, true))
+        assert.equal(secure:url("/request"), c:get("OPEN").info.url)
+      end)
+    end
+
+    for name, scheme in pairs { ws = "ws", http = "http" } do
+      it("never from it to plain " .. name, function()
+        local target = scheme .. raw:url("/request"):sub(3)
+        refuses({ url = secure:url(to(target)), tls = tls }, 302, "TLS")
+      end)
+    end
+
+    it("never from it to plain by a detour", function()
+      refuses({ url = raw:url(to(secure:url(to(raw:url("/request"))))), tls = tls }, 302, "TLS")
+    end)
+
+    it("does not take what is secret to the same host without TLS before", function()
+      local c = helper.client { url = raw:url(to(secure:url("/request"))), tls = tls, headers = { Cookie = "id=abc" } }
+      assert.is_nil(c:get("TEXT").data:find("abc", 1, true))
+    end)
+  end)
+
   describe("credentials", function()
     local mine = {
       Authorization = "Bearer abc", Cookie = "id=abc", Host = "mine.example", ["Proxy-Authorization"] = "Basic abc",
