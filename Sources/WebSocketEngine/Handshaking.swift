@@ -59,7 +59,7 @@ final class Handshaking {
     }
 
     private func read(_ reactor: inout Reactor) -> Progress {
-        while true {
+        for _ in 0..<Transport.readsInTurn {
             switch transport.read(into: reactor.input) {
             case .wouldBlock: return .pending
             case .bytes(let count):
@@ -72,6 +72,7 @@ final class Handshaking {
             case .end, .failed: return .refused
             }
         }
+        return .pending
     }
 
     private func received(_ input: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {

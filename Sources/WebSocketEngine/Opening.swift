@@ -263,7 +263,9 @@ final class Opening {
             let host = name == .proxy ? "\(proxy?.host ?? "") of the proxy" : url.host
             return timedOut("the host \(host) could not be resolved")
         case .tunnelling: return timedOut("the proxy \(proxy?.description ?? "") did not answer")
-        case .connecting: return timedOut("no address answered")
+        case .connecting(let race):
+            let whose = proxy.map { " of the proxy \($0.description)" } ?? ""
+            return timedOut("no address\(whose) answered (\(race.summary))")
         case .securing: return timedOut("the server did not finish the TLS handshake")
         case .handshaking(let handshaking):
             return handshaking.bodyLimit == nil
@@ -326,7 +328,7 @@ final class Opening {
         guard let location = head.fields["Location"] else { return refused("without saying where to") }
         let target: WebSocketURL
         do throws(WebSocketURL.Failure) { target = try url.resolving(location) } catch {
-            return refused("and leads to a \(error.reason)")
+            return refused("and leads to a bad URL: \(error.problem)")
         }
         guard target.isSecure || !url.isSecure else {
             return refused("and leads from TLS to \(target.redactedDescription), which has none")

@@ -187,7 +187,7 @@ final class Session {
         let summary = channel.summary()
         let epoch = lifecycle.epoch
         socket.note(
-            "closed: \(summary.code.rawValue), \(summary.isClean ? "clean" : "not clean"), "
+            "closed: \(summary.code.rawValue), \(summary.reason.isEmpty ? "" : "\(summary.reason), ")\(summary.isClean ? "clean" : "not clean"), "
                 + "begun by \(summary.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &reactor.log)
         var info = Info()
         info.add("code", Int(summary.code.rawValue))

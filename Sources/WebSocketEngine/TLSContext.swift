@@ -229,7 +229,8 @@ private struct PEM: ~Copyable {
 
     deinit { BIO_free(bio) }
 
-    static func isText(_ text: String) -> Bool { text.contains("-----BEGIN ") }
+    /// Not by String.contains: it would bring the engine of regular expressions, 1.4 MB.
+    static func isText(_ text: String) -> Bool { strstr(text, "-----BEGIN ") != nil }
 
     static func text(_ text: String) -> PEM {
         let bio = BIO_new(BIO_s_mem())
