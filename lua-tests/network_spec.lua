@@ -63,6 +63,7 @@ local prelude = ([[
 local postlude = [[ end, function(err) return type(err) == "string" and debug.traceback(err) or tostring(err) end)
   if not ok then io.write(err) end
   io.stdout:flush()
+  helper.remove_files()
   os.exit(ok, false)
 ]]
 
