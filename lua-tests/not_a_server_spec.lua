@@ -79,6 +79,13 @@ describe("not a server:", function()
     end
   end)
 
+  it("interim answers before a refusal are none", function()
+    local head = "HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    local server = raw:dialogue("close&drip=1", head .. "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+    local c = helper.client { url = "ws://127.0.0.1:" .. server.port, reconnect = false }
+    assert.equal(404, c:get("ERROR").info.status)
+  end)
+
   it("the password of the URL is in no message", function()
     local event = fails("handshake", ("ws://me:secret@127.0.0.1:%d/status?code=401"):format(raw.port))
     assert.is_nil(event.err:find("secret", 1, true))
