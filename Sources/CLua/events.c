@@ -211,7 +211,6 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
         }
     }
     ws_account(module);
-    if (module->state && module->cursor == module->end) ws_state_settle(module->state);
     return n;
 }
 
@@ -221,11 +220,7 @@ static void await(lua_State *L, double seconds)
     module_state *module = ws_module(L);
     module->polls++;
     ws_account(module);
-    if (seconds > 0 && module->cursor == module->end) {
-        /* A callback that raised on the last record left that undone. */
-        ws_state_settle(module->state);
-        ws_state_wait(module->state, seconds);
-    }
+    if (seconds > 0 && module->cursor == module->end) ws_state_wait(module->state, seconds);
     uint64_t last = module->delivered + ws_state_queued(module->state);
     for (const char *p = module->cursor; p < module->end; p += ws_event_size((const ws_event *)p)) last++;
     lua_settop(L, 1);

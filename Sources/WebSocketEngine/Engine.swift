@@ -1,5 +1,6 @@
-// The engine of the process: one thread that runs one loop, started by the first connect and never stopped;
-// with no websocket it sleeps in epoll_wait. A child of fork gets its own.
+// The engine of the process: one loop, started by the first connect, and one thread that runs it unless a Lua
+// thread does, which has nothing else to do while it waits. With no websocket it sleeps in epoll_wait. A child of
+// fork gets its own.
 
 import CLinux
 import Dispatch
@@ -10,8 +11,9 @@ public final class Engine: Sendable {
     private static let slot = Mutex<(engine: Engine, generation: Int)?>(nil)
 
     private let mailbox: Mailbox
-    /// Whoever holds it runs the loop: the engine's thread, so far.
+    /// Whoever holds it runs the loop.
     private let loop: Mutex<Loop>
+    private let turns = Turns()
     private let isLeaving = Atomic(false)
 
     private init() throws(SystemError) {
@@ -53,9 +55,43 @@ public final class Engine: Sendable {
             sigfillset(&all)
             pthread_sigmask(SIG_SETMASK, &all, nil)
             ws_name_thread("websocket")
-            while self.loop.withLock({ $0.turn() }) {}
+            self.run()
         }
     }
+
+    /// The engine's thread.
+    private func run() {
+        while true {
+            let isHalted = loop.withLock { loop in
+                // A Lua thread may have come first.
+                while !turns.areLent { if loop.turn() == .halted { return true } }
+                return false
+            }
+            if isHalted { return }
+            turns.awaitReturn()
+        }
+    }
+
+    /// Runs the loop on the calling thread, until something is queued for its Lua state, a signal arrives or the
+    /// time is over. False when another thread does so already.
+    func serve(_ queue: EventQueue, seconds: Double) -> Bool {
+        guard turns.borrow() else { return false }
+        let limit = now() + Nanoseconds(seconds: seconds)
+        func serve(_ loop: inout Loop) {
+            repeat {
+                guard case .turned = loop.turn(until: limit) else { return }
+            } while loop.now < limit && queue.isEmpty
+        }
+        if loop.withLockIfAvailable({ serve(&$0) }) == nil {
+            mailbox.wake()
+            loop.withLock { serve(&$0) }
+        }
+        turns.giveBack()
+        return true
+    }
+
+    /// Another thread's Lua state waits for events.
+    func sleeping(_ body: () -> Void) { turns.sleeping(body) }
 
     /// At the end of the process: what was sent gets so long to leave, then the engine does nothing any more.
     /// It must be through before others take apart what it uses, OpenSSL above all.

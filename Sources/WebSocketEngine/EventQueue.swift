@@ -11,7 +11,7 @@ public import WebSocketProtocol
 public final class EventQueue: Sendable {
     private struct Shared: ~Copyable {
         var log = EventLog()
-        /// Whether somebody wants the descriptor to tell: a waiting poll, or a loop that was given it.
+        /// Whether somebody waits for the descriptor.
         var observed = false
         /// Whether the descriptor is readable.
         var signalled = false
@@ -86,13 +86,24 @@ public final class EventQueue: Sendable {
     /// Keeps the memory of a delivered message for the next ones.
     public func giveBack(_ block: ws_block) { shared.withLock { $0.log.giveBack(block) } }
 
+    var isEmpty: Bool { shared.withLock { $0.log.isEmpty } }
+
     /// Waits until something is queued, a signal arrives or the time is over.
     public func wait(seconds: Double) {
-        let queued = shared.withLock { shared in
-            shared.observed = true
-            return !shared.log.isEmpty
+        guard isEmpty else { return }
+        guard let engine = Engine.current else { return sleep(seconds: seconds) }
+        if engine.serve(self, seconds: seconds) { return }
+        engine.sleeping {
+            let isQueued = shared.withLock { shared in
+                shared.observed = true
+                return !shared.log.isEmpty
+            }
+            if !isQueued { sleep(seconds: seconds) }
+            shared.withLock { shared in
+                shared.observed = false
+                shared.silence(wakeup)
+            }
         }
-        if !queued { sleep(seconds: seconds) }
     }
 
     private func sleep(seconds: Double) {
@@ -102,13 +113,6 @@ public final class EventQueue: Sendable {
             _ = ws_wait_readable(wakeup.number, &time)
         } else {
             _ = ws_wait_readable(wakeup.number, nil)
-        }
-    }
-
-    /// Lua has delivered all that it took: the descriptor falls silent unless more has come.
-    public func settle() {
-        shared.withLock { shared in
-            if shared.log.isEmpty { shared.silence(wakeup) }
         }
     }
 

@@ -46,26 +46,44 @@ struct Loop: ~Copyable {
         reactor = Reactor(poller, mailbox)
     }
 
-    /// Waits for the next things to do and does them. False when it was the last turn.
-    mutating func turn() -> Bool {
-        reactor.now = now()
-        let timeout = reactor.timers.next.map { $0 > reactor.now ? $0 - reactor.now : 0 }
+    enum Outcome {
+        case turned
+        /// A signal came.
+        case interrupted
+        /// It was the last turn.
+        case halted
+    }
+
+    /// When the last wait ended.
+    var now: Nanoseconds { reactor.now }
+
+    /// Waits for the next things to do, until `limit` at most, and does them.
+    mutating func turn(until limit: Nanoseconds? = nil) -> Outcome {
+        obey()
+        guard !isHalted else { return .halted }
+        reactor.now = WebSocketEngine.now()
+        let deadline = [reactor.timers.next, limit].compactMap(\.self).min()
+        var timeout = deadline.map { $0 > reactor.now ? $0 - reactor.now : 0 }
+        if !reactor.mailbox.await() { timeout = 0 }
         let count = reactor.poller.wait(timeout)
-        reactor.now = now()
-        for index in 0..<count {
+        reactor.now = WebSocketEngine.now()
+        var isSignalled = false
+        for index in 0..<max(count, 0) {
             let readiness = reactor.poller.ready(index)
             if readiness.token == mailToken {
-                obey()
+                isSignalled = true
             } else {
                 with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
             }
         }
+        reactor.mailbox.awoke(signalled: isSignalled)
+        obey()
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
         for _ in 0..<reactor.timers.count {
             guard let token = reactor.timers.expired(reactor.now) else { break }
             with(Poller.slot(of: token)) { $0.timeout(&$1) }
         }
-        return !isHalted
+        return isHalted ? .halted : count < 0 ? .interrupted : .turned
     }
 
     private mutating func obey() {

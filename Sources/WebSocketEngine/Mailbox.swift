@@ -1,5 +1,5 @@
-// Commands to the engine's thread, from Lua's threads and from the resolver's. The loop is woken once for
-// all that came since it looked last.
+// Commands to the loop, from Lua's threads and from the resolver's. The loop is woken only when it waits, and
+// once for all that came since it looked last.
 
 import CLinux
 import Dispatch
@@ -27,12 +27,11 @@ enum Command: Sendable {
 }
 
 final class Mailbox: Sendable {
-    private struct Shared {
-        var commands: [Command] = []
-        var isAwake = false
-    }
-
-    private let shared = Mutex(Shared())
+    private let commands = Mutex<[Command]>([])
+    /// Whether the loop has to look: told without the lock.
+    private let hasMail = Atomic(false)
+    /// Whether the loop waits, or is about to.
+    private let isAwaited = Atomic(false)
     /// An eventfd that the loop waits for.
     let wakeup: FileDescriptor
 
@@ -43,21 +42,34 @@ final class Mailbox: Sendable {
     }
 
     func post(_ command: Command) {
-        let wakes = shared.withLock { shared in
-            shared.commands.append(command)
-            defer { shared.isAwake = true }
-            return !shared.isAwake
-        }
-        if wakes { eventfd_write(wakeup.number, 1) }
+        commands.withLock { $0.append(command) }
+        wake()
+    }
+
+    /// Ends the loop's wait, or the one that it is about to begin.
+    func wake() {
+        hasMail.store(true, ordering: .sequentiallyConsistent)
+        if isAwaited.exchange(false, ordering: .sequentiallyConsistent) { eventfd_write(wakeup.number, 1) }
+    }
+
+    /// The loop is about to wait: false when it has to look at the mail first.
+    func await() -> Bool {
+        isAwaited.store(true, ordering: .sequentiallyConsistent)
+        return !hasMail.load(ordering: .sequentiallyConsistent)
+    }
+
+    /// The wait is over. `signalled`: by `wakeup`.
+    func awoke(signalled: Bool) {
+        isAwaited.store(false, ordering: .sequentiallyConsistent)
+        guard signalled else { return }
+        var count: UInt64 = 0
+        _ = eventfd_read(wakeup.number, &count)
     }
 
     /// Exchanges what was posted for `commands`, which is empty.
     func take(_ commands: inout [Command]) {
-        var count: UInt64 = 0
-        _ = eventfd_read(wakeup.number, &count)
-        shared.withLock { shared in
-            swap(&shared.commands, &commands)
-            shared.isAwake = false
-        }
+        guard hasMail.load(ordering: .acquiring) else { return }
+        hasMail.store(false, ordering: .sequentiallyConsistent)
+        self.commands.withLock { swap(&$0, &commands) }
     }
 }

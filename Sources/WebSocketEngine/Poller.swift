@@ -65,11 +65,11 @@ struct Poller: ~Copyable {
         epoll_ctl(epoll.number, EPOLL_CTL_MOD, descriptor.number, &event)
     }
 
-    /// Waits for at most `timeout` (nil: for ever) and returns how many descriptors are ready.
+    /// Waits for at most `timeout` (nil: for ever) and returns how many descriptors are ready; -1 when a signal came.
     func wait(_ timeout: Nanoseconds?) -> Int {
         // Rounded up: waking before the deadline would spin until it.
         let milliseconds = timeout.map { Int32(min(($0 + 999_999) / 1_000_000, UInt64(Int32.max))) } ?? -1
-        return max(0, Int(epoll_wait(epoll.number, events, Int32(Self.batch), milliseconds)))
+        return Int(epoll_wait(epoll.number, events, Int32(Self.batch), milliseconds))
     }
 
     func ready(_ index: Int) -> Readiness {

@@ -84,9 +84,6 @@ public func ws_state_wait(_ state: OpaquePointer, _ seconds: Double) {
 }
 
 @c @implementation
-public func ws_state_settle(_ state: OpaquePointer) { borrowed(state, as: LuaState.self).queue.settle() }
-
-@c @implementation
 public func ws_state_give_back(_ state: OpaquePointer, _ block: ws_block) {
     borrowed(state, as: LuaState.self).queue.giveBack(block)
 }

@@ -40,8 +40,6 @@ size_t ws_state_queued(ws_state *_Nonnull state);
 ws_slice ws_state_take(ws_state *_Nonnull state);
 /* Waits until something is queued, a signal arrives or `seconds` are over. */
 void ws_state_wait(ws_state *_Nonnull state, double seconds);
-/* All that was taken is delivered: the descriptor is readable no longer, unless more has come. */
-void ws_state_settle(ws_state *_Nonnull state);
 /* At the end of the process: closes every websocket of every state, waits at most `seconds`. */
 void ws_leave(double seconds);
 /* The memory of a delivered message. */
