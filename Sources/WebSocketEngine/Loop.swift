@@ -10,6 +10,8 @@ struct Reactor: ~Copyable {
     var poller: Poller
     var timers = Timers()
     var random = RandomPool()
+    /// Sockets with more to read that no readiness will tell of: TLS has it already.
+    var unread: [Poller.Token] = []
     /// Events of the session at work, not published yet.
     var log = EventLog()
     /// When this turn's wait ended.
@@ -49,7 +51,10 @@ struct Loop: ~Copyable {
     /// Waits for the next things to do and does them. False when it was the last turn.
     mutating func turn() -> Bool {
         reactor.now = now()
-        let timeout = reactor.timers.next.map { $0 > reactor.now ? $0 - reactor.now : 0 }
+        var timeout = reactor.timers.next.map { $0 > reactor.now ? $0 - reactor.now : 0 }
+        let unread = reactor.unread
+        reactor.unread.removeAll(keepingCapacity: true)
+        if !unread.isEmpty { timeout = 0 }
         let count = reactor.poller.wait(timeout)
         reactor.now = now()
         for index in 0..<count {
@@ -58,6 +63,11 @@ struct Loop: ~Copyable {
                 obey()
             } else {
                 with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
+            }
+        }
+        for token in unread {
+            with(Poller.slot(of: token)) {
+                $0.ready(Poller.Readiness(token: token, readable: true, writable: true), &$1)
             }
         }
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
