@@ -322,6 +322,15 @@ describe("the request", function()
     assert.same({ "x-test1", "x-other2", "x-test3" }, found)
   end)
 
+  it("has headers given by name with several values, in order", function()
+    local _, fields = request { headers = { ["X-Test"] = { "1", 2, "3" } } }
+    local found = {}
+    for _, field in ipairs(fields) do
+      if field[1] == "x-test" then found[#found + 1] = field[2] end
+    end
+    assert.same({ "1", "2", "3" }, found)
+  end)
+
   it("has User-Agent, Origin and Host replaced, each once", function()
     local _, fields = request { headers = { ["user-agent"] = "me", Origin = "http://a", Host = "b:1" } }
     assert.equal("me", fields["user-agent"])

@@ -140,6 +140,76 @@ function helper.stop_servers()
   while #servers > 0 do table.remove(servers):stop() end
 end
 
+-- Proxies
+
+--- Of "raw": has it listen at another port, where it gives these answers, one to each piece that comes, and then
+--- does `ending`, as raw.py's dialogue has it.
+function Server:dialogue(ending, ...)
+  local steps = {}
+  for i, step in ipairs { ... } do steps[i] = helper.hex(step) end
+  local control = helper.client(self:url("/dialogue?end=%s&steps=%s", ending, table.concat(steps, ",")))
+  return {
+    port = tonumber(control:get("TEXT").data),
+    --- The n-th piece that came.
+    heard = function(n) return helper.unhex(control:get("TEXT", n + 1).data) end,
+  }
+end
+
+--- A port that nobody listens on.
+function helper.free_port()
+  local code = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"
+  local pipe <close> = assert(io.popen(helper.python .. " -ISc " .. quote(code)))
+  return pipe:read("n")
+end
+
+--- Whether somebody listens on a port of this machine.
+function helper.is_listening(port)
+  for _, name in ipairs { "/proc/net/tcp", "/proc/net/tcp6" } do
+    local file <close> = io.open(name)
+    if file and file:read("a"):find((":%04X 0+:0000 0A"):format(port)) then return true end
+  end
+  return false
+end
+
+--- Starts a proxy: "tinyproxy" with lines for its configuration, or "microsocks" with options. `port`: as in `serve`.
+function helper.proxy(kind, more, port)
+  port = port or helper.free_port()
+  local command = ("microsocks -i 127.0.0.1 -p %d %s"):format(port, more or "")
+  if kind == "tinyproxy" then
+    local name = helper.write_file(("Port %d\nListen 127.0.0.1\nLogLevel Connect\n%s\n"):format(port, more or ""))
+    command = "tinyproxy -d -c " .. name
+  end
+  local log = helper.file()
+  local server = setmetatable(start(("%s >%s 2>&1 </dev/null"):format(command, log)), Server)
+  servers[#servers + 1] = server
+  server.port, server.log = port, log
+  helper.wait(function() return server:ended() or helper.is_listening(port) end, kind)
+  return server
+end
+
+--- Waits until a proxy's log has these words.
+function Server:says(words)
+  local text
+  helper.wait(function()
+    local file <close> = assert(io.open(self.log))
+    text = file:read("a")
+    return text:find(words, 1, true)
+  end, function() return words .. " in " .. text end)
+end
+
+function helper.hex(text)
+  return (text:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+end
+
+function helper.unhex(text)
+  return (text:gsub("%x%x", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+--- As a part of a URL.
+function helper.escape(text)
+  return (text:gsub("[^%w%-._~]", function(byte) return ("%%%02X"):format(byte:byte()) end))
+end
+
 -- Websockets that record
 
 local Client = {}
@@ -222,13 +292,18 @@ function helper.file()
   return name
 end
 
---- Writes a Lua script that finds the module, and returns the file's name.
-function helper.write_script(text)
+--- Writes a file, and returns its name.
+function helper.write_file(text)
   local name = helper.file()
   local file = assert(io.open(name, "w"))
-  file:write(("package.cpath = %q .. package.cpath "):format(cpath), text)
+  file:write(text)
   file:close()
   return name
+end
+
+--- Writes a Lua script that finds the module, and returns the file's name.
+function helper.write_script(text)
+  return helper.write_file(("package.cpath = %q .. package.cpath "):format(cpath) .. text)
 end
 
 --- Starts a Lua script that sees its arguments as `...`, and returns the process.
@@ -251,6 +326,18 @@ function helper.finish(process)
 end
 
 function helper.script(...) return helper.finish(helper.start_script(...)) end
+
+--- For an attempt that may occupy the engine for ever: the exit code of a process that makes it with a connecttimeout
+--- of 0.3 s, which is 0 when that is kept.
+function helper.ends_in_time(url, proxy)
+  local name = helper.write_script([[
+    local websocket = require "websocket"
+    local url, proxy = ...
+    websocket.WebSocket { url = url, proxy = proxy or false, connecttimeout = 0.3, reconnect = false }:connect()
+    os.exit(websocket.run(2), false)
+  ]])
+  return select(2, helper.finish(helper.start("timeout -s KILL 3 " .. helper.lua, name, url, proxy)))
+end
 
 function helper.remove_files()
   while #files > 0 do os.remove(table.remove(files)) end

@@ -11,6 +11,7 @@ describe("not a server:", function()
   end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
+  after_each(helper.remove_files)
 
   --- Exactly one ERROR in words, with this kind; returns the event.
   local function fails(kind, options, ...)
@@ -67,6 +68,22 @@ describe("not a server:", function()
 
   it("a connection that is closed without an answer", function()
     fails("handshake", raw:url("/refuse"), "closed")
+  end)
+
+  it("a refusal whose body never comes to an end is read up to connecttimeout", function()
+    local head = "HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n"
+    -- An endless extension, an endless line end
+    for begin, rest in pairs { ["5;"] = "a", ["1\r\nx"] = "\r" } do
+      local server = raw:dialogue("flood&flood=" .. helper.hex(rest), head .. begin)
+      assert.equal(0, helper.ends_in_time("ws://127.0.0.1:" .. server.port))
+    end
+  end)
+
+  it("interim answers before a refusal are none", function()
+    local head = "HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    local server = raw:dialogue("close&drip=1", head .. "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+    local c = helper.client { url = "ws://127.0.0.1:" .. server.port, reconnect = false }
+    assert.equal(404, c:get("ERROR").info.status)
   end)
 
   it("the password of the URL is in no message", function()

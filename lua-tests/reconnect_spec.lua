@@ -310,6 +310,25 @@ describe("reconnecting:", function()
     assert.equal(90, c:get("ERROR").info.retryin)
   end)
 
+  it("Retry-After may be a date, which counts from that of the answer", function()
+    for date, wait in pairs {
+      ["Tue, 15 Nov 1994 08:12:38 GMT"] = 7, ["Tuesday, 15-Nov-94 08:12:38 GMT"] = 7, ["Tue Nov 15 08:12:38 1994"] = 7,
+      ["Wed, 16 Nov 1994 08:12:38 GMT"] = 60, ["Tue, 15 Nov 1994 08:12:30 GMT"] = 0,
+      ["Tue, 32 Nov 1994 08:12:38 GMT"] = 0, ["Tue, 15 Nov 1994"] = 0,
+    } do
+      local headers = helper.escape("Date: Tue, 15 Nov 1994 08:12:31 GMT\r\nRetry-After: " .. date)
+      local c = helper.client { url = raw:url("/status?code=503&header=%s", headers), maxreconnectwait = 0.01 }
+      local retryin = c:get("ERROR").info.retryin
+      assert.is_true(retryin >= wait and retryin <= wait + 0.01, date .. ": " .. retryin)
+    end
+  end)
+
+  it("Retry-After of a refusal for good changes nothing", function()
+    local c = helper.client(raw:url("/status?code=403&header=Retry-After:%201"))
+    assert.is_nil(c:get("ERROR").info.retryin)
+    ends(c, "ERROR")
+  end)
+
   it("the state is waiting before the next attempt", function()
     local c = helper.client { url = refused:url("/"), minreconnectwait = 60, maxreconnectwait = 60 }
     c:get("ERROR")

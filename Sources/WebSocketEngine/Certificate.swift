@@ -57,7 +57,7 @@ enum Certificate {
         var bytes = [UInt8](repeating: 0, count: 512)
         let count = BIO_read(bio, &bytes, Int32(bytes.count))
         guard count > 0 else { return "without a name" }
-        return printable(bytes.prefix(Int(count)))
+        return withoutControls(String(decoding: bytes.prefix(Int(count)), as: UTF8.self))
     }
 
     /// `2026-11-23 14:36:00 UTC`
@@ -78,7 +78,8 @@ enum Certificate {
             let entry = OPENSSL_sk_value(stack, index)!.assumingMemoryBound(to: GENERAL_NAME.self)
             defer { GENERAL_NAME_free(entry) }
             switch entry.pointee.type {
-            case GEN_DNS: names.append(printable(bytes(of: entry.pointee.d.dNSName)))
+            case GEN_DNS:
+                names.append(withoutControls(String(decoding: bytes(of: entry.pointee.d.dNSName), as: UTF8.self)))
             case GEN_IPADD:
                 let address = bytes(of: entry.pointee.d.iPAddress)
                 var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
@@ -97,10 +98,5 @@ enum Certificate {
 
     private static func bytes(of string: UnsafeMutablePointer<ASN1_STRING>) -> UnsafeBufferPointer<UInt8> {
         UnsafeBufferPointer(start: ASN1_STRING_get0_data(string), count: Int(ASN1_STRING_length(string)))
-    }
-
-    /// What a certificate says may hold anything.
-    private static func printable(_ bytes: some Sequence<UInt8>) -> String {
-        String(decoding: bytes.map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: "?") : $0 }, as: UTF8.self)
     }
 }

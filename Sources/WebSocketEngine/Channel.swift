@@ -56,8 +56,7 @@ final class Channel {
     private static let pongLimit = 64 << 10
     /// Before the end is dealt with, the script has so long for what came before it.
     private static let patience = Nanoseconds(seconds: 0.5)
-    /// One socket may read and write so often in a turn, so that the others get theirs.
-    private static let readsInTurn = 16
+    /// One socket may be written so often in a turn, so that the others get theirs.
     private static let writesInTurn = 16
     /// So much is compressed before it is written.
     private static let compressedInTurn = 256 << 10
@@ -130,7 +129,7 @@ final class Channel {
     // MARK: - In
 
     private func read(_ reactor: inout Reactor) -> Progress {
-        for _ in 0..<Self.readsInTurn {
+        for _ in 0..<Transport.readsInTurn {
             guard !isPaused else { break }
             let direct = connection.directSpace(&reactor.log)
             let target = direct ?? reactor.input
@@ -170,7 +169,10 @@ final class Channel {
         heard(&reactor)
         // First of all: an answer of the script to what came with the ping must not overtake the pong.
         let progress = answerPings(&reactor)
-        if socket.publish(&reactor.log) { pause(&reactor) }
+        if socket.publish(&reactor.log) {
+            socket.note("reading stops until the script has caught up with maxqueued", &reactor.log)
+            pause(&reactor)
+        }
         switch outcome {
         case .open: return progress
         case .closed, .failed:
@@ -198,7 +200,6 @@ final class Channel {
     /// Reads no more until Lua has caught up.
     private func pause(_ reactor: inout Reactor) {
         isPaused = true
-        socket.note("reading stops until the script has caught up", &reactor.log)
         keepalive?.suspend()
         watch(&reactor)
     }
@@ -240,6 +241,7 @@ final class Channel {
 
     /// Tells why the connection breaks.
     private func report(_ kind: String, _ reason: String, _ reactor: inout Reactor) {
+        socket.note("failed: \(reason)", &reactor.log)
         var info = Info(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
         info.add("kind", kind)
         socket.emit(WS_EVENT_ERROR, info, epoch: epoch, &reactor.log)

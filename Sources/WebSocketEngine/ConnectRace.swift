@@ -46,7 +46,14 @@ final class ConnectRace {
             nextStart = waiting.isEmpty ? nil : reactor.now + Self.delay
         }
         guard contenders.isEmpty else { return .pending }
-        return .failed(failures.isEmpty ? "the name has no address" : failures.joined(separator: "; "))
+        return .failed(failures.isEmpty ? "the name has no address" : summary)
+    }
+
+    /// Which address failed how, and which have not answered, in words.
+    var summary: String {
+        let silent = contenders.map { "\($0.address.description): no answer" }
+        let untried = waiting.map { "\($0.description): not tried" }
+        return (failures + silent + untried).joined(separator: "; ")
     }
 
     func ready(_ token: Poller.Token, _ reactor: inout Reactor) -> Progress {

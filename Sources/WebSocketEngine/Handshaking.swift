@@ -59,7 +59,7 @@ final class Handshaking {
     }
 
     private func read(_ reactor: inout Reactor) -> Progress {
-        while true {
+        for _ in 0..<Transport.readsInTurn {
             switch transport.read(into: reactor.input) {
             case .wouldBlock: return .pending
             case .bytes(let count):
@@ -72,26 +72,39 @@ final class Handshaking {
             case .end, .failed: return .refused
             }
         }
+        return .pending
     }
 
     private func received(_ input: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
         if head != nil { return receiveBody(input) }
+        var rest = input
         do throws(HandshakeFailure) {
-            guard let (head, consumed) = try parser.parse(input) else { return nil }
-            self.head = head
-            let rest = UnsafeRawBufferPointer(rebasing: input[consumed...])
-            do throws(HandshakeFailure) {
-                return .agreed(try handshake.verify(head), rest: Array(rest))
-            } catch {
-                guard error.status != nil else { return .unacceptable(error) }
-                refusal = error.reason
-                if head.isRedirect { return .redirected(head) }
-                bodyLimit = now + Self.bodyPatience
-                responseBody = ResponseBody(head, limit: Self.bodySize)
-                return receiveBody(rest)
+            while let (head, consumed) = try parser.parse(rest) {
+                rest = UnsafeRawBufferPointer(rebasing: rest[consumed...])
+                // RFC 9110 section 15.2: others may come before the answer, asked for or not.
+                if head.isInterim {
+                    parser = HTTPHeadParser()
+                    continue
+                }
+                self.head = head
+                return answered(head, rest, now)
             }
+            return nil
         } catch {
             return .unacceptable(error)
+        }
+    }
+
+    private func answered(_ head: HTTPHead, _ rest: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
+        do throws(HandshakeFailure) {
+            return .agreed(try handshake.verify(head), rest: Array(rest))
+        } catch {
+            guard error.status != nil else { return .unacceptable(error) }
+            refusal = error.reason
+            if head.isRedirect { return .redirected(head) }
+            bodyLimit = now + Self.bodyPatience
+            responseBody = ResponseBody(head, limit: Self.bodySize)
+            return receiveBody(rest)
         }
     }
 

@@ -263,7 +263,9 @@ final class Opening {
             let host = name == .proxy ? "\(proxy?.host ?? "") of the proxy" : url.host
             return timedOut("the host \(host) could not be resolved")
         case .tunnelling: return timedOut("the proxy \(proxy?.description ?? "") did not answer")
-        case .connecting: return timedOut("no address answered")
+        case .connecting(let race):
+            let whose = proxy.map { " of the proxy \($0.description)" } ?? ""
+            return timedOut("no address\(whose) answered (\(race.summary))")
         case .securing: return timedOut("the server did not finish the TLS handshake")
         case .handshaking(let handshaking):
             return handshaking.bodyLimit == nil
@@ -285,15 +287,20 @@ final class Opening {
         }
         let options = socket.options
         let handshake = ClientHandshake(
-            url: url, headers: isHome ? options.headers : options.headers.withoutCredentials(), subprotocols: options.protocols,
+            url: url, headers: isHome ? options.headers : options.headers.withoutCredentials(),
+            subprotocols: options.protocols,
             deflate: options.deflate?.parameters, nonce: nonce, userAgent: Self.userAgent)
+        for line in redactedLines(ofRequest: handshake.request) { note("> \(line)", &reactor) }
         let handshaking = Handshaking(transport, address, handshake)
         stage = .handshaking(handshaking)
         return shaken(handshaking, &reactor)
     }
 
     private func shaken(_ handshaking: Handshaking, _ reactor: inout Reactor) -> Progress {
-        switch handshaking.advance(&reactor) {
+        let progress = handshaking.advance(&reactor)
+        if case .pending = progress { return .pending }
+        for line in handshaking.head?.redactedLines ?? [] { note("< \(line)", &reactor) }
+        switch progress {
         case .pending: return .pending
         case .redirected(let head): return redirected(handshaking, head, &reactor)
         case .refused: return refused(handshaking)
@@ -321,12 +328,12 @@ final class Opening {
         guard let location = head.fields["Location"] else { return refused("without saying where to") }
         let target: WebSocketURL
         do throws(WebSocketURL.Failure) { target = try url.resolving(location) } catch {
-            return refused("and leads to a \(error.reason)")
+            return refused("and leads to a bad URL: \(error.problem)")
         }
         guard target.isSecure || !url.isSecure else {
-            return refused("and leads from TLS to \(target.description), which has none")
+            return refused("and leads from TLS to \(target.redactedDescription), which has none")
         }
-        note("redirected by \(url.description) to \(target.description)", &reactor)
+        note("redirected by \(url.redactedDescription) to \(target.redactedDescription)", &reactor)
         redirects += 1
         url = target
         return start(&reactor)

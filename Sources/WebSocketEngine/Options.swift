@@ -102,7 +102,7 @@ extension Options {
     public mutating func addProtocol(_ name: String) throws(Failure) {
         // RFC 6455 section 4.1, point 10: tokens, each of them once.
         guard isToken(name) else {
-            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(printable(name))'")
+            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(withoutControls(name))'")
         }
         guard !protocols.contains(name) else { throw Failure("names '\(name)' twice") }
         protocols.append(name)
@@ -136,7 +136,9 @@ extension Options {
             // 32 bytes in Base64.
             guard pin.hasPrefix(prefix), digest.count == 44, digest.last == UInt8(ascii: "="),
                 digest.dropLast().allSatisfy({ isBase64($0) })
-            else { throw Failure("must be sha256// and the Base64 of a SHA-256, not '\(printable(String(pin)))'") }
+            else {
+                throw Failure("must be sha256// and the Base64 of a SHA-256, not '\(withoutControls(String(pin)))'")
+            }
             tls.pins.insert(String(digest) ?? "")
         }
     }
@@ -145,13 +147,13 @@ extension Options {
         switch text {
         case "1.2": tls.minimumVersion = .tls12
         case "1.3": tls.minimumVersion = .tls13
-        default: throw Failure("must be \"1.2\" or \"1.3\", not '\(printable(text))'")
+        default: throw Failure("must be \"1.2\" or \"1.3\", not '\(withoutControls(text))'")
         }
     }
 
     public mutating func addHeader(_ name: String, _ value: String) throws(Failure) {
         guard isToken(name) else {
-            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(printable(name))'")
+            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(withoutControls(name))'")
         }
         guard isFieldValue(value) else { throw Failure("has a control character in the value of '\(name)'") }
         guard !ClientHandshake.reserved.contains(name.lowercased()) else {
@@ -167,10 +169,6 @@ extension Options {
             true
         default: false
         }
-    }
-
-    private func printable(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : $0 }))
     }
 
     public static func seconds(_ value: Double) throws(Failure) -> Double {

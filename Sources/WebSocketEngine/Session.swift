@@ -115,7 +115,7 @@ final class Session {
         guard let url = socket.options.url else { return }
         socket.entered(.connecting)
         socket.attempted(lifecycle.attempts)
-        socket.note("attempt \(lifecycle.attempts) at \(url.description)", &reactor.log)
+        socket.note("attempt \(lifecycle.attempts) at \(url.redactedDescription)", &reactor.log)
         let opening = Opening(socket, url, slot: slot, epoch: lifecycle.epoch, now: reactor.now)
         self.opening = opening
         handle(opening.start(&reactor), &reactor)
@@ -187,7 +187,7 @@ final class Session {
         let summary = channel.summary()
         let epoch = lifecycle.epoch
         socket.note(
-            "closed: \(summary.code.rawValue), \(summary.isClean ? "clean" : "not clean"), "
+            "closed: \(summary.code.rawValue), \(summary.reason.isEmpty ? "" : "\(summary.reason), ")\(summary.isClean ? "clean" : "not clean"), "
                 + "begun by \(summary.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &reactor.log)
         var info = Info()
         info.add("code", Int(summary.code.rawValue))

@@ -129,7 +129,8 @@ final class TLSConnection {
             readNeeds = needs
             hasPending = false
             guard total > 0 else { return outcome }
-            if case .wouldBlock = outcome {} else {
+            if case .wouldBlock = outcome {
+            } else {
                 deferred = outcome
                 hasPending = true
             }

@@ -34,7 +34,8 @@ final class TLSContext: @unchecked Sendable {
             WS_SSL_OP_NO_COMPRESSION | WS_SSL_OP_NO_RENEGOTIATION | WS_SSL_OP_ENABLE_KTLS)
         SSL_CTX_ctrl(
             context, SSL_CTRL_MODE,
-            Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER) | Int(SSL_MODE_RELEASE_BUFFERS), nil)
+            Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER) | Int(SSL_MODE_RELEASE_BUFFERS),
+            nil)
         // Several records with one read of the socket.
         SSL_CTX_ctrl(context, SSL_CTRL_SET_READ_AHEAD, 1, nil)
         SSL_CTX_set_default_read_buffer_len(context, 64 << 10)
@@ -228,7 +229,8 @@ private struct PEM: ~Copyable {
 
     deinit { BIO_free(bio) }
 
-    static func isText(_ text: String) -> Bool { text.contains("-----BEGIN ") }
+    /// Not by String.contains: it would bring the engine of regular expressions, 1.4 MB.
+    static func isText(_ text: String) -> Bool { strstr(text, "-----BEGIN ") != nil }
 
     static func text(_ text: String) -> PEM {
         let bio = BIO_new(BIO_s_mem())

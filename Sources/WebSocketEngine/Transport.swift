@@ -27,6 +27,9 @@ final class Transport {
 
     enum Connected { case pending, connected, failed(Int32) }
 
+    /// One socket may be read so often in a turn of the loop, so that the others get theirs.
+    static let readsInTurn = 16
+
     private let descriptor: FileDescriptor
     private(set) var tls: TLSConnection?
     let token: Poller.Token

@@ -24,7 +24,7 @@ final class Tunnelling {
     /// Goes as far as the socket allows.
     func advance(_ reactor: inout Reactor) -> Progress {
         defer { transport.watch(tunnel.output.isEmpty ? .read : [.read, .write], reactor.poller) }
-        while true {
+        for _ in 0..<Transport.readsInTurn {
             while !tunnel.output.isEmpty {
                 switch transport.write(UnsafeRawBufferPointer(tunnel.output.bytes)) {
                 case .bytes(let count): tunnel.output.consume(count)
@@ -46,5 +46,6 @@ final class Tunnelling {
                 }
             }
         }
+        return .pending
     }
 }

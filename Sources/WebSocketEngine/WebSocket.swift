@@ -186,7 +186,7 @@ public final class WebSocket: Sendable {
     /// Tells the script what goes on, if it wants to know.
     func note(_ line: @autoclosure () -> String, _ log: inout EventLog) {
         guard options.debug else { return }
-        log.append(line: line(), socket: id)
+        log.append(line: withoutControls(line()), socket: id)
         publish(&log)
     }
 }

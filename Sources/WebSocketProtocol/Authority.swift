@@ -99,9 +99,16 @@ func hexDigit(_ byte: UInt8) -> UInt8? {
     Character(Unicode.Scalar(byte)).hexDigitValue.map(UInt8.init)
 }
 
+/// A text for people: what would play with their terminal is a question mark.
+public func withoutControls(_ text: String) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.map { isControl($0) ? "?" : $0 }))
+}
+
+/// C0, DEL and C1.
+private func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) }
+
 /// A script's text for an error message: no control characters, not endless.
 func legible(_ text: String) -> String {
-    let clean = String(
-        String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : $0 }))
+    let clean = withoutControls(text)
     return clean.count > 200 ? clean.prefix(200) + "…" : clean
 }

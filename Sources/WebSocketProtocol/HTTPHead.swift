@@ -16,6 +16,9 @@ public struct HTTPHead: Equatable, Sendable {
         return status
     }
 
+    /// Whether the answer is still to come (RFC 9110 section 15.2). 101 is one.
+    public var isInterim: Bool { status.map { $0 < 200 && $0 != 101 } ?? false }
+
     /// Whether it leads to another place (RFC 9110 section 15.4): to the same request, since there is no other.
     public var isRedirect: Bool { [301, 302, 303, 307, 308].contains(status) }
 

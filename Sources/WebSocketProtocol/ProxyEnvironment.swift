@@ -22,12 +22,14 @@ public struct ProxyEnvironment: Sendable {
 
     /// nil when the URL's host is to be reached without one.
     public func proxy(for url: WebSocketURL) throws(Proxy.Failure) -> Proxy? {
-        guard !isExempt(url), let name = Self.names(isSecure: url.isSecure).first(where: { variables[$0] != nil }),
-            let text = variables[name]
-        else { return nil }
-        do throws(Proxy.Failure) { return try Proxy(text) } catch {
-            throw Proxy.Failure(reason: "the environment's \(name): \(error.reason)")
+        guard !isExempt(url) else { return nil }
+        for name in Self.names(isSecure: url.isSecure) {
+            guard let text = variables[name] else { continue }
+            do throws(Proxy.Failure) { return try Proxy(text) } catch {
+                throw Proxy.Failure(reason: "the environment's \(name): \(error.reason)")
+            }
         }
+        return nil
     }
 
     private func isExempt(_ url: WebSocketURL) -> Bool {
@@ -86,8 +88,7 @@ private struct Exemption {
         guard self.port == nil || self.port == port else { return false }
         switch (hosts, IPAddress(host)) {
         case (.domain(let domain), nil): return host == domain || host.hasSuffix("." + domain)
-        case (.block(let block, let prefix), let address?):
-            return address.isInBlock(of: block, prefix: prefix)
+        case (.block(let block, let prefix), let address?): return address.isInBlock(of: block, prefix: prefix)
         case (.domain, _?), (.block, nil): return false
         }
     }

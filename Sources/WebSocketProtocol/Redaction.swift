@@ -8,6 +8,11 @@ extension HTTPHead {
     }
 }
 
+extension WebSocketURL {
+    /// The URL without its query.
+    public var redactedDescription: String { description.dropLast(target.count) + redactedReference(target[...]) }
+}
+
 /// The lines of a request as it is sent, up to the empty one, without secrets.
 public func redactedLines(ofRequest request: String) -> [String] {
     // Among the bytes: CR LF is one character, and a colon with a combining mark behind it another than a colon.
@@ -30,10 +35,11 @@ private func redactedStartLine(_ line: String) -> String {
     return "\(parts[0]) \(parts[0] == "CONNECT" ? String(parts[1]) : redactedReference(parts[1])) \(parts[2])"
 }
 
+/// Not Sec-WebSocket-Protocol: where no other field can be set, tokens travel in it.
 private let harmlessFields: Set = [
     "host", "upgrade", "connection", "origin", "user-agent", "server", "via", "date", "retry-after", "allow",
     "content-type", "content-length", "transfer-encoding", "sec-websocket-version", "sec-websocket-accept",
-    "sec-websocket-protocol", "sec-websocket-extensions",
+    "sec-websocket-extensions",
 ]
 
 private func redactedField(_ name: String, _ value: String) -> String {

@@ -16,7 +16,11 @@ struct SOCKS5 {
     init(_ proxy: Proxy, to host: String, port: Int) throws(TunnelFailure) {
         /// With the length before it: in one byte, which `Proxy` has checked.
         func counted(_ text: String) -> [UInt8] { [UInt8(truncatingIfNeeded: text.utf8.count)] + text.utf8 }
-        credentials = proxy.user.map { [1] + counted($0) + counted(proxy.password ?? "") }
+        if let user = proxy.user, let password = proxy.password {
+            credentials = [1] + counted(user) + counted(password)
+        } else {
+            credentials = nil
+        }
         // Section 5.
         let address: [UInt8]
         if let literal = IPAddress(host) {

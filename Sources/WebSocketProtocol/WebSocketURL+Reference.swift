@@ -18,7 +18,7 @@ extension WebSocketURL {
 
     /// RFC 3986 section 5.2.2.
     private func absolute(_ text: String) throws(Failure) -> String {
-        func wrong(_ reason: String) -> Failure { Failure(reason: "bad URL '\(Self.printable(text))': \(reason)") }
+        func wrong(_ problem: String) -> Failure { Failure(problem, of: text) }
         // In a fragment too, which nobody looks at later.
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw wrong("it has a space or a control character")

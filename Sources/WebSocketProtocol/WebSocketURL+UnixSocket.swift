@@ -7,7 +7,7 @@ extension WebSocketURL {
 
     /// The socket's path, decoded, and the request's target; nil when the scheme is another one.
     static func parseUnixSocket(_ text: String) throws(Failure) -> (path: String, target: String)? {
-        func wrong(_ reason: String) -> Failure { Failure(reason: "bad URL '\(printable(text))': \(reason)") }
+        func wrong(_ problem: String) -> Failure { Failure(problem, of: text) }
         let scheme = "ws+unix:"
         guard isEqual(String(decoding: text.utf8.prefix(scheme.utf8.count), as: UTF8.self), scheme, ignoringCase: true)
         else { return nil }

@@ -5,6 +5,13 @@ public struct WebSocketURL: Equatable, Sendable {
     public struct Failure: Error, Equatable, Sendable {
         /// What is wrong, for people; names the URL.
         public let reason: String
+        /// The same without the URL, which may hold a secret.
+        public let problem: String
+
+        init(_ problem: String, of text: String) {
+            reason = "bad URL '\(WebSocketURL.printable(text))': \(problem)"
+            self.problem = problem
+        }
     }
 
     /// TLS: `wss` or `https`.
@@ -32,7 +39,7 @@ public struct WebSocketURL: Equatable, Sendable {
     }
 
     public init(_ text: String) throws(Failure) {
-        func wrong(_ reason: String) -> Failure { Failure(reason: "bad URL '\(Self.printable(text))': \(reason)") }
+        func wrong(_ problem: String) -> Failure { Failure(problem, of: text) }
         // Also what would end the request line: CR and LF above all.
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw wrong("it has a space or a control character; write them as %20 and the like")

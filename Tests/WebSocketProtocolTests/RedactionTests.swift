@@ -30,7 +30,7 @@ import Testing
         #expect(
             redactedLines(ofRequest: handshake.request) == [
                 "GET /path?… HTTP/1.1", "Host: h:8443", "Upgrade: websocket", "Connection: Upgrade",
-                "Sec-WebSocket-Key: …", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: chat",
+                "Sec-WebSocket-Key: …", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: …",
                 "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", "User-Agent: test/1",
                 "Authorization: …", "Cookie: …", "X-Api-Key: …", "Origin: https://o",
             ])
@@ -59,7 +59,7 @@ import Testing
     @Test(arguments: [
         "Host", "Upgrade", "Connection", "Origin", "User-Agent", "Server", "Via", "Date", "Retry-After", "Allow",
         "Content-Type", "Content-Length", "Transfer-Encoding", "Sec-WebSocket-Version", "Sec-WebSocket-Accept",
-        "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "HOST", "sec-websocket-protocol",
+        "Sec-WebSocket-Extensions", "HOST", "sec-websocket-extensions",
     ])
     func harmless(name: String) {
         #expect(field(name, "a: b?c") == "\(name): a: b?c")
@@ -127,4 +127,12 @@ import Testing
                 "GET / HTTP/1.1", "Host: a", "…", "…", "…", "…", "Host: secret\u{301}", "Cookie: …",
             ])
     }
+
+    // MARK: - URLs
+
+    @Test(arguments: [
+        ("wss://u:secret@h/path?token=secret", "wss://h/path?…"), ("ws://h:81", "ws://h:81/"),
+        ("ws+unix:/a.sock:/path?token=secret", "ws+unix:/a.sock:/path?…"),
+    ])
+    func aURL(_ text: String, _ shown: String) throws { #expect(try WebSocketURL(text).redactedDescription == shown) }
 }

@@ -60,6 +60,10 @@ import Testing
         #expect(read([("Content-Length", length)], "no way") == Outcome(text: text, isComplete: isComplete))
     }
 
+    @Test func anEmptyBodyIsCompleteBeforeAnyByte() {
+        #expect(read([("Content-Length", "0")], "") == Outcome(text: "", isComplete: true))
+    }
+
     @Test func equalContentLengthsInTwoFields() {
         let twice = [("Content-Length", "2"), ("content-length", "2")]
         #expect(read(twice, "no way") == Outcome(text: "no", isComplete: true))

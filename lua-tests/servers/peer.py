@@ -8,7 +8,7 @@ import sys
 import time
 from urllib.parse import parse_qsl, urlsplit
 
-from websockets.asyncio.server import serve
+from websockets.asyncio.server import serve, unix_serve
 from websockets.exceptions import ConnectionClosed
 
 import secure
@@ -159,6 +159,12 @@ def choose(connection, offered):
     return next((name for name in ("chat", "superchat") if name in offered), None)
 
 
+async def listen_at(path):
+    async with unix_serve(handle, path, max_size=None):
+        print(0, flush=True)
+        await asyncio.get_running_loop().create_future()
+
+
 async def main():
     options = dict(max_size=None, ping_interval=None, select_subprotocol=choose, process_request=refuse)
     if secure.folder:
@@ -170,4 +176,4 @@ async def main():
 
 # Nobody is left who would end it.
 signal.alarm(300)
-asyncio.run(main())
+asyncio.run(listen_at(sys.argv[2]) if len(sys.argv) > 2 else main())

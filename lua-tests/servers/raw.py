@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import secure
 
 attempts = {}
+pings = {}
 captured = {}
 ended = asyncio.Condition()
 
@@ -38,7 +39,7 @@ class Peer:
     def __init__(self, reader, writer, path, fields):
         self.reader, self.writer, self.fields = reader, writer, fields
         url = urlsplit(path)
-        self.path, self.query = url.path, dict(parse_qsl(url.query))
+        self.target, self.path, self.query = path, url.path, dict(parse_qsl(url.query))
         self.key = self.query.get("key", "")
         self.has_closed = False
 
@@ -53,6 +54,12 @@ class Peer:
         await self.send((
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Accept: {accept}\r\n\r\n").encode() + rest)
+
+    async def receive(self):
+        """A short frame's opcode and payload."""
+        head = await self.reader.readexactly(2)
+        body = await self.reader.readexactly(4 + (head[1] & 127))
+        return head[0] & 15, bytes(c ^ body[i % 4] for i, c in enumerate(body[4:]))
 
     async def rest(self, answers=True):
         """Takes what comes, up to a Close, which it answers, or to the end."""
@@ -178,16 +185,93 @@ async def last_words(peer):
 async def burst(peer):
     """Answers "burst N" with N texts in one segment, and anything else with itself."""
     await peer.switch()
-    while True:
-        head = await peer.reader.readexactly(2)
-        body = await peer.reader.readexactly(4 + (head[1] & 127))
-        payload = bytes(c ^ body[i % 4] for i, c in enumerate(body[4:]))
+    opcode = None
+    while opcode != 8:
+        opcode, payload = await peer.receive()
         if payload.startswith(b"burst "):
             await peer.send(b"".join(frame(str(i + 1)) for i in range(int(payload[6:]))))
         else:
-            await peer.send(frame(payload, head[0] & 15))
-        if head[0] & 15 == 8:
-            return
+            await peer.send(frame(payload, 10 if opcode == 9 else opcode))
+
+
+async def redirect(peer):
+    """Sends elsewhere, `to` the same path without it; counts the attempts and keeps the last request."""
+    attempts[peer.key] = attempts.get(peer.key, 0) + 1
+    captured[peer.key] = peer.head.encode("latin-1")
+    to = peer.query.get("to", peer.target)
+    await peer.send(f"HTTP/1.1 {peer.query['code']} Over There\r\nLocation: {to}\r\n\r\n".encode())
+
+
+async def beats(peer):
+    """Counts the pings, and answers those up to number `answers`, after `delay` seconds, with the payload `pong`
+    instead of their own when there is one; sends `first`, then `beat` each `every` seconds (both hex)."""
+    async def beat():
+        await peer.send(bytes.fromhex(peer.query.get("first", "")))
+        while "every" in peer.query:
+            await peer.send(bytes.fromhex(peer.query["beat"]))
+            await asyncio.sleep(float(peer.query["every"]))
+
+    await peer.switch()
+    beating = asyncio.create_task(beat())
+    try:
+        opcode = None
+        while opcode != 8:
+            opcode, payload = await peer.receive()
+            if opcode == 9:
+                pings[peer.key] = pings.get(peer.key, 0) + 1
+                if pings[peer.key] <= float(peer.query.get("answers", "inf")):
+                    await asyncio.sleep(float(peer.query.get("delay", 0)))
+                    await peer.send(frame(peer.query.get("pong", payload), 10))
+        await peer.send(frame(payload, 8))
+    finally:
+        beating.cancel()
+
+
+async def pump(reader, writer):
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    writer.close()
+
+
+async def dialogue(peer):
+    """A server at a port of its own, which is told first. It tells each piece that comes (in hex) and answers it with
+    the next of `steps` (hex; with `drip`, byte by byte); then it does `end`: hold, close, flood (with `flood` over and
+    over), or tunnel: goes on as a connection to this server."""
+    async def talk(reader, writer):
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for step in peer.query.get("steps", "").split(","):
+            await peer.send(frame((await reader.read(1 << 16)).hex()))
+            step = bytes.fromhex(step)
+            for part in [bytes([byte]) for byte in step] if "drip" in peer.query else [step]:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0)
+        end = peer.query["end"]
+        if end == "tunnel":
+            here, there = await asyncio.open_connection(*peer.writer.get_extra_info("sockname")[:2])
+            await asyncio.gather(pump(reader, there), pump(here, writer))
+        while end == "flood":
+            writer.write(bytes.fromhex(peer.query.get("flood", "61")) * 4096)
+            await writer.drain()
+        if end == "hold":
+            await reader.read()
+
+    async def talked(reader, writer):
+        try:
+            await talk(reader, writer)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    await peer.switch()
+    async with await asyncio.start_server(talked, peer.query.get("host", "127.0.0.1")) as server:
+        await peer.send(frame(str(server.sockets[0].getsockname()[1])))
+        await peer.rest()
 
 
 async def accepts(peer):
@@ -205,6 +289,12 @@ async def refuses(peer):
 async def tell_attempts(peer):
     await peer.switch()
     await peer.send(frame(str(attempts.get(peer.key, 0))))
+    await peer.rest()
+
+
+async def tell_pings(peer):
+    await peer.switch()
+    await peer.send(frame(str(pings.get(peer.key, 0))))
     await peer.rest()
 
 
@@ -237,6 +327,7 @@ async def tell_ending(peer):
 behaviours = {
     "/status": status, "/garbage": garbage, "/silence": silence, "/wrong-accept": wrong_accept, "/refuse": refuse,
     "/frames": frames, "/together": together, "/drip": drip, "/last-words": last_words, "/accepts": accepts,
+    "/redirect": redirect, "/beats": beats, "/pings": tell_pings, "/dialogue": dialogue,
     "/refuses": refuses, "/attempts": tell_attempts, "/burst": burst, "/crossing": crossing,
     "/captured": tell_captured, "/request": tell_request, "/tls": tell_tls, "/ending": tell_ending,
 }
@@ -269,6 +360,12 @@ async def main():
         await server.serve_forever()
 
 
+async def listen_at(path):
+    async with await asyncio.start_unix_server(handle, path) as server:
+        print(0, flush=True)
+        await server.serve_forever()
+
+
 # Nobody is left who would end it.
 signal.alarm(300)
-asyncio.run(main())
+asyncio.run(listen_at(sys.argv[2]) if sys.argv[2:3] and sys.argv[2].startswith("/") else main())

@@ -1,0 +1,242 @@
+local helper = require "helper"
+local websocket = helper.websocket
+
+describe("keepalive:", function()
+  local raw, python
+  lazy_setup(function() raw, python = helper.serve("raw"), helper.serve("python") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  local keys = 0
+  --- A websocket to a server that counts its pings; `how` says what else it does (see raw.py's beats).
+  local function beats(how, options)
+    keys = keys + 1
+    options.url = raw:url("/beats?key=keepalive%d%s", keys, how)
+    options.maxreconnectwait = 0.01
+    local c, key = helper.client(options), keys
+    return c:open(), function()
+      return tonumber(helper.client(raw:url("/pings?key=keepalive%d", key)):get("TEXT").data)
+    end
+  end
+
+  --- Delivers events for so many seconds.
+  local function during(seconds)
+    local from = helper.now()
+    helper.wait(function() return helper.now() - from >= seconds end, seconds .. " s")
+  end
+
+  --- ERROR, then CLOSE 1006, and what is to be said of it.
+  local function is_gone(c, seconds)
+    local event = c:get("ERROR")
+    assert.equal("timeout", event.info.kind)
+    assert.truthy(event.err:find("pongtimeout", 1, true), event.err)
+    assert.truthy(event.err:find(seconds .. " s", 1, true), event.err)
+    local info = c:get("CLOSE").info
+    assert.equal(1006, info.code)
+    assert.is_false(info.clean)
+    assert.is_false(info.remote)
+    assert.equal(1, c:count("ERROR"))
+    return info
+  end
+
+  it("is off by default, and with a pinginterval of 0", function()
+    local default, pings = beats("", {})
+    local off, more = beats("", { pinginterval = 0, pongtimeout = 0.01 })
+    during(0.3)
+    assert.equal(0, pings())
+    assert.equal(0, more())
+    assert.is_nil(default.ws.latency)
+    assert.equal("OPEN", default:list())
+    assert.equal("OPEN", off:list())
+  end)
+
+  it("sends a ping each pinginterval, and tells neither it nor its answer", function()
+    local c, pings = beats("", { pinginterval = 0.1 })
+    local from = helper.now()
+    during(0.65)
+    local count, most = pings(), (helper.now() - from) / 0.1
+    assert.is_true(count >= 3 and count <= most + 1, count)
+    assert.equal("OPEN", c:list())
+  end)
+
+  it("measures the latency, from its own pongs", function()
+    local c = beats("", { pinginterval = 0.05 })
+    assert.is_nil(c.ws.latency)
+    helper.wait(function() return c.ws.latency end, "the latency")
+    assert.equal("float", math.type(c.ws.latency))
+    assert.is_true(c.ws.latency > 0 and c.ws.latency < 0.05, c.ws.latency)
+  end)
+
+  it("measures a latency that is the way there and back", function()
+    local c = beats("&delay=0.2", { pinginterval = 0.05 })
+    helper.wait(function() return c.ws.latency end, "the latency")
+    assert.is_true(c.ws.latency >= 0.19 and c.ws.latency < 1, c.ws.latency)
+  end)
+
+  it("leaves a script's own pings their pongs", function()
+    local c = beats("", { pinginterval = 0.02 })
+    helper.wait(function() return c.ws.latency end, "the latency")
+    for _, payload in ipairs { "mine", "", ("x"):rep(8), ("y"):rep(125) } do
+      c.ws:sendPing(payload)
+      assert.equal(payload, c:get("PONG", c:count("PONG") + 1).data)
+    end
+    during(0.1)
+    assert.equal(4, c:count("PONG"))
+  end)
+
+  it("leaves pongs that nobody asked for, which are life but no latency", function()
+    local c, pings = beats("&pong=other", { pinginterval = 0.05, pongtimeout = 0.2 })
+    assert.equal("other", c:get("PONG", 5).data)
+    assert.is_nil(c.ws.latency)
+    assert.equal(0, c:count("ERROR"))
+    assert.is_true(pings() >= 5)
+  end)
+
+  it("is content with any message instead of pongs", function()
+    -- An empty text
+    local c, pings = beats("&answers=0&beat=8100&every=0.03", { pinginterval = 0.2, pongtimeout = 0.2 })
+    during(0.8)
+    assert.equal("open", c.ws.state)
+    assert.equal(0, c:count("ERROR"))
+    assert.equal(0, pings())
+    assert.is_true(c:count("TEXT") > 5)
+  end)
+
+  it("is content with any byte instead of pongs", function()
+    -- A binary message of 4096 bytes, of which little comes
+    local c, pings = beats("&answers=0&first=827e1000&beat=00&every=0.03", { pinginterval = 0.2, pongtimeout = 0.2 })
+    during(0.8)
+    assert.equal("OPEN", c:list())
+    assert.equal(0, pings())
+  end)
+
+  it("is content with the server's pings", function()
+    local c, pings = beats("&answers=0&beat=8900&every=0.03", { pinginterval = 0.2, pongtimeout = 0.2 })
+    c:get("PING", 10)
+    assert.equal(0, c:count("ERROR"))
+    assert.equal(0, pings())
+  end)
+
+  it("counts from the last byte received, not from the last sent", function()
+    local c, pings = beats("", { pinginterval = 0.15 })
+    local from = helper.now()
+    helper.wait(function()
+      c.ws:sendText("chatter")
+      return helper.now() - from >= 0.6
+    end, "chatter")
+    assert.is_true(pings() >= 1)
+    assert.equal(0, c:count("ERROR"))
+  end)
+
+  it("gives up a silent server after pongtimeout: ERROR, CLOSE 1006, and a new connection", function()
+    local from
+    local c = beats("&answers=0", {
+      pinginterval = 0.1, pongtimeout = 0.2,
+      onreceive = function(kind) if kind == helper.types.OPEN and not from then from = helper.now() end end,
+    })
+    local info = is_gone(c, "0.2")
+    local took = helper.now() - from
+    assert.is_true(took >= 0.27 and took < 1.5, took)
+    assert.equal("number", type(info.retryin))
+    c:get("OPEN", 2)
+    assert.truthy(c:list():find("^OPEN ERROR CLOSE OPEN"), c:list())
+    -- The new one is watched as well.
+    assert.equal("timeout", c:get("ERROR", 2).info.kind)
+  end)
+
+  it("gives up a server that has fallen silent", function()
+    local c = beats("&answers=3", { pinginterval = 0.05, pongtimeout = 0.2, reconnect = false })
+    is_gone(c, "0.2")
+    assert.truthy(c.ws.latency)
+    assert.is_true(websocket.run(helper.TIMEOUT))
+    assert.equal("OPEN ERROR CLOSE", c:list())
+    assert.equal(1006, c.ws.closecode)
+  end)
+
+  it("gives up a server that reads nothing, with what is unsent", function()
+    local large = ("x"):rep(32 << 20)
+    local c = helper.client {
+      url = raw:url("/frames?end=deaf"), pinginterval = 0.1, pongtimeout = 0.4, reconnect = false,
+    }:open()
+    c.ws:sendBinary(large)
+    assert.is_true(is_gone(c, "0.4").unsent > 0)
+    assert.equal(0, c.ws.bufferedamount)
+  end)
+
+  it("sends its ping in the middle of an upload, between messages", function()
+    local c = helper.client { url = python:url("/count"), pinginterval = 0.01 }:open()
+    for i = 1, 200 do c.ws:sendText(i, ("."):rep(100000)) end
+    c.ws:sendText("end")
+    assert.equal("200 in order", c:get("TEXT").data)
+    assert.equal(0, c:count("ERROR"))
+  end)
+
+  it("works with compression", function()
+    local c = helper.client { url = python:url("/echo"), pinginterval = 0.02, deflate = true }:open()
+    for i = 1, 50 do c.ws:sendText(("again and "):rep(1000), i) end
+    c:get("TEXT", 50)
+    helper.wait(function() return c.ws.latency end, "the latency")
+    assert.equal(0, c:count("ERROR") + c:count("PONG") + c:count("CLOSE"))
+  end)
+
+  --- Does not poll for so many seconds; stock Lua has nothing else that waits.
+  local function compute(seconds)
+    local from = helper.now()
+    repeat until helper.now() - from >= seconds
+  end
+
+  it("goes on while the script computes", function()
+    local c, pings = beats("", { pinginterval = 0.05, pongtimeout = 0.2 })
+    compute(0.6)
+    assert.is_true(pings() >= 4)
+    assert.equal("OPEN", c:list())
+  end)
+
+  it("takes no server for dead that is not read, because the script does not poll", function()
+    local c = helper.client {
+      url = python:url("/flood?count=2000&size=5000"), maxqueued = 1 << 16, pinginterval = 0.05, pongtimeout = 0.1,
+    }:open()
+    compute(0.5)
+    c:get("TEXT", 2001)
+    assert.equal(0, c:count("ERROR") + c:count("CLOSE"))
+  end)
+
+  it("leaves the closing handshake to closetimeout", function()
+    local c = helper.client {
+      url = raw:url("/frames?end=mute"), pinginterval = 0.05, pongtimeout = 0.05, closetimeout = 0.3,
+    }:open()
+    local from = helper.now()
+    assert.equal(1006, c:close().info.code)
+    assert.is_true(helper.now() - from >= 0.28)
+    assert.equal(0, c:count("ERROR"))
+  end)
+
+  it("takes any number of seconds", function()
+    for _, seconds in ipairs { math.huge, 1e300, 1e-300, 1e9 } do
+      local c = helper.client { url = raw:url("/burst"), pinginterval = seconds, pongtimeout = math.huge }:open()
+      c.ws:sendText("here")
+      assert.equal("here", c:get("TEXT").data)
+      c:close()
+    end
+    local c = helper.client { url = raw:url("/burst"), pinginterval = math.huge, pongtimeout = 0 }:open()
+    c.ws:sendText("here")
+    assert.equal("here", c:get("TEXT").data)
+  end)
+
+  it("is the kernel's as well: TCP_NODELAY, SO_KEEPALIVE and TCP_USER_TIMEOUT are set", function()
+    helper.client(raw:url("/burst")):open()
+    local stat <close> = assert(io.open("/proc/self/stat"))
+    local output, code = helper.finish(
+      helper.start(helper.python, helper.folder .. "/socket_options.py", stat:read("n"), raw.port))
+    if code == 77 then return pending("another process must not look at our sockets here: " .. output) end
+    assert.equal(0, code, output)
+    local value = {}
+    for name, number in output:gmatch("(%S+)=(%d+)\n") do value[name] = tonumber(number) end
+    assert.equal(1, value.TCP_NODELAY)
+    assert.equal(1, value.SO_KEEPALIVE)
+    local notices = value.TCP_KEEPIDLE + value.TCP_KEEPINTVL * value.TCP_KEEPCNT
+    assert.is_true(notices >= 30 and notices <= 300, output)
+    -- Milliseconds
+    assert.is_true(value.TCP_USER_TIMEOUT >= 20000 and value.TCP_USER_TIMEOUT <= 300000, output)
+  end)
+end)

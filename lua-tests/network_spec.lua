@@ -1,0 +1,415 @@
+-- Networks that lose packets, swallow addresses, change, or have no answer to a name: each test is a script in a
+-- network of its own (unshare), which ends with it, whatever happens.
+
+local helper = require "helper"
+
+-- What each network has: 10.9.0.1 and 2001:db8::1 are this machine; what else is in 192.0.2.0/24 and 2001:db8::/64
+-- is never answered. Names are those of `hosts`; the resolver is never answered either.
+local setup = [[
+  set -e
+  PATH=$PATH:/usr/sbin:/sbin
+  mount --bind "$1" /etc/hosts
+  mount --bind "$2" /etc/resolv.conf
+  mount --bind "$3" /etc/nsswitch.conf
+  sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.accept_dad=0 2>/dev/null || true
+  ip link set lo up
+  ip addr add 10.9.0.1/32 dev lo
+  ip link add hole type veth peer name end
+  ip link set hole arp off up
+  ip link set end up
+  ip addr add 192.0.2.1/24 dev hole
+  ip addr add 2001:db8::1/64 dev hole nodad
+  shift 3
+  exec "$@"
+]]
+local hosts = [[
+127.0.0.1 localhost
+2001:db8::7 second.test
+10.9.0.1 second.test only.test
+2001:db8::7 hole.test
+192.0.2.7 hole.test
+2001:db8::8 hole.test
+2001:db8::1 both.test six.test
+10.9.0.1 both.test
+203.0.113.1 six.test
+2001:db8::1 half.test
+192.0.2.7 half.test
+]]
+local prelude = ([[
+  package.path = %q .. "/?.lua;" .. package.path
+  local assert, helper = require "luassert", require "helper"
+  local websocket = helper.websocket
+  local from = helper.now()
+  local function passed() return helper.now() - from end
+  local function sh(command) assert(os.execute(command), command) end
+  -- How many connections are being tried.
+  local function tries()
+    local pipe <close> = assert(io.popen "ss -Htn state syn-sent")
+    return select(2, pipe:read("a"):gsub("\n", ""))
+  end
+  -- The command after which packets to this port and from it are lost: all of them, or one of so many.
+  local function filter(port, one_of)
+    local which = one_of and "numgen inc mod " .. one_of .. " 0 " or ""
+    local rules = "add table inet t; add chain inet t c { type filter hook input priority 0; };"
+    for _, side in ipairs { "sport", "dport" } do
+      rules = rules .. ("add rule inet t c tcp %%s %%d %%s drop;"):format(side, port, which)
+    end
+    return "nft '" .. rules .. "'"
+  end
+  local function lose(...) sh(filter(...)) end
+  local function heal() sh "nft delete table inet t" end
+  local _ = { websocket, passed, tries, lose, heal }
+  local ok, err = xpcall(function() ]]):format(helper.folder)
+local postlude = [[ end, function(err) return type(err) == "string" and debug.traceback(err) or tostring(err) end)
+  if not ok then io.write(err) end
+  io.stdout:flush()
+  helper.remove_files()
+  os.exit(ok, false)
+]]
+
+describe("in a network of its own:", function()
+  after_each(helper.remove_files)
+
+  local as_whom = ""
+  local function start(...)
+    local files = {}
+    for i, text in ipairs { hosts, "nameserver 192.0.2.53\noptions timeout:30", "hosts: files dns" } do
+      files[i] = helper.write_file(text .. "\n")
+    end
+    return helper.start(
+      "env RESOLV_MULTI=on unshare --net --mount --pid --fork --kill-child --mount-proc " .. as_whom .. " sh",
+      "-c", setup, "sh", files[1], files[2], files[3], ...)
+  end
+
+  local obstacle, filters
+  lazy_setup(function()
+    for _, option in ipairs { "", "--map-root-user" } do
+      as_whom = option
+      local output, code = helper.finish(start("true"))
+      obstacle = code ~= 0 and "this machine allows no network of one's own: " .. output
+      if not obstacle then break end
+    end
+    filters = select(2, helper.finish(start("nft", "list", "ruleset"))) == 0
+    helper.remove_files()
+  end)
+
+  --- A test that is a script.
+  local function inside(name, text, filtering)
+    it(name, function()
+      if obstacle then return pending(obstacle) end
+      if filtering and not filters then return pending("this machine can't filter packets (nft)") end
+      local output, code = helper.finish(start(helper.lua, helper.write_script(prelude .. text .. postlude)))
+      assert.equal("", output)
+      assert.equal(0, code)
+    end)
+  end
+
+  local function losing(name, text) inside(name, text, true) end
+
+  describe("several addresses", function()
+    inside("a first one that never answers costs a quarter of a second, and is closed", [[
+      local server = helper.serve("raw", nil, "10.9.0.1")
+      from = helper.now()
+      local c = helper.client(("ws://second.test:%d/burst"):format(server.port)):open()
+      assert(passed() >= 0.23 and passed() < 0.6, passed())
+      assert.equal("10.9.0.1:" .. server.port, c.ws.address)
+      assert.equal(0, tries())
+      c.ws:sendText "here"
+      assert.equal("here", c:get("TEXT").data)
+      assert.equal("OPEN TEXT", c:list())
+    ]])
+
+    inside("a first one that refuses costs nothing", [[
+      local server = helper.serve("raw", nil, "10.9.0.1")
+      from = helper.now()
+      helper.client(("ws://both.test:%d/burst"):format(server.port)):open()
+      assert(passed() < 0.2, passed())
+    ]])
+
+    inside("are tried a quarter of a second apart, the families in turns, until there is no more", [[
+      local c, times = helper.client "ws://hole.test/", {}
+      helper.wait(function()
+        local count = tries()
+        times[count] = times[count] or passed()
+        return count == 3
+      end, "three attempts")
+      assert(times[2] - times[1] > 0.15 and times[2] - times[1] < 0.4, times[2] - times[1])
+      assert(times[3] - times[2] > 0.15 and times[3] - times[2] < 0.4, times[3] - times[2])
+      c.ws:close()
+      helper.wait(function() return tries() == 0 end, "the end of them")
+      assert(passed() < 1.5, passed())
+      assert.equal("", c:list())
+    ]])
+
+    inside("that all fail are all named", [[
+      local c = helper.client { url = "ws://both.test:9/", reconnect = false }
+      local event = c:get "ERROR"
+      assert.equal("connect", event.info.kind)
+      for _, words in ipairs { "[2001:db8::1]:9", "10.9.0.1:9", "refused" } do
+        assert(event.err:find(words, 1, true), event.err)
+      end
+    ]])
+
+    inside("that never answer are named after connecttimeout, beside those that failed", [[
+      for name, addresses in pairs {
+        ["hole.test"] = { "[2001:db8::7]:9", "192.0.2.7:9", "[2001:db8::8]:9" },
+        ["half.test"] = { "[2001:db8::1]:9", "192.0.2.7:9" },
+      } do
+        from = helper.now()
+        local c = helper.client { url = "ws://" .. name .. ":9/", connecttimeout = 0.6, reconnect = false }
+        local event = c:get "ERROR"
+        assert(passed() >= 0.58 and passed() < 1.5, passed())
+        assert.equal("timeout", event.info.kind)
+        assert(event.err:find("connecttimeout", 1, true), event.err)
+        assert.equal(0, tries())
+        for _, address in ipairs(addresses) do assert(event.err:find(address, 1, true), event.err) end
+      end
+    ]])
+
+    inside("of a proxy that never answer are named after connecttimeout, as the proxy's", [[
+      local c = helper.client {
+        url = "ws://only.test/", proxy = "http://me:s3cret@192.0.2.7:1", connecttimeout = 0.3, reconnect = false,
+      }
+      local event = c:get "ERROR"
+      assert(event.err:find("proxy", 1, true), event.err)
+      assert(event.err:find("192.0.2.7:1", 1, true), event.err)
+      assert.is_nil(event.err:find("s3cret", 1, true))
+    ]])
+
+    inside("of which all fail, and then do not any more, are tried on", [[
+      local server = helper.serve("raw", nil, "10.9.0.1")
+      local url = ("ws://both.test:%d/beats"):format(server.port)
+      local c = helper.client { url = url, maxreconnectwait = 0.1, pinginterval = 0.1, pongtimeout = 0.3 }:open()
+      sh "ip addr del 10.9.0.1/32 dev lo"
+      sh "ip -6 addr flush dev hole"
+      assert.equal("timeout", c:get("ERROR").info.kind)
+      assert.equal(1006, c:get("CLOSE").info.code)
+      local event = c:get("ERROR", 3)
+      assert.equal("connect", event.info.kind)
+      assert(event.err:find("unreachable", 1, true), event.err)
+      sh "ip addr add 10.9.0.1/32 dev lo"
+      c:get("OPEN", 2)
+      assert.equal(2, c:count "OPEN")
+    ]])
+  end)
+
+  describe("IPv6 only", function()
+    local flush = [[
+      sh "ip -4 addr flush dev lo && ip -4 addr flush dev hole"
+    ]]
+
+    inside("a name that has both", flush .. [[
+      local server = helper.serve("raw", nil, "2001:db8::1")
+      from = helper.now()
+      local c = helper.client(("ws://six.test:%d/burst"):format(server.port)):open()
+      assert(passed() < 0.2, passed())
+      assert.equal("[2001:db8::1]:" .. server.port, c.ws.address)
+    ]])
+
+    inside("an address", flush .. [[
+      local server = helper.serve("raw", nil, "2001:db8::1")
+      local c = helper.client(("ws://[2001:db8::1]:%d/burst"):format(server.port)):open()
+      c.ws:sendText "six"
+      assert.equal("six", c:get("TEXT").data)
+    ]])
+
+    inside("localhost", flush .. [[
+      local server = helper.serve("raw", nil, "::1")
+      from = helper.now()
+      helper.client(("ws://localhost:%d/burst"):format(server.port)):open()
+      assert(passed() < 0.2, passed())
+    ]])
+
+    inside("an IPv4 address is an ERROR at once", flush .. [[
+      local c = helper.client { url = "ws://10.9.0.1:9/", reconnect = false }
+      local event = c:get "ERROR"
+      assert(passed() < 0.5, passed())
+      assert.equal("connect", event.info.kind)
+      assert(event.err:find("10.9.0.1:9", 1, true), event.err)
+    ]])
+  end)
+
+  describe("a resolver that never answers", function()
+    inside("delays no close, and no end of run", [[
+      local c = helper.client "ws://unknown.test/"
+      websocket.poll(0.1)
+      assert.equal("connecting", c.ws.state)
+      from = helper.now()
+      c.ws:close()
+      assert.equal("closed", c.ws.state)
+      assert.is_true(websocket.run(5))
+      assert(passed() < 0.2, passed())
+      assert.equal("", c:list())
+    ]])
+
+    inside("delays no other websocket, even when it has a hundred names", [[
+      local server = helper.serve("raw", nil, "10.9.0.1")
+      for i = 1, 100 do helper.client(("ws://unknown%d.test/"):format(i)) end
+      websocket.poll(0.1)
+      for _, host in ipairs { "10.9.0.1", "only.test" } do
+        from = helper.now()
+        helper.client(("ws://%s:%d/burst"):format(host, server.port)):open()
+        assert(passed() < 0.5, host .. ": " .. passed())
+      end
+      from = helper.now()
+      helper.close_clients()
+      assert(passed() < 0.5, passed())
+    ]])
+
+    inside("is nothing to localhost, even when no file knows it", [[
+      sh "echo '# nothing' >/etc/hosts"
+      local server = helper.serve "raw"
+      from = helper.now()
+      helper.client(("ws://localhost:%d/burst"):format(server.port)):open()
+      assert(passed() < 0.2, passed())
+    ]])
+
+    inside("delays no exit", [=[
+      for _, exit in ipairs { "", "os.exit()", "os.exit(0, true)", "ws:close() websocket.run()" } do
+        local output, code, took = helper.script([[
+          local websocket = require "websocket"
+          local ws = websocket.WebSocket { url = "ws://unknown.test/" }
+          ws:connect()
+          websocket.poll(0.1)
+        ]] .. exit)
+        assert.equal("", output)
+        assert.equal(0, code)
+        assert(took < 1, exit .. ": " .. took)
+      end
+    ]=])
+
+    inside("is an ERROR after connecttimeout, and asked again", [[
+      local c = helper.client { url = "ws://unknown.test/", connecttimeout = 0.3, maxreconnectwait = 0.05 }
+      local event = c:get "ERROR"
+      assert(passed() >= 0.28 and passed() < 1, passed())
+      assert.equal("timeout", event.info.kind)
+      assert(event.err:find("unknown.test", 1, true), event.err)
+      assert(event.err:find("connecttimeout", 1, true), event.err)
+      assert.truthy(event.info.retryin)
+      c:get("ERROR", 2)
+    ]])
+
+    inside("is an ERROR after connecttimeout for a proxy's name, too", [[
+      local c = helper.client {
+        url = "ws://only.test/", proxy = "http://me:s3cret@unknown.test:1", connecttimeout = 0.3, reconnect = false,
+      }
+      local event = c:get "ERROR"
+      assert(event.err:find("unknown.test", 1, true), event.err)
+      assert(event.err:find("proxy", 1, true), event.err)
+      assert.is_nil(event.err:find("s3cret", 1, true))
+    ]])
+
+    inside("is not asked for a name that a proxy resolves", [[
+      local proxy = helper.proxy "microsocks"
+      local server = helper.serve("raw", nil, "10.9.0.1")
+      helper.client {
+        url = ("ws://only.test:%d/burst"):format(server.port), proxy = "socks5h://127.0.0.1:" .. proxy.port,
+      }:open()
+      local c = helper.client { url = "ws://unknown.test/", proxy = "socks5h://127.0.0.1:" .. proxy.port }
+      proxy:says "client"
+      c.ws:close()
+    ]])
+
+    inside("may be there later", [[
+      sh "echo 'nameserver 127.0.0.1' >/etc/resolv.conf"
+      local server = helper.serve("raw", nil, "10.9.0.1")
+      local c = helper.client { url = ("ws://later.test:%d/burst"):format(server.port), maxreconnectwait = 0.05 }
+      assert.equal("dns", c:get("ERROR", 2).info.kind)
+      assert(c:get("ERROR").err:find("later.test", 1, true), c:names())
+      sh "echo '10.9.0.1 later.test' >>/etc/hosts"
+      c:open()
+    ]])
+  end)
+
+  describe("packets are lost:", function()
+    losing("one of five, and all messages arrive in order", [[
+      local server = helper.serve "raw"
+      local c = helper.client { url = server:url "/burst", pinginterval = 0.5 }:open()
+      lose(server.port, 5)
+      for i = 1, 100 do c.ws:sendText(i) end
+      for i = 1, 100 do assert.equal(tostring(i), c:get("TEXT", i).data) end
+      c.ws:sendText "burst 1000"
+      assert.equal("1000", c:get("TEXT", 1100).data)
+      assert.equal(0, c:count "ERROR" + c:count "CLOSE")
+    ]])
+
+    losing("all, for less than pongtimeout: nothing happens", [[
+      local server = helper.serve "raw"
+      local c = helper.client { url = server:url "/burst", pinginterval = 0.1, pongtimeout = 5 }:open()
+      lose(server.port)
+      c.ws:sendText "kept"
+      from = helper.now()
+      helper.wait(function() return passed() >= 0.5 end, "a moment")
+      heal()
+      assert.equal("kept", c:get("TEXT").data)
+      assert.equal("OPEN TEXT", c:list())
+      assert(c.ws.latency > 0.3, c.ws.latency)
+    ]])
+
+    losing("all, for longer: ERROR, CLOSE 1006, ERRORs, and OPEN when they are there again", [[
+      local server = helper.serve "raw"
+      local c = helper.client {
+        url = server:url "/burst", pinginterval = 0.1, pongtimeout = 0.3, connecttimeout = 0.3, maxreconnectwait = 0.05,
+      }:open()
+      lose(server.port)
+      c.ws:sendText "lost"
+      local info = c:get("ERROR").info
+      assert.equal("timeout", info.kind)
+      info = c:get("CLOSE").info
+      assert.equal(1006, info.code)
+      assert.is_false(info.clean)
+      assert.equal("timeout", c:get("ERROR", 3).info.kind)
+      heal()
+      c:get("OPEN", 2)
+      c.ws:sendText "found"
+      assert.equal("found", c:get("TEXT").data)
+    ]])
+
+    losing("all, and close ends after closetimeout, run with it", [[
+      local server = helper.serve "raw"
+      local c = helper.client { url = server:url "/burst", closetimeout = 0.3 }:open()
+      lose(server.port)
+      c.ws:sendText "lost"
+      from = helper.now()
+      assert.equal(1006, c:close().info.code)
+      assert.is_true(websocket.run(1))
+      assert(passed() >= 0.28 and passed() < 1, passed())
+    ]])
+
+    losing("all, and a script ends within a second", [[
+      local server = helper.serve "raw"
+      local process = helper.start_script([=[
+        local websocket = require "websocket"
+        local url, filter = ...
+        local ws = websocket.WebSocket { url = url }
+        ws:connect()
+        repeat websocket.poll(1) until ws.state == "open"
+        os.execute(filter)
+        print "leaving"
+        io.stdout:flush()
+      ]=], server:url "/burst", filter(server.port))
+      assert.equal("leaving", process.pipe:read "l")
+      local output, code, took = helper.finish(process)
+      assert.equal("", output)
+      assert.equal(0, code)
+      assert(took < 1.5, took)
+    ]])
+
+    losing("all, until the kernel gives up: CLOSE 1006, and a new connection", [[
+      local server = helper.serve "raw"
+      local c = helper.client { url = server:url "/burst", connecttimeout = 0.3, maxreconnectwait = 0.05 }:open()
+      local stat <close> = assert(io.open "/proc/self/stat")
+      local output, code = helper.finish(helper.start(helper.python, helper.folder .. "/socket_options.py",
+        stat:read "n", server.port, "TCP_USER_TIMEOUT=300"))
+      if code == 77 then return end
+      assert.equal(0, code, output)
+      lose(server.port)
+      c.ws:sendText "lost"
+      local info = c:get("CLOSE").info
+      assert.equal(1006, info.code)
+      assert.is_false(info.clean)
+      heal()
+      c:get("OPEN", 2)
+    ]])
+  end)
+end)

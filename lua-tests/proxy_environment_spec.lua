@@ -1,0 +1,158 @@
+local helper = require "helper"
+
+describe("a proxy from the environment", function()
+  local closed, here, proxy
+  lazy_setup(function()
+    closed = helper.free_port()
+    here, proxy = ("ws://127.0.0.1:%d/"):format(closed), "127.0.0.1:" .. helper.free_port()
+  end)
+  after_each(helper.remove_files)
+
+  --- What becomes of one attempt to each URL with these variables: "connect", "dns", "proxy" when it was that
+  --- one, or more words.
+  local function attempts(variables, options, ...)
+    local command = {}
+    for name, value in pairs(variables) do command[#command + 1] = name .. "=" .. value end
+    for _, value in ipairs {
+      helper.lua, helper.write_script([[
+        local websocket = require "websocket"
+        local proxy = ...
+        local options = load("return " .. select(2, ...))()
+        for _, url in ipairs { select(3, ...) } do
+          options.url, options.reconnect = url, options.reconnect or false
+          function options.onreceive(_, _, err, info)
+            local named = err:find(proxy, 1, true) ~= nil
+            local wrong = named ~= (info.kind == "proxy") or err:find("s3cret", 1, true)
+            io.write(url, " ", info.kind, wrong and ": " .. err or "", "\n")
+          end
+          websocket.WebSocket(options):connect()
+          if not websocket.run(5) then os.exit(1, false) end
+        end
+      ]]), proxy, options, ...
+    } do command[#command + 1] = value end
+    local output, code = helper.finish(helper.start("env", table.unpack(command)))
+    assert.equal(0, code, output)
+    local result = {}
+    for target, kind in output:gmatch("(%S+) ([^\n]+)\n") do result[target] = kind end
+    return result
+  end
+
+  -- As curl reads them; P is the proxy.
+  for _, case in ipairs {
+    { "http_proxy, a URL", { http_proxy = "http://P" }, "proxy" },
+    { "http_proxy, a URL with a password", { http_proxy = "http://me:s3cret@P/" }, "proxy" },
+    { "http_proxy without a scheme", { http_proxy = "P" }, "proxy" },
+    { "http_proxy without a scheme, with a password", { http_proxy = "me:s3cret@P" }, "proxy" },
+    { "http_proxy, SOCKS5", { http_proxy = "socks5://P" }, "proxy" },
+    { "all_proxy", { all_proxy = "socks5h://me:s3cret@P" }, "proxy" },
+    { "ALL_PROXY", { ALL_PROXY = "http://P" }, "proxy" },
+    { "http_proxy before all_proxy", { http_proxy = "P", all_proxy = "socks4://127.0.0.1:1" }, "proxy" },
+    { "all_proxy before ALL_PROXY", { all_proxy = "P", ALL_PROXY = "socks4://127.0.0.1:1" }, "proxy" },
+    { "all_proxy when http_proxy is empty", { http_proxy = "", all_proxy = "P" }, "proxy" },
+    -- A CGI script gets the request's field "Proxy" as this one.
+    { "not HTTP_PROXY", { HTTP_PROXY = "http://P" }, "connect" },
+    { "not https_proxy, without TLS", { https_proxy = "http://P", HTTPS_PROXY = "http://P" }, "connect" },
+    { "not an empty one", { http_proxy = "", all_proxy = "" }, "connect" },
+    { "https_proxy, for TLS", { https_proxy = "http://P" }, "proxy", true },
+    { "HTTPS_PROXY, for TLS", { HTTPS_PROXY = "P" }, "proxy", true },
+    { "all_proxy, for TLS", { all_proxy = "P", http_proxy = "socks4://127.0.0.1:1" }, "proxy", true },
+    { "not http_proxy, for TLS", { http_proxy = "P", HTTP_PROXY = "P" }, "connect", true },
+  } do
+    it("is " .. case[1], function()
+      local variables = {}
+      for name, value in pairs(case[2]) do variables[name] = value:gsub("P", proxy) end
+      local target = case[4] and here:gsub("^ws", "wss") or here
+      assert.equal(case[3], attempts(variables, "{}", target)[target])
+    end)
+  end
+
+  it("is an ERROR that does not come again, when it is none", function()
+    for _, value in ipairs { "socks4://me:s3cret@127.0.0.1:1", "https://127.0.0.1:1", "127.0.0.1:x", "http://" } do
+      local words = attempts({ http_proxy = value }, "{ reconnect = true }", here)[here]
+      assert.truthy(words:find("^proxy: .*http_proxy"), words)
+      assert.is_nil(words:find("s3cret", 1, true), words)
+    end
+  end)
+
+  it("is nothing to proxy = false", function()
+    local variables = { http_proxy = proxy, all_proxy = proxy }
+    assert.equal("connect", attempts(variables, "{ proxy = false }", here)[here])
+  end)
+
+  it("is nothing to the option", function()
+    local variables, options = { http_proxy = "socks4://127.0.0.1:1" }, ("{ proxy = 'http://%s' }"):format(proxy)
+    assert.equal("proxy", attempts(variables, options, here)[here])
+  end)
+
+  it("is nothing to a Unix socket", function()
+    local variables, url_here = { http_proxy = proxy, all_proxy = proxy }, "ws+unix:/nonexistent.sock:/"
+    assert.equal("connect", attempts(variables, "{}", url_here)[url_here])
+  end)
+
+  -- What each leaves out, and what not; T is a port that nobody listens on.
+  local domain = {
+    ["example.invalid"] = "dns", ["sub.example.invalid"] = "dns", ["Example.INVALID"] = "dns",
+    ["example.invalid."] = "dns",
+    ["notexample.invalid"] = "proxy", ["example.invalid.invalid"] = "proxy", ["invalid"] = "proxy",
+  }
+  local everything = { ["example.invalid"] = "dns", ["127.0.0.1:T"] = "connect", ["[::1]:T"] = "connect" }
+  for no_proxy, cases in pairs {
+    [""] = { ["example.invalid"] = "proxy", ["127.0.0.1:T"] = "proxy" },
+    ["*"] = everything,
+    ["example.invalid"] = domain,
+    [".example.invalid"] = domain,
+    ["EXAMPLE.INVALID"] = domain,
+    ["other.invalid,example.invalid,third.invalid"] = domain,
+    [" other.invalid , example.invalid "] = domain,
+    ["other.invalid example.invalid"] = domain,
+    ["example.invalid:80"] = { ["example.invalid"] = "dns", ["example.invalid:8080"] = "proxy" },
+    ["example.invalid:8080"] = { ["example.invalid"] = "proxy", ["sub.example.invalid:8080"] = "dns" },
+    ["localhost"] = { ["localhost:T"] = "connect", ["127.0.0.1:T"] = "proxy" },
+    ["127.0.0.1"] = { ["127.0.0.1:T"] = "connect", ["127.0.0.2:T"] = "proxy", ["localhost:T"] = "proxy" },
+    ["127.0.0.1:T"] = { ["127.0.0.1:T"] = "connect", ["127.0.0.1"] = "proxy" },
+    ["127.0.0.0/8"] = { ["127.0.0.1:T"] = "connect", ["128.0.0.1:T"] = "proxy", ["localhost:T"] = "proxy" },
+    ["127.0.0.0/31"] = { ["127.0.0.1:T"] = "connect", ["127.0.0.2:T"] = "proxy" },
+    ["127.0.0.0/33,127.0.0.0/x,127.0.0.0/,/8,0.0.1,.1,1,:,::,[,],/"] = { ["127.0.0.1:T"] = "proxy" },
+    ["::1"] = { ["[::1]:T"] = "connect", ["[::2]:T"] = "proxy", ["127.0.0.1:T"] = "proxy" },
+    ["[::1]"] = { ["[::1]:T"] = "connect" },
+    ["[::1]:T"] = { ["[::1]:T"] = "connect", ["[::1]"] = "proxy" },
+    ["::/64"] = { ["[::1]:T"] = "connect", ["[fe80::1]:T"] = "proxy", ["127.0.0.1:T"] = "proxy" },
+  } do
+    it(("is left out by no_proxy = %q"):format(no_proxy), function()
+      local urls, expected = {}, {}
+      for host, kind in pairs(cases) do
+        urls[#urls + 1] = ("ws://%s/"):format((host:gsub("T$", closed)))
+        expected[urls[#urls]] = kind
+      end
+      local variables = { http_proxy = proxy, no_proxy = (no_proxy:gsub("T$", closed)) }
+      assert.same(expected, attempts(variables, "{}", table.unpack(urls)))
+    end)
+  end
+
+  it("is left out by NO_PROXY, unless there is a no_proxy", function()
+    local variables = { http_proxy = proxy, NO_PROXY = "127.0.0.1" }
+    assert.equal("connect", attempts(variables, "{}", here)[here])
+    variables.no_proxy = "a"
+    assert.equal("proxy", attempts(variables, "{}", here)[here])
+  end)
+
+  for name, kind in pairs { http_proxy = "raw", https_proxy = "raw-tls" } do
+    it("leads to the server: " .. name, function()
+      finally(helper.stop_servers)
+      local server, tinyproxy = helper.serve(kind), helper.proxy("tinyproxy")
+      local place = "127.0.0.1:" .. tinyproxy.port
+      local output, code = helper.finish(helper.start("env", name .. "=" .. place, helper.lua, helper.write_script([[
+        local websocket = require "websocket"
+        local url, ca = ...
+        local ws
+        ws = websocket.WebSocket { url = url, tls = { ca = ca }, onreceive = function(type)
+          if type == 1 then io.write(ws.address) ws:close() end
+        end }
+        ws:connect()
+        os.exit(websocket.run(5), false)
+      ]]), server:url("/burst"), helper.certificates .. "/ca.pem"))
+      assert.equal(0, code, output)
+      assert.equal(place, output)
+    end)
+  end
+end)
