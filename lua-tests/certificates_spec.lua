@@ -82,6 +82,15 @@ describe("certificates:", function()
       refused(server:url("/tls"), { ca = ca, servername = other }, other, "localhost", "*.wild.localhost", "127.0.0.1")
     end)
 
+    it("none at all, whatever the ciphers are, and also with a pin", function()
+      for _, options in ipairs { {}, { pin = pin("good") }, { pin = pin("good"), verify = false } } do
+        options.ca, options.ciphers = ca, "ALL:@SECLEVEL=0"
+        local c = helper.client { url = server:named("anonymous.localhost", "/tls"), tls = options, reconnect = false }
+        assert.equal("tls", c:get("ERROR").info.kind)
+        assert.truthy(ending("anonymous"):find("^0 bytes, "))
+      end
+    end)
+
     it("one for names only, at an address", function()
       refused(helper.serve("nginx", nil, 1):named("127.0.0.1"), { ca = ca }, "127.0.0.1", "chained.localhost")
     end)
@@ -107,6 +116,18 @@ describe("certificates:", function()
         refused(server:named(host, "/tls"), { ca = ca }, host, "*.wild.localhost")
       end)
     end
+
+    it("no pattern that is asked for: that raises or is an ERROR", function()
+      for _, name in ipairs { ".localhost", ".wild.localhost", "*.wild.localhost" } do
+        for _, options in ipairs {
+          { url = server:url("/tls"), tls = { ca = ca, servername = name }, reconnect = false },
+          { url = server:named(name, "/tls"), tls = { ca = ca }, reconnect = false },
+        } do
+          local ok, c = pcall(helper.client, options)
+          if ok then c:get("ERROR") end
+        end
+      end
+    end)
 
     it("tls.servername, whatever the URL says, and the server sees that name", function()
       for _, host in ipairs { "127.0.0.1", "localhost", "other.localhost" } do
