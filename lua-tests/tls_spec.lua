@@ -285,6 +285,24 @@ describe("TLS:", function()
     end
   end)
 
+  it("what TLS has read already is delivered, without a byte more from the server", function()
+    -- The text shares a record with the end of the binary, which is read for itself.
+    for _, maxqueued in ipairs { 1000, 64 << 20 } do
+      for _ = 1, 5 do
+        local url = server:named("any.wild.localhost", "/frames?size=%d&hex=810161", 4 << 20)
+        local c = client { url = url, maxqueued = maxqueued }
+        assert.equal(4 << 20, #c:get("BINARY").data)
+        assert.equal("a", c:get("TEXT").data)
+      end
+    end
+  end)
+
+  it("messages and a Close in the record of the handshake's answer", function()
+    local c = visit("any", nil, "/together")
+    assert.equal(4001, c:get("CLOSE").info.code)
+    assert.equal("OPEN TEXT TEXT CLOSE", c:list())
+  end)
+
   it("a server that stops reading in the middle, says why and resets", function()
     local c = visit("any", nil, "/last-words"):open()
     c.ws:sendBinary(("x"):rep(8 << 20))
