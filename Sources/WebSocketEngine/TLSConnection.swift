@@ -57,8 +57,10 @@ final class TLSConnection {
             parameters, UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
         if X509_VERIFY_PARAM_set1_ip_asc(parameters, name) != 1 {
             ERR_clear_error()
-            // To OpenSSL no name is any name, and a dot before it any name below.
-            guard isHostName(name), X509_VERIFY_PARAM_set1_host(parameters, name, 0) == 1 else {
+            // To OpenSSL no name is any name, and a dot before it any name below; a wildcard is for certificates.
+            guard isHostName(name), !name.utf8.contains(UInt8(ascii: "*")),
+                X509_VERIFY_PARAM_set1_host(parameters, name, 0) == 1
+            else {
                 throw TLSFailure(reason: "'\(withoutControls(name))' is no name that a certificate can have")
             }
             // RFC 6066 section 3: names, not addresses.

@@ -114,8 +114,8 @@ final class TLSContext: @unchecked Sendable {
             case .broken: throw TLSFailure(reason: "\(name) has a broken certificate")
             }
         }
-        let texts = names.compactMap { try? PEM.content($0, "") }
-        guard texts.contains(where: { trust($0, store) == .whole }) else {
+        let readings = names.compactMap { try? PEM.content($0, "") }.map { trust($0, store) }
+        guard readings.contains(.whole) else {
             throw TLSFailure(reason: "the folder '\(ca)' of tls.ca has no certificates")
         }
     }

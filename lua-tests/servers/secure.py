@@ -12,7 +12,7 @@ versions = {"tls10": ssl.TLSVersion.TLSv1, "tls11": ssl.TLSVersion.TLSv1_1,
             "tls12": ssl.TLSVersion.TLSv1_2, "tls13": ssl.TLSVersion.TLSv1_3}
 # In the place of a ServerHello.
 answers = {"plain": b"HTTP/1.1 400 Bad Request\r\n\r\n", "noise": bytes(range(256)), "hangup": b"", "silence": b"",
-           "half": bytes.fromhex("16030300500200"), "alert": bytes.fromhex("15030300020228")}
+           "requests": b"", "half": bytes.fromhex("16030300500200"), "alert": bytes.fromhex("15030300020228")}
 contexts = {}
 endings = {}
 ended = asyncio.Condition()
@@ -140,6 +140,9 @@ def over_tls(handle):
                 connection.incoming.write(head + hello)
                 return await serve(connection, handle)
             writer.write(answers[name])
+            while name == "requests":  # HelloRequests, which OpenSSL skips by itself
+                writer.write((b"\x16\x03\x03\x40\x00" + bytes(1 << 14)) * 16)
+                await writer.drain()
             if name in ("silence", "half"):
                 await reader.read()
         except (ConnectionError, asyncio.IncompleteReadError):
