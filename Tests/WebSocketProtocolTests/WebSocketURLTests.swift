@@ -159,6 +159,12 @@ import Testing
                 == "bad URL 'ws://h/a b': it has a space or a control character; write them as %20 and the like")
     }
 
+    @Test func aURLOf64KiBAndNoMore() throws {
+        let text = "ws://h/" + String(repeating: "a", count: 65536 - 7)
+        #expect(try WebSocketURL(text).target.utf8.count == 65536 - 6)
+        #expect(refusal { try WebSocketURL(text + "a") }?.hasSuffix("it has more than 65536 bytes") == true)
+    }
+
     @Test func aNameOf255BytesAndNoMore() throws {
         let name = String(repeating: "a", count: 255)
         #expect(try WebSocketURL("ws://\(name)/").host == name)
