@@ -82,6 +82,15 @@ describe("certificates:", function()
       refused(server:url("/tls"), { ca = ca, servername = other }, other, "localhost", "*.wild.localhost", "127.0.0.1")
     end)
 
+    it("none at all, whatever the ciphers are, and also with a pin", function()
+      for _, options in ipairs { {}, { pin = pin("good") }, { pin = pin("good"), verify = false } } do
+        options.ca, options.ciphers = ca, "ALL:@SECLEVEL=0"
+        local c = helper.client { url = server:named("anonymous.localhost", "/tls"), tls = options, reconnect = false }
+        assert.equal("tls", c:get("ERROR").info.kind)
+        assert.truthy(ending("anonymous"):find("^0 bytes, "))
+      end
+    end)
+
     it("one for names only, at an address", function()
       refused(helper.serve("nginx", nil, 1):named("127.0.0.1"), { ca = ca }, "127.0.0.1", "chained.localhost")
     end)
@@ -108,6 +117,18 @@ describe("certificates:", function()
       end)
     end
 
+    it("no pattern that is asked for: that raises or is an ERROR", function()
+      for _, name in ipairs { ".localhost", ".wild.localhost", "*.wild.localhost" } do
+        for _, options in ipairs {
+          { url = server:url("/tls"), tls = { ca = ca, servername = name }, reconnect = false },
+          { url = server:named(name, "/tls"), tls = { ca = ca }, reconnect = false },
+        } do
+          local ok, c = pcall(helper.client, options)
+          if ok then c:get("ERROR") end
+        end
+      end
+    end)
+
     it("tls.servername, whatever the URL says, and the server sees that name", function()
       for _, host in ipairs { "127.0.0.1", "localhost", "other.localhost" } do
         local c = opens(server:named(host, "/tls"), { ca = ca, servername = "good.localhost" })
@@ -124,6 +145,7 @@ describe("certificates:", function()
   describe("trusted by", function()
     it("a file", function() opens(server:url("/tls"), { ca = ca }) end)
     it("a folder with hashed names", function() opens(server:url("/tls"), { ca = folder .. "/ca" }) end)
+    it("a folder with other names", function() opens(server:url("/tls"), { ca = folder }) end)
     it("a PEM text", function() opens(server:url("/tls"), { ca = content("ca.pem") }) end)
     it("a PEM text of several", function()
       opens(server:url("/tls"), { ca = "# two\n" .. content("other-ca.pem") .. "\nand\n" .. content("ca.pem") })
@@ -182,6 +204,13 @@ describe("certificates:", function()
       end)
     end
 
+    it("no session is left that would be trusted with", function()
+      local url = server:named("unknown.localhost", "/tls")
+      told(opens(url, { verify = false }), "version")
+      refused(url, { ca = ca }, "not trusted")
+      refused(url, nil, "not trusted")
+    end)
+
     it("the pin still counts", function()
       local url = server:named("expired.localhost", "/tls")
       opens(url, { verify = false, pin = pin("expired") })
@@ -191,6 +220,10 @@ describe("certificates:", function()
 
   describe("with a pin,", function()
     it("accepted when it is the server's", function() opens(server:url("/tls"), { ca = ca, pin = pin("good") }) end)
+    it("refused though there is a session of before the pin", function()
+      told(opens(server:url("/tls"), { ca = ca }), "version")
+      refused(server:url("/tls"), { ca = ca, pin = pin("expired") }, "tls.pin")
+    end)
     it("accepted when it is one of several", function()
       opens(server:url("/tls"), { ca = ca, pin = { pin("expired"), pin("good") } })
     end)

@@ -2,14 +2,19 @@
  *
  *   host cycles N script url     one state after the other, each closed
  *   host both script url         two states on one thread: the script returns a function, called in turn until true
- *   host threads script url      two states, each on its own thread */
+ *   host threads script url      two states, each on its own thread
+ *   host fork script url         a state, and one more in a child of fork, which stays; the script returns a function,
+ *                                called in the parent until true */
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const char *script, *url;
 
@@ -63,6 +68,18 @@ int main(int argc, char **argv)
         }
         lua_close(a);
         lua_close(b);
+    } else if (!strcmp(argv[1], "fork")) {
+        lua_State *L = start("parent");
+        pid_t child = fork();
+        if (!child) {
+            lua_close(start("child"));
+            fflush(stdout);
+            for (;;) pause();
+        }
+        while (!step(L)) continue;
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        lua_close(L);
     } else {
         pthread_t threads[2];
         pthread_create(&threads[0], NULL, run, "a");

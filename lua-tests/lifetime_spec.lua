@@ -367,5 +367,35 @@ describe("lifetime:", function()
       assert.equal("done\n", output)
       assert.equal(0, code)
     end)
+
+    it("one in a child of fork: it has its own engine, and what the parent closes is at rest", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = run([[
+        local function visit(url)
+          local ws = connect(url)
+          wait(function() return ws.state == "open" or ws.state == "waiting" end)
+          return ws
+        end
+        -- Look-ups and TLS have threads of their own, which a child does not have.
+        visit("ws://nonexistent.invalid/"):close()
+        visit("wss://127.0.0.1:1/"):close()
+        local ws = visit(url)
+        if name == "child" then return print("child", ws.state) end
+        return function()
+          ws:close()
+          websocket.run(5)
+          local from = os.clock()
+          websocket.run(0)
+          local function now() return io.open("/proc/uptime"):read("n") end
+          local stop = now() + 0.5
+          connect("ws://nonexistent.invalid/", { maxreconnectwait = 60, minreconnectwait = 60 })
+          while now() < stop do websocket.poll(stop - now()) end
+          print("parent", os.clock() - from < 0.25 or os.clock() - from)
+          return true
+        end
+      ]], "fork")
+      assert.equal("child\topen\nparent\ttrue\ndone\n", output)
+      assert.equal(0, code)
+    end)
   end)
 end)

@@ -258,6 +258,15 @@ describe("TLS:", function()
     it("an alert", function() fails("tls", "alert", nil, "handshake failure") end)
     it("an end in the handshake", function() fails("tls", "hangup", nil, "closed") end)
     it("silence in the handshake", function() fails("timeout", "silence", nil, "connecttimeout", "TLS") end)
+    it("records that OpenSSL skips, without end: the others get their turn", function()
+      local c = client { url = server:named("requests.localhost"), connecttimeout = 1, reconnect = false }
+      local from = helper.now()
+      local other = helper.client(server:named("tls13.wild.localhost", "/tls"))
+      assert.equal("tls", other:get("ERROR").info.kind)
+      assert.is_true(helper.now() - from < 0.8)
+      assert.equal("timeout", c:get("ERROR").info.kind)
+      assert.is_true(helper.now() - from < 2)
+    end)
     it("half a handshake", function() fails("timeout", "half", nil, "connecttimeout") end)
     it("but ws:// to one that has TLS only", function()
       local other = helper.serve("python-tls")
@@ -283,6 +292,24 @@ describe("TLS:", function()
       helper.wait(function() return c:count("TEXT") == before + size end, "burst " .. n)
       assert.equal(tostring(size), c.events[#c.events].data)
     end
+  end)
+
+  it("what TLS has read already is delivered, without a byte more from the server", function()
+    -- The text shares a record with the end of the binary, which is read for itself.
+    for _, maxqueued in ipairs { 1000, 64 << 20 } do
+      for _ = 1, 5 do
+        local url = server:named("any.wild.localhost", "/frames?size=%d&hex=810161", 4 << 20)
+        local c = client { url = url, maxqueued = maxqueued }
+        assert.equal(4 << 20, #c:get("BINARY").data)
+        assert.equal("a", c:get("TEXT").data)
+      end
+    end
+  end)
+
+  it("messages and a Close in the record of the handshake's answer", function()
+    local c = visit("any", nil, "/together")
+    assert.equal(4001, c:get("CLOSE").info.code)
+    assert.equal("OPEN TEXT TEXT CLOSE", c:list())
   end)
 
   it("a server that stops reading in the middle, says why and resets", function()

@@ -2,7 +2,6 @@
 // of its own, so that one which never answers delays nobody.
 
 import CLinux
-import Dispatch
 import Glibc
 
 struct Address: Sendable, Equatable {
@@ -95,8 +94,10 @@ enum Resolver {
         guard addresses.isEmpty else { return .addresses(addresses) }
         if reactor.lookups.add(token, for: name) {
             let mailbox = reactor.mailbox
-            DispatchQueue(label: "websocket-resolver").async {
-                mailbox.post(.resolved(name, lookUp(name.host, name.port, 0)))
+            do throws(SystemError) {
+                try onThread { mailbox.post(.resolved(name, lookUp(name.host, name.port, 0))) }
+            } catch {
+                mailbox.post(.resolved(name, .failed(error.description)))
             }
         }
         return nil
@@ -105,7 +106,8 @@ enum Resolver {
     /// What needs no look-up: an address that is written out, and `localhost`.
     static func known(_ name: HostAndPort) -> [Address] {
         // RFC 6761 section 6.3: it is this machine, whatever the system's files say or leave out.
-        let isLocal = name.host == "localhost" || name.host.hasSuffix(".localhost")
+        let host = name.host.hasSuffix(".") ? String(name.host.dropLast()) : name.host
+        let isLocal = host == "localhost" || host.hasSuffix(".localhost")
         return (isLocal ? ["127.0.0.1", "::1"] : [name.host]).flatMap { literal -> [Address] in
             if case .addresses(let addresses) = lookUp(literal, name.port, AI_NUMERICHOST) { addresses } else { [] }
         }

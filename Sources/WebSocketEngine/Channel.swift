@@ -49,8 +49,6 @@ final class Channel {
     /// When the peer's part of the closing handshake is waited for no longer, or Lua before an end.
     private var endsAt: Nanoseconds?
     private var keepalive: Keepalive?
-    /// When there is more to read that no readiness will tell of.
-    private var turnAt: Nanoseconds?
 
     /// Pongs wait in the protocol, where they are few, while so much is on its way.
     private static let pongLimit = 64 << 10
@@ -87,9 +85,7 @@ final class Channel {
     var token: Poller.Token { transport.token }
 
     /// When `timeout` wants to be called.
-    var deadline: Nanoseconds? {
-        [endsAt, turnAt, isEnding ? nil : keepalive?.deadline].compactMap(\.self).min()
-    }
+    var deadline: Nanoseconds? { earlier(endsAt, isEnding ? nil : keepalive?.deadline) }
 
     /// Whether the closing handshake has begun, or the connection fails: keepalive has nothing more to say.
     private var isEnding: Bool { end != nil || sent != nil || toSend != nil || isBroken }
@@ -161,7 +157,7 @@ final class Channel {
 
     /// What TLS has read already makes no socket readable: the next turn goes on with it.
     private func readLater(_ reactor: inout Reactor) {
-        if transport.hasPending, !isPaused { turnAt = reactor.now }
+        if transport.hasPending, !isPaused { reactor.unread.append(token) }
     }
 
     /// Answers pings, hands the events of a read to Lua, then sees whether it was the last.
@@ -397,10 +393,6 @@ final class Channel {
     }
 
     func timeout(_ reactor: inout Reactor) -> Progress {
-        if let turnAt, turnAt <= reactor.now {
-            self.turnAt = nil
-            if read(&reactor) == .over { return .over }
-        }
         if !isEnding, keepAlive(&reactor) == .over { return .over }
         guard let endsAt, endsAt <= reactor.now else { return .going }
         return end != nil && !isConcluded ? conclude(&reactor) : .over

@@ -4,7 +4,6 @@
 
 import CLinux
 import Dispatch
-import Glibc
 import Synchronization
 
 public final class Engine: Sendable {
@@ -45,15 +44,10 @@ public final class Engine: Sendable {
         OpenSSL.started
         // A new thread inherits the caller's mask: the engine's must not get the signals that end a Lua
         // script's wait.
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        let before = blockSignals()
+        defer { before.restore() }
         DispatchQueue(label: "websocket").async {
-            var all = sigset_t()
-            sigfillset(&all)
-            pthread_sigmask(SIG_SETMASK, &all, nil)
+            blockSignals()
             ws_name_thread("websocket")
             self.run()
         }
@@ -78,9 +72,10 @@ public final class Engine: Sendable {
         guard turns.borrow() else { return false }
         let limit = now() + Nanoseconds(seconds: seconds)
         func serve(_ loop: inout Loop) {
-            repeat {
-                guard case .turned = loop.turn(until: limit) else { return }
-            } while loop.now < limit && queue.isEmpty
+            // The engine's thread may have queued something while this one waited for the loop.
+            while queue.isEmpty {
+                guard case .turned = loop.turn(until: limit), loop.now < limit else { return }
+            }
         }
         if loop.withLockIfAvailable({ serve(&$0) }) == nil {
             mailbox.wake()
@@ -97,13 +92,15 @@ public final class Engine: Sendable {
     /// It must be through before others take apart what it uses, OpenSSL above all.
     public static func leave(seconds: Double) {
         guard let engine = current, !engine.isLeaving.exchange(true, ordering: .relaxed) else { return }
+        let deadline = DispatchTime.now() + seconds
         let done = DispatchSemaphore(value: 0)
         engine.post(.leave(done))
-        _ = done.wait(timeout: .now() + seconds)
+        _ = done.wait(timeout: deadline)
         let halted = DispatchSemaphore(value: 0)
         engine.post(.halt(halted))
-        _ = halted.wait(timeout: .now() + seconds)
-        _ = TLSContexts.making.wait(timeout: .now() + seconds)
+        // At once, unless the loop is at work; it never works long.
+        _ = halted.wait(timeout: max(deadline, .now() + 0.1))
+        _ = TLSContexts.making.wait(timeout: deadline)
     }
 
     func post(_ command: Command) { mailbox.post(command) }

@@ -10,6 +10,9 @@ struct Keepalive {
         case gone
     }
 
+    /// A shorter interval would be a ping for each pong.
+    private static let minimum = Nanoseconds(seconds: 0.01)
+
     private let interval: Nanoseconds
     private let timeout: Nanoseconds
     /// The low half of our pings' payloads: tells them from the script's (Connection.keepaliveKey).
@@ -28,7 +31,7 @@ struct Keepalive {
     ///   - interval, timeout: seconds.
     ///   - key: random.
     init(interval: Double, timeout: Double, key: UInt32, now: Nanoseconds) {
-        self.interval = Nanoseconds(seconds: interval)
+        self.interval = max(Nanoseconds(seconds: interval), Self.minimum)
         self.timeout = Nanoseconds(seconds: timeout)
         self.key = key
         heard = now

@@ -10,6 +10,8 @@ struct Reactor: ~Copyable {
     var poller: Poller
     var timers = Timers()
     var random = RandomPool()
+    /// Sockets with more to read that no readiness will tell of: TLS has it already.
+    var unread: [Poller.Token] = []
     /// Events of the session at work, not published yet.
     var log = EventLog()
     /// When this turn's wait ended.
@@ -62,9 +64,10 @@ struct Loop: ~Copyable {
         obey()
         guard !isHalted else { return .halted }
         reactor.now = WebSocketEngine.now()
-        let deadline = [reactor.timers.next, limit].compactMap(\.self).min()
-        var timeout = deadline.map { $0 > reactor.now ? $0 - reactor.now : 0 }
-        if !reactor.mailbox.await() { timeout = 0 }
+        var timeout = earlier(reactor.timers.next, limit).map { $0 > reactor.now ? $0 - reactor.now : 0 }
+        var unread: [Poller.Token] = []
+        if !reactor.unread.isEmpty { swap(&unread, &reactor.unread) }
+        if !reactor.mailbox.await() || !unread.isEmpty { timeout = 0 }
         let count = reactor.poller.wait(timeout)
         reactor.now = WebSocketEngine.now()
         var isSignalled = false
@@ -74,6 +77,11 @@ struct Loop: ~Copyable {
                 isSignalled = true
             } else {
                 with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
+            }
+        }
+        for token in unread {
+            with(Poller.slot(of: token)) {
+                $0.ready(Poller.Readiness(token: token, readable: true, writable: true), &$1)
             }
         }
         reactor.mailbox.awoke(signalled: isSignalled)

@@ -26,4 +26,7 @@ enum OpenSSLError {
 
     /// Whether the oldest error is this one.
     static func isFirst(_ reason: Int32) -> Bool { Int32(ERR_peek_error() & 0x7F_FFFF) == reason }
+
+    /// Whether the newest error is this one.
+    static func isLast(_ reason: Int32) -> Bool { Int32(ERR_peek_last_error() & 0x7F_FFFF) == reason }
 }

@@ -143,6 +143,13 @@ extension Options {
         }
     }
 
+    public mutating func setServerName(_ name: String) throws(Failure) {
+        guard isHostName(name), name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "*") }) else {
+            throw Failure("must be a host's name or address, not '\(withoutControls(name))'")
+        }
+        tls.serverName = name
+    }
+
     public mutating func setMinimumVersion(_ text: String) throws(Failure) {
         switch text {
         case "1.2": tls.minimumVersion = .tls12

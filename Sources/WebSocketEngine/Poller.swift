@@ -57,6 +57,14 @@ struct Poller: ~Copyable {
         return token
     }
 
+    /// What `remove` needs.
+    var number: Int32 { epoll.number }
+
+    /// Closing does not do it where a child of fork has the descriptor too: its events would come for ever.
+    static func remove(_ descriptor: Int32, from number: Int32) {
+        epoll_ctl(number, EPOLL_CTL_DEL, descriptor, nil)
+    }
+
     /// A descriptor that is registered can be changed without memory: it does not fail.
     func change(_ descriptor: borrowing FileDescriptor, _ token: Token, to interest: Interest) {
         // A hang-up is told whether asked for or not: with no interest, once and no more, or it would spin.

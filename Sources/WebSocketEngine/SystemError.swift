@@ -36,6 +36,12 @@ func now() -> Nanoseconds {
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
+/// The first of two deadlines that may not be there.
+func earlier(_ a: Nanoseconds?, _ b: Nanoseconds?) -> Nanoseconds? {
+    guard let a, let b else { return a ?? b }
+    return min(a, b)
+}
+
 extension Nanoseconds {
     /// Seconds as nanoseconds; what is too large to add to a time becomes some 127 years.
     init(seconds: Double) {

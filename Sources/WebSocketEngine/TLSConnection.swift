@@ -3,6 +3,7 @@
 
 import COpenSSL
 import Glibc
+import WebSocketProtocol
 
 final class TLSConnection {
     private let context: TLSContext
@@ -17,6 +18,12 @@ final class TLSConnection {
     /// What a certificate would have been refused for, were it not for verify = false.
     private var overlooked: String?
     private var hasFailed = false
+    /// Whether the certificate was looked at, in this handshake or in that of the session that is resumed.
+    private var isVerified: Bool { wasAccepted || SSL_session_reused(ssl) == 1 }
+    private var wasAccepted = false
+    /// How many bytes of the socket may still be read in this call.
+    private var budget = 0
+    private static let budget = 256 << 10
     /// What the socket must be ready for until the call that would have blocked can be made again.
     private(set) var readNeeds = Poller.Interest.read
     private(set) var writeNeeds = Poller.Interest.write
@@ -30,7 +37,6 @@ final class TLSConnection {
     /// - Parameters:
     ///   - host: the URL's; the certificate must be for it unless the options name another.
     ///   - socket: stays the caller's, and must outlive this.
-    ///   - identifies: whether a client's certificate may be shown.
     init(_ context: TLSContext, host: String, port: Int, socket: Int32) throws(TLSFailure) {
         self.context = context
         var name = context.options.serverName ?? host
@@ -38,10 +44,10 @@ final class TLSConnection {
         if name.hasSuffix(".") { name.removeLast() }
         self.name = name
         server = "\(name):\(port)"
-        guard let ssl = SSL_new(context.context), let bio = BIO_new(Self.method) else {
-            throw TLSFailure(reason: "OpenSSL can't begin: \(OpenSSLError.words())", isPermanent: false)
-        }
+        guard let ssl = SSL_new(context.context) else { throw Self.failure("OpenSSL can't begin") }
         self.ssl = ssl
+        guard let bio = BIO_new(Self.method) else { throw Self.failure("OpenSSL can't begin") }
+        BIO_set_ex_data(bio, 0, Unmanaged.passUnretained(self).toOpaque())
         BIO_int_ctrl(bio, BIO_C_SET_FD, Int(BIO_NOCLOSE), socket)
         SSL_set_bio(ssl, bio, bio)
         SSL_set_ex_data(ssl, 0, Unmanaged.passUnretained(self).toOpaque())
@@ -51,7 +57,12 @@ final class TLSConnection {
             parameters, UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
         if X509_VERIFY_PARAM_set1_ip_asc(parameters, name) != 1 {
             ERR_clear_error()
-            X509_VERIFY_PARAM_set1_host(parameters, name, 0)
+            // To OpenSSL no name is any name, and a dot before it any name below; a wildcard is for certificates.
+            guard isHostName(name), !name.utf8.contains(UInt8(ascii: "*")),
+                X509_VERIFY_PARAM_set1_host(parameters, name, 0) == 1
+            else {
+                throw TLSFailure(reason: "'\(withoutControls(name))' is no name that a certificate can have")
+            }
             // RFC 6066 section 3: names, not addresses.
             _ = name.withCString {
                 SSL_ctrl(
@@ -63,25 +74,42 @@ final class TLSConnection {
         SSL_set_connect_state(ssl)
     }
 
+    private static func failure(_ what: String) -> TLSFailure {
+        TLSFailure(reason: "\(what): \(OpenSSLError.words())", isPermanent: false)
+    }
+
     deinit {
         finish()
         SSL_free(ssl)
     }
 
-    /// OpenSSL's own socket BIO, but for SIGPIPE, which would end the host.
+    /// OpenSSL's own socket BIO, but for two things: no SIGPIPE, which would end the host, and an end to reading:
+    /// OpenSSL skips some records by itself, and would not return while a peer sends nothing else.
     nonisolated(unsafe) private static let method: OpaquePointer? = {
+        let socket = BIO_s_socket()
         let method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, "socket")
-        BIO_meth_set_read(method, BIO_meth_get_read(BIO_s_socket()))
-        BIO_meth_set_puts(method, BIO_meth_get_puts(BIO_s_socket()))
-        BIO_meth_set_ctrl(method, BIO_meth_get_ctrl(BIO_s_socket()))
-        BIO_meth_set_create(method, BIO_meth_get_create(BIO_s_socket()))
-        BIO_meth_set_destroy(method, BIO_meth_get_destroy(BIO_s_socket()))
+        BIO_meth_set_puts(method, BIO_meth_get_puts(socket))
+        BIO_meth_set_ctrl(method, BIO_meth_get_ctrl(socket))
+        BIO_meth_set_create(method, BIO_meth_get_create(socket))
+        BIO_meth_set_destroy(method, BIO_meth_get_destroy(socket))
+        BIO_meth_set_read(method) { bio, bytes, count in
+            guard let context = BIO_get_ex_data(bio, 0) else { return -1 }
+            let connection = Unmanaged<TLSConnection>.fromOpaque(context).takeUnretainedValue()
+            guard connection.budget > 0 else {
+                BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
+                return -1
+            }
+            let read = BIO_meth_get_read(BIO_s_socket())!(bio, bytes, count)
+            connection.budget -= Int(max(read, 0))
+            return read
+        }
         BIO_meth_set_write(method) { bio, bytes, count in
-            // BIO_FLAGS_KTLS_TX_CTRL_MSG: with kernel TLS, a record that is no data goes another way.
-            if BIO_test_flags(bio, 0x1000) != 0 { return BIO_meth_get_write(BIO_s_socket())!(bio, bytes, count) }
+            BIO_clear_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY)
+            if BIO_test_flags(bio, WS_BIO_FLAGS_KTLS_TX_CTRL_MSG) != 0 {
+                return withoutSIGPIPE { BIO_meth_get_write(BIO_s_socket())!(bio, bytes, count) }
+            }
             var socket: Int32 = -1
             BIO_ctrl(bio, BIO_C_GET_FD, 0, &socket)
-            BIO_clear_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY)
             let written = retrying { send(socket, bytes, Int(count), Int32(MSG_NOSIGNAL)) }
             if written < 0, errno == EAGAIN { BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY) }
             return Int32(written)
@@ -95,16 +123,17 @@ final class TLSConnection {
     func shakeHands() -> Transport.Result {
         ERR_clear_error()
         errno = 0
+        budget = Self.budget
         let result = SSL_do_handshake(ssl)
-        guard result != 1 else { return .bytes(0) }
+        readNeeds = .read
+        guard result != 1 else {
+            // Some ciphers know no certificates.
+            return isVerified
+                ? .bytes(0) : .failed(.tls(TLSFailure(reason: "the server has not shown a certificate")))
+        }
         let (outcome, needs) = outcome(result, during: "the TLS handshake")
         readNeeds = needs
-        writeNeeds = needs
-        if let refusal { return .failed(.tls(refusal)) }
-        if case .wouldBlock = outcome { return outcome }
-        readNeeds = .read
-        writeNeeds = .write
-        return outcome
+        return refusal.map { .failed(.tls($0)) } ?? outcome
     }
 
     /// Fills the buffer as far as records have come.
@@ -115,6 +144,7 @@ final class TLSConnection {
             return result
         }
         readNeeds = .read
+        budget = Self.budget
         var total = 0
         while total < buffer.count {
             ERR_clear_error()
@@ -233,9 +263,9 @@ final class TLSConnection {
             overlooked = words
             X509_STORE_CTX_set_error(store, X509_V_OK)
         }
-        guard !options.pins.isEmpty else { return true }
         let digest = X509_STORE_CTX_get0_cert(store).flatMap(Certificate.publicKeyDigest)
-        if let digest, options.pins.contains(digest) { return true }
+        wasAccepted = options.pins.isEmpty || digest.map(options.pins.contains) ?? false
+        guard !wasAccepted else { return true }
         X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
         refusal = TLSFailure(
             reason: "the server's key does not match tls.pin: it is sha256//\(digest ?? "?")")

@@ -32,6 +32,7 @@ final class Transport {
 
     private let descriptor: FileDescriptor
     private(set) var tls: TLSConnection?
+    private let poller: Int32
     let token: Poller.Token
     private var interest: Poller.Interest = .write
 
@@ -63,6 +64,7 @@ final class Transport {
         }
         let status = address.withSockaddr { connect(number, $0, $1) }
         guard status == 0 || errno == EINPROGRESS || errno == EINTR else { throw SystemError("connect") }
+        self.poller = poller.number
         token = try poller.add(descriptor, slot: slot, .write)
     }
 
@@ -78,6 +80,9 @@ final class Transport {
     deinit {
         // Before the socket is closed: it still has a close_notify to send.
         tls = nil
+        Poller.remove(descriptor.number, from: poller)
+        // The peer is to see the end even if a child of fork has the socket too.
+        shutdown(descriptor.number, Int32(SHUT_RDWR))
     }
 
     /// Begins TLS: `shakeHands` goes on with it.

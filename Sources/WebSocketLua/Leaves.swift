@@ -152,7 +152,7 @@ extension Options {
         case WS_OPTION_TLS_CERT: tls.certificate = try named(value)
         case WS_OPTION_TLS_KEY: tls.key = try named(value)
         case WS_OPTION_TLS_PASSWORD: tls.password = value
-        case WS_OPTION_TLS_SERVERNAME: tls.serverName = try named(value)
+        case WS_OPTION_TLS_SERVERNAME: try setServerName(value)
         case WS_OPTION_TLS_MINVERSION: try setMinimumVersion(value)
         case WS_OPTION_TLS_CIPHERS: tls.ciphers = try named(value)
         case WS_OPTION_TLS_PIN: try addPin(value)

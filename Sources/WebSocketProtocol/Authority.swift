@@ -61,7 +61,7 @@ struct Authority: Equatable {
             host = name.lowercased()
             // 3.2.2: unreserved and sub-delims; a percent-encoded host has no meaning in DNS.
             guard host.utf8.allSatisfy({ isTokenByte($0) && !"%^`|".utf8.contains($0) || "(),;=".utf8.contains($0) }),
-                host.utf8.count <= 255
+                isHostName(host)
             else { throw Failure("'\(host)' is not a host name") }
         }
         switch portText {
@@ -73,6 +73,13 @@ struct Authority: Equatable {
             port = number
         }
     }
+}
+
+/// Whether a name's labels are there, at most with a dot behind the last (RFC 1034 section 3.1); not what they hold.
+public func isHostName(_ text: String) -> Bool {
+    let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+    let named = labels.count > 1 && labels.last?.isEmpty == true ? labels.dropLast() : labels[...]
+    return text.utf8.count <= 255 && named.allSatisfy { !$0.isEmpty }
 }
 
 /// A host as URLs have it (RFC 3986 section 3.2.2): an IPv6 address in brackets.

@@ -61,15 +61,15 @@ private struct Exemption {
             port = nil
             return
         }
-        guard let authority = try? Authority(text), authority.user == nil else { return nil }
+        // A dot before a domain means nothing, but that it is one.
+        let name = text.hasPrefix(".") ? text.dropFirst() : text
+        guard let authority = try? Authority(name), authority.user == nil else { return nil }
         port = authority.port
         let host = withoutTrailingDot(authority.host)
-        if let address = Self.block(host) {
+        if name.startIndex == text.startIndex, let address = Self.block(host) {
             hosts = address
         } else {
-            let domain = host.hasPrefix(".") ? String(host.dropFirst()) : host
-            guard !domain.isEmpty else { return nil }
-            hosts = .domain(domain)
+            hosts = .domain(host)
         }
     }
 

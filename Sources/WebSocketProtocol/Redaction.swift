@@ -10,7 +10,10 @@ extension HTTPHead {
 
 extension WebSocketURL {
     /// The URL without its query.
-    public var redactedDescription: String { description.dropLast(target.count) + redactedReference(target[...]) }
+    public var redactedDescription: String {
+        let path = target.prefix { $0 != "?" }
+        return description.dropLast(target.count) + path + (path.endIndex == target.endIndex ? "" : "?…")
+    }
 }
 
 /// The lines of a request as it is sent, up to the empty one, without secrets.

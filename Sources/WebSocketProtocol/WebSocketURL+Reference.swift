@@ -34,15 +34,14 @@ extension WebSocketURL {
             return "\(scheme)://\(authority)\(removingDotSegments(reference.path))\(query)"
         }
         let origin = description.dropLast(target.count)
-        let base = URIReference(target[...])
-        guard !reference.path.isEmpty else {
-            return "\(origin)\(base.path)\(reference.query == nil ? base.query.map { "?\($0)" } ?? "" : query)"
-        }
+        // Not as a reference of its own: a target that begins with two slashes has no authority.
+        let path = target.prefix { $0 != "?" }
+        guard !reference.path.isEmpty else { return origin + (reference.query == nil ? target : path + query) }
         guard reference.path.utf8.first != UInt8(ascii: "/") else {
             return "\(origin)\(removingDotSegments(reference.path))\(query)"
         }
         // 5.2.3: in place of what is behind the last slash.
-        let folder = base.path.prefix(through: base.path.lastIndex(of: "/")!)
+        let folder = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex)
         return "\(origin)\(removingDotSegments(folder + reference.path))\(query)"
     }
 }

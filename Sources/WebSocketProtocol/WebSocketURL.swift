@@ -14,6 +14,8 @@ public struct WebSocketURL: Equatable, Sendable {
         }
     }
 
+    private static let maximumLength = 64 << 10
+
     /// TLS: `wss` or `https`.
     public let isSecure: Bool
     /// Lower-case name or address; an IPv6 address without its brackets.
@@ -40,6 +42,7 @@ public struct WebSocketURL: Equatable, Sendable {
 
     public init(_ text: String) throws(Failure) {
         func wrong(_ problem: String) -> Failure { Failure(problem, of: text) }
+        guard text.utf8.count <= Self.maximumLength else { throw wrong("it has more than \(Self.maximumLength) bytes") }
         // Also what would end the request line: CR and LF above all.
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw wrong("it has a space or a control character; write them as %20 and the like")

@@ -99,6 +99,14 @@ import Testing
         frame(opcode, Array(payload.utf8), mask: mask)
     }
 
+    @Test func framesAreDescribed() {
+        let frames =
+            frame(.text, "Hello", mask: mask) + frame(.binary, noise(70_000), compressed: true) + frame(.close, [])
+        let lines = ["TEXT, 5 bytes", "BINARY, 70000 bytes, compressed", "CLOSE, 0 bytes"]
+        #expect(FrameWriter.descriptions(of: ByteBuffer(frames)) == lines)
+        #expect(FrameWriter.descriptions(of: ByteBuffer()) == [])
+    }
+
     // MARK: - Frames that wait for compression
 
     @Test func framesWithoutMasksAreFoundAgain() {

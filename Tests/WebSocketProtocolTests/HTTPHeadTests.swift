@@ -139,6 +139,20 @@ import Testing
         #expect(head.status == nil)
     }
 
+    @Test(arguments: [
+        (100, true, false), (101, false, false), (103, true, false), (199, true, false), (200, false, false),
+        (300, false, false), (301, false, true), (302, false, true), (303, false, true), (304, false, false),
+        (307, false, true), (308, false, true), (404, false, false),
+    ])
+    func kind(status: Int, isInterim: Bool, isRedirect: Bool) {
+        var head = HTTPHead()
+        head.startLine = "HTTP/1.1 \(status) x"
+        #expect(head.isInterim == isInterim)
+        #expect(head.isRedirect == isRedirect)
+    }
+
+    @Test func whatIsNoStatusIsNeither() { #expect(!HTTPHead().isInterim && !HTTPHead().isRedirect) }
+
     private func fields(_ list: [(String, String)]) -> HeaderFields {
         var fields = HeaderFields()
         for (name, value) in list { fields.append(name, value) }

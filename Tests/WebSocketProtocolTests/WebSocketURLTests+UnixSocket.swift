@@ -65,7 +65,7 @@ extension WebSocketURLTests {
         ("wss+unix:///a", "the scheme is 'wss+unix'; it must be ws, wss, http, https or ws+unix"),
     ])
     func badUnixSocket(text: String, reason: String) {
-        #expect(throws: WebSocketURL.Failure(reason: "bad URL '\(text)': \(reason)")) { try WebSocketURL(text) }
+        #expect(refusal { try WebSocketURL(text) } == "bad URL '\(text)': \(reason)")
     }
 
     @Test func aSocketPathOf107BytesAndNoMore() throws {
@@ -74,6 +74,6 @@ extension WebSocketURLTests {
         #expect(try WebSocketURL("ws+unix:\(path):/").socketPath?.utf8.count == 107)
         let text = "ws+unix:/" + String(repeating: "a", count: 107)
         let reason = "bad URL '\(text)': the socket's path is longer than 107 bytes"
-        #expect(throws: WebSocketURL.Failure(reason: reason)) { try WebSocketURL(text) }
+        #expect(refusal { try WebSocketURL(text) } == reason)
     }
 }

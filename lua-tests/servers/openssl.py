@@ -23,7 +23,7 @@ output = b""
 
 
 def expect(pattern):
-    """Waits for it in what the server says: what it knows, what it receives, and each record's name and bytes in hex."""
+    """Waits for it in what the server says: notes, what it receives, each record's name and its bytes in hex."""
     global output
     while not (match := re.search(pattern, output, re.DOTALL)):
         data = server.stdout.read(1 << 16)

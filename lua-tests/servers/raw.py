@@ -133,9 +133,10 @@ async def refuse(peer):
 
 
 async def frames(peer):
-    """101, then the bytes given in hex, then `end`."""
+    """101, then a binary of `size` zeros, if it is given, and the bytes given in hex, then `end`."""
     await peer.switch()
-    await peer.send(bytes.fromhex(peer.query.get("hex", "")))
+    large = frame(bytes(int(peer.query["size"])), 2) if "size" in peer.query else b""
+    await peer.send(large + bytes.fromhex(peer.query.get("hex", "")))
     await peer.end()
 
 

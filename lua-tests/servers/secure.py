@@ -12,7 +12,7 @@ versions = {"tls10": ssl.TLSVersion.TLSv1, "tls11": ssl.TLSVersion.TLSv1_1,
             "tls12": ssl.TLSVersion.TLSv1_2, "tls13": ssl.TLSVersion.TLSv1_3}
 # In the place of a ServerHello.
 answers = {"plain": b"HTTP/1.1 400 Bad Request\r\n\r\n", "noise": bytes(range(256)), "hangup": b"", "silence": b"",
-           "half": bytes.fromhex("16030300500200"), "alert": bytes.fromhex("15030300020228")}
+           "requests": b"", "half": bytes.fromhex("16030300500200"), "alert": bytes.fromhex("15030300020228")}
 contexts = {}
 endings = {}
 ended = asyncio.Condition()
@@ -22,6 +22,9 @@ def context(name):
     if name not in contexts:
         made = contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         made.set_ciphers("ALL:@SECLEVEL=0")  # for old versions and weak keys
+        if name == "anonymous":
+            made.set_ciphers("aNULL:@SECLEVEL=0")
+            made.maximum_version = versions["tls12"]
         certificate = name if os.path.exists(f"{folder}/{name}.key") else "good"
         made.load_cert_chain(f"{folder}/{certificate}.pem", f"{folder}/{certificate}.key")
         made.set_alpn_protocols(["h2", "http/1.1"])
@@ -107,36 +110,45 @@ class Connection:
                 self.writer.write_eof()
 
 
+async def serve(connection, handle):
+    try:
+        await connection.call(connection.tls.do_handshake)
+        pump = asyncio.create_task(connection.pump())
+        await handle(connection.plain, connection)
+        await pump
+    except ssl.SSLError as error:
+        connection.ending = error.reason
+        connection.cut()
+        await connection.reader.read()  # What is left unread would make a RST, which may overtake the alert.
+    except ConnectionError:
+        connection.ending = "reset"
+    finally:
+        async with ended:
+            endings[connection.key] = f"{connection.count} bytes, {connection.ending}"
+            ended.notify_all()
+
+
 def over_tls(handle):
     async def accept(reader, writer):
-        head = await reader.readexactly(5)
-        hello = await reader.readexactly(int.from_bytes(head[3:], "big"))
-        match = re.search(rb"([\w-]+)(\.wild)?\.localhost", hello)
-        name = match[1].decode() if match else "good"
-        connection = None
-        if name in answers:
+        try:
+            head = await reader.readexactly(5)
+            hello = await reader.readexactly(int.from_bytes(head[3:], "big"))
+            match = re.search(rb"([\w-]+)(\.wild)?\.localhost", hello)
+            name = match[1].decode() if match else "good"
+            if name not in answers:
+                connection = Connection(reader, writer, name)
+                connection.incoming.write(head + hello)
+                return await serve(connection, handle)
             writer.write(answers[name])
+            while name == "requests":  # HelloRequests, which OpenSSL skips by itself
+                writer.write((b"\x16\x03\x03\x40\x00" + bytes(1 << 14)) * 16)
+                await writer.drain()
             if name in ("silence", "half"):
                 await reader.read()
-        else:
-            connection = Connection(reader, writer, name)
-            connection.incoming.write(head + hello)
-            try:
-                await connection.call(connection.tls.do_handshake)
-                pump = asyncio.create_task(connection.pump())
-                await handle(connection.plain, connection)
-                await pump
-            except ssl.SSLError as error:
-                connection.ending = error.reason
-                connection.cut()
-                with contextlib.suppress(ConnectionError):
-                    await reader.read()  # What is left unread would make a RST, which may overtake the alert.
-            except ConnectionError:
-                connection.ending = "reset"
-            async with ended:
-                endings[connection.key] = f"{connection.count} bytes, {connection.ending}"
-                ended.notify_all()
-        writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
 
     return accept
 

@@ -1,0 +1,39 @@
+// The contexts in use, each made once, on a thread of its own: that takes files and milliseconds.
+
+import Dispatch
+
+struct TLSContexts {
+    private var ready: [Options.TLS: TLSContext] = [:]
+    private var waiters = Waiters<Options.TLS>()
+    private static let maximum = 64
+    /// Those that are being made.
+    static let making = DispatchGroup()
+
+    /// The context for these options; nil when it comes later, as a command to the loop for this token.
+    mutating func context(_ options: Options.TLS, _ token: Poller.Token, _ mailbox: Mailbox) -> TLSContext? {
+        if let context = ready[options] { return context }
+        guard waiters.add(token, for: options) else { return nil }
+        Self.making.enter()
+        do throws(SystemError) {
+            try onThread {
+                mailbox.post(
+                    .prepared(options, Result { () throws(TLSFailure) -> TLSContext in try TLSContext(options) }))
+                Self.making.leave()
+            }
+        } catch {
+            mailbox.post(.prepared(options, .failure(TLSFailure(reason: error.description, isPermanent: false))))
+            Self.making.leave()
+        }
+        return nil
+    }
+
+    /// It has come: for these.
+    mutating func prepared(_ options: Options.TLS, _ result: Result<TLSContext, TLSFailure>) -> [Poller.Token] {
+        if ready.count >= Self.maximum { ready.removeAll() }
+        ready[options] = try? result.get()
+        return waiters.remove(options)
+    }
+
+    /// Its files may have changed: the next attempt reads them again.
+    mutating func forget(_ options: Options.TLS) { ready[options] = nil }
+}
