@@ -148,6 +148,14 @@ static int nothing(lua_State *L)
     return 0;
 }
 
+/* A debug hook, as the interpreter's own for Ctrl-C, runs at a call: without one, an endless wait could not be
+ * ended. */
+static void run_hooks(lua_State *L)
+{
+    lua_pushcfunction(L, nothing);
+    lua_call(L, 0, 0);
+}
+
 /* Delivers up to the record counted by AT_LAST; `n` were delivered so far. Returns how many in the end. */
 static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuation)
 {
@@ -158,8 +166,7 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
     /* The memory that it takes to call a handler is there before a record is consumed: the stack for any Lua
      * function, and a call frame. */
     luaL_checkstack(L, 280, NULL);
-    lua_pushcfunction(L, nothing);
-    lua_call(L, 0, 0);
+    run_hooks(L);
     /* A coroutine may be resumed by a finalizer when the state is gone. */
     while (module->state && module->delivered < last) {
         if (module->cursor == module->end) {
@@ -214,13 +221,23 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
     return n;
 }
 
+static double monotonic(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
 /* Waits for the first event and prepares the stack for delivering what is there by then. */
 static void await(lua_State *L, double seconds)
 {
     module_state *module = ws_module(L);
     module->polls++;
     ws_account(module);
-    if (seconds > 0 && module->cursor == module->end) ws_state_wait(module->state, seconds);
+    if (seconds > 0 && module->cursor == module->end) {
+        double limit = monotonic() + seconds;
+        while (!ws_state_wait(module->state, limit)) run_hooks(L);
+    }
     uint64_t last = module->delivered + ws_state_queued(module->state);
     for (const char *p = module->cursor; p < module->end; p += ws_event_size((const ws_event *)p)) last++;
     lua_settop(L, 1);
@@ -254,13 +271,6 @@ int ws_poll(lua_State *L)
     return poll_continues(L, LUA_OK, 0);
 }
 
-static double monotonic(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
 static int run_continues(lua_State *L, int status, lua_KContext n);
 
 /* The first argument has become the time at which to stop. */
@@ -270,10 +280,7 @@ static int run_on(lua_State *L)
     while (module->live) {
         double left = lua_tonumber(L, 1) - monotonic();
         await(L, left);
-        /* A debug hook, as the interpreter's own for Ctrl-C, runs at a call: without one, an endless wait
-         * could not be ended. */
-        lua_pushcfunction(L, nothing);
-        lua_call(L, 0, 0);
+        run_hooks(L);
         deliver(L, 0, run_continues);
         if (left <= 0) break;
     }

@@ -66,23 +66,29 @@ public final class Engine: Sendable {
         }
     }
 
+    enum Service {
+        case done
+        /// Another thread runs the loop.
+        case refused
+        /// The wait has not begun: getting hold of the loop took a while, in which a signal may have come.
+        case late
+    }
+
     /// Runs the loop on the calling thread, until something is queued for its Lua state, a signal arrives or the
-    /// time is over. False when another thread does so already.
-    func serve(_ queue: EventQueue, seconds: Double) -> Bool {
-        guard turns.borrow() else { return false }
-        let limit = now() + Nanoseconds(seconds: seconds)
-        func serve(_ loop: inout Loop) {
-            // The engine's thread may have queued something while this one waited for the loop.
+    /// time is over.
+    func serve(_ queue: EventQueue, until limit: Nanoseconds) -> Service {
+        guard turns.borrow() else { return .refused }
+        defer { turns.giveBack() }
+        let isServed: Void? = loop.withLockIfAvailable { loop in
+            // The engine's thread may have queued something until now.
             while queue.isEmpty {
                 guard case .turned = loop.turn(until: limit), loop.now < limit else { return }
             }
         }
-        if loop.withLockIfAvailable({ serve(&$0) }) == nil {
-            mailbox.wake()
-            loop.withLock { serve(&$0) }
-        }
-        turns.giveBack()
-        return true
+        if isServed != nil { return .done }
+        mailbox.wake()
+        loop.withLock { _ in }
+        return .late
     }
 
     /// Another thread's Lua state waits for events.

@@ -88,21 +88,32 @@ public final class EventQueue: Sendable {
 
     var isEmpty: Bool { shared.withLock { $0.log.isEmpty } }
 
-    /// Waits until something is queued, a signal arrives or the time is over.
-    public func wait(seconds: Double) {
-        guard isEmpty else { return }
-        guard let engine = Engine.current else { return sleep(seconds: seconds) }
-        if engine.serve(self, seconds: seconds) { return }
-        engine.sleeping {
-            let isQueued = shared.withLock { shared in
-                shared.observed = true
-                return !shared.log.isEmpty
+    /// Waits until something is queued, a signal arrives or the time is over. False when a signal may have come
+    /// before the wait: look, and come again.
+    public func wait(until limit: Double) -> Bool {
+        guard isEmpty else { return true }
+        let seconds = limit - now().seconds
+        guard seconds > 0 else { return true }
+        guard let engine = Engine.current else {
+            sleep(seconds: seconds)
+            return true
+        }
+        switch engine.serve(self, until: Nanoseconds(seconds: limit)) {
+        case .done: return true
+        case .late: return false
+        case .refused:
+            engine.sleeping {
+                let isQueued = shared.withLock { shared in
+                    shared.observed = true
+                    return !shared.log.isEmpty
+                }
+                if !isQueued { sleep(seconds: seconds) }
+                shared.withLock { shared in
+                    shared.observed = false
+                    shared.silence(wakeup)
+                }
             }
-            if !isQueued { sleep(seconds: seconds) }
-            shared.withLock { shared in
-                shared.observed = false
-                shared.silence(wakeup)
-            }
+            return true
         }
     }
 

@@ -61,13 +61,14 @@ struct Loop: ~Copyable {
 
     /// Waits for the next things to do, until `limit` at most, and does them.
     mutating func turn(until limit: Nanoseconds? = nil) -> Outcome {
-        obey()
+        // What the commands came to may be all that the thread waits for.
+        let hasObeyed = obey()
         guard !isHalted else { return .halted }
         reactor.now = WebSocketEngine.now()
         var timeout = earlier(reactor.timers.next, limit).map { $0 > reactor.now ? $0 - reactor.now : 0 }
         var unread: [Poller.Token] = []
         if !reactor.unread.isEmpty { swap(&unread, &reactor.unread) }
-        if !reactor.mailbox.await() || !unread.isEmpty { timeout = 0 }
+        if !reactor.mailbox.await() || hasObeyed || !unread.isEmpty { timeout = 0 }
         let count = reactor.poller.wait(timeout)
         reactor.now = WebSocketEngine.now()
         var isSignalled = false
@@ -85,7 +86,7 @@ struct Loop: ~Copyable {
             }
         }
         reactor.mailbox.awoke(signalled: isSignalled)
-        obey()
+        _ = obey()
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
         for _ in 0..<reactor.timers.count {
             guard let token = reactor.timers.expired(reactor.now) else { break }
@@ -94,13 +95,17 @@ struct Loop: ~Copyable {
         return isHalted ? .halted : count < 0 ? .interrupted : .turned
     }
 
-    private mutating func obey() {
+    /// Whether there was anything to do.
+    private mutating func obey() -> Bool {
         var commands: [Command] = []
         swap(&commands, &self.commands)
         reactor.mailbox.take(&commands)
         for command in commands { obey(command) }
-        commands.removeAll(keepingCapacity: true)
-        swap(&commands, &self.commands)
+        defer {
+            commands.removeAll(keepingCapacity: true)
+            swap(&commands, &self.commands)
+        }
+        return !commands.isEmpty
     }
 
     private mutating func obey(_ command: Command) {

@@ -79,8 +79,8 @@ public func ws_state_take(_ state: OpaquePointer) -> ws_slice {
 }
 
 @c @implementation
-public func ws_state_wait(_ state: OpaquePointer, _ seconds: Double) {
-    borrowed(state, as: LuaState.self).queue.wait(seconds: seconds)
+public func ws_state_wait(_ state: OpaquePointer, _ limit: Double) -> Bool {
+    borrowed(state, as: LuaState.self).queue.wait(until: limit)
 }
 
 @c @implementation
