@@ -124,7 +124,7 @@ typedef struct tally {
     size_t last_size;
     char last[32];
     char *last_message;
-    meter meter;
+    meter timing;
 } tally;
 
 /* Begins to measure. */
@@ -134,7 +134,7 @@ static inline tally tally_start(uint64_t expected)
     memset(&t, 0, sizeof t);
     t.expected = expected;
     t.ordered = true;
-    t.meter = meter_start();
+    t.timing = meter_start();
     return t;
 }
 
@@ -152,7 +152,7 @@ static inline bool tally_take(tally *t, const char *data, size_t size)
     if (size < sizeof t->last || memcmp(data, t->last, sizeof t->last) <= 0) t->ordered = false;
     else memcpy(t->last, data, sizeof t->last);
     if (t->count == t->expected) {
-        meter_stop(&t->meter);
+        meter_stop(&t->timing);
         t->last_size = size;
         t->last_message = (char *)malloc(size + 1);
         if (!t->last_message) abort();
@@ -180,7 +180,7 @@ static inline void report(uint64_t messages, uint64_t bytes, const meter *m, boo
 
 static inline void report_tally(const tally *t, size_t size)
 {
-    report(t->count, t->bytes, &t->meter,
+    report(t->count, t->bytes, &t->timing,
            t->complete && t->ordered && t->whole && t->bytes == t->expected * size);
 }
 
