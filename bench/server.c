@@ -68,7 +68,7 @@ typedef struct peer {
     /* frames that are sent again and again with new numbers, or a part of a compressed flood */
     char *frames;
     size_t frames_begin, frames_end;
-    bool is_flooding;
+    bool has_begun, is_flooding, is_closing;
     /* everything else that waits to be written */
     bytes out;
     bool waits_to_write;
@@ -308,7 +308,7 @@ static void watch(peer *p, bool writing)
     epoll_ctl(epoll, EPOLL_CTL_MOD, p->fd, &e);
 }
 
-/* Writes what there is until the kernel takes no more. False when the peer is gone. */
+/* Writes what there is until the kernel takes no more. False when the peer is gone, or has got our Close. */
 static bool flush(peer *p)
 {
     for (;;) {
@@ -335,7 +335,7 @@ static bool flush(peer *p)
     }
     if (p->out.capacity > 65536) release(&p->out);
     watch(p, false);
-    return true;
+    return !p->is_closing;
 }
 
 static void tick(void)
@@ -446,29 +446,38 @@ static void sink_message(peer *p)
     put_frame(p, 0x80 | TEXT, text, strlen(text));
 }
 
+/* The first message has come: what the client asked for may. */
+static void begin(peer *p)
+{
+    p->has_begun = true;
+    if (p->mode == TICK) begin_ticking(p);
+    if (p->mode != FLOOD) return;
+    p->is_flooding = true;
+    if (p->deflates) {
+        compressed *c = compressed_of(p->set, p->count);
+        p->frames = c->frames.start;
+        p->frames_end = c->ends[p->count - 1];
+    } else {
+        make_frames(p);
+    }
+}
+
 /* The last piece of a message or of a control frame was taken. */
 static void finish(peer *p)
 {
     char *whole = p->message.start + p->message.begin;
     size_t size = p->message.end - p->message.begin;
     switch (p->first & 15) {
-    case CLOSE: put_frame(p, 0x80 | CLOSE, whole, size); break;
+    case CLOSE:
+        put_frame(p, 0x80 | CLOSE, whole, size);
+        p->is_closing = true;
+        break;
     case PING: put_frame(p, 0x80 | PONG, whole, size); break;
     case PONG: break;
     default:
         if (p->mode == ECHO) put_frame(p, p->first | 0x80, whole, size);
         if (p->mode == SINK) sink_message(p);
-        if (p->mode == FLOOD && !p->frames) {
-            if (p->deflates) {
-                compressed *c = compressed_of(p->set, p->count);
-                p->frames = c->frames.start;
-                p->frames_end = c->ends[p->count - 1];
-            } else {
-                make_frames(p);
-            }
-            p->is_flooding = true;
-        }
-        if (p->mode == TICK) begin_ticking(p);
+        if (!p->has_begun) begin(p);
         p->position = 0;
     }
     p->message.begin = p->message.end;

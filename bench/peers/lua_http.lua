@@ -16,7 +16,6 @@ local function open()
     ws.request.ctx = context
   end
   assert(ws:connect(10))
-  ws.socket:onerror(function(_, _, code) return code end)
   return ws
 end
 

@@ -7,6 +7,7 @@ enum { BUFFER = 256 << 10 };
 
 typedef struct session {
     struct lws *wsi;
+    bool has_asked;
     tally received;
     /* a message that came in pieces */
     char *message;
@@ -90,7 +91,8 @@ static bool writable(session *s)
         return send_payload(s->wsi, answered);
     }
     if (!is_mode(&j, "send")) {
-        if (s->received.count || s->received.complete) return true;
+        if (s->has_asked) return true;
+        s->has_asked = true;
         return send_bytes(s->wsi, "go", 2, LWS_WRITE_TEXT);
     }
     while (sent < j.count && !lws_send_pipe_choked(s->wsi)) {
