@@ -25,16 +25,43 @@ function client.stopwatch()
   end
 end
 
-local function print_line(fields)
+-- What one of many connections receives, checked as the clients in C do it (client.h).
+local Tally = {}
+Tally.__index = Tally
+
+function client.tally(job)
+  return setmetatable({ count = 0, expected = job.count, last = "", ordered = true }, Tally)
+end
+
+--- True when that was the end.
+function Tally:take(data)
+  if self.count == self.expected then
+    self.ok = self.ordered and data == "done" .. self.last
+    return true
+  end
+  self.count = self.count + 1
+  if data <= self.last then self.ordered = false end
+  self.last = data
+  return false
+end
+
+--- Prints the line.
+function client.report(fields)
+  fields.rss = meter.rss()
   local parts = {}
   for name, value in pairs(fields) do parts[#parts + 1] = ('"%s": %s'):format(name, value) end
   table.sort(parts)
   print("{" .. table.concat(parts, ", ") .. "}")
 end
 
-function client.report(fields)
-  fields.rss = meter.rss()
-  print_line(fields)
+--- Of many connections.
+function client.report_tallies(tallies, job, seconds, cpu)
+  local messages, ok = 0, true
+  for _, tally in ipairs(tallies) do
+    messages = messages + tally.count
+    ok = ok and tally.ok
+  end
+  client.report{ messages = messages, bytes = messages * job.size, seconds = seconds, cpu = cpu, ok = ok }
 end
 
 --- Of round trips, with the time of each.

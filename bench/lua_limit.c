@@ -1,7 +1,7 @@
 /* The limit that Lua sets: a loop that hands messages, all different, to a Lua callback, each in a protected
  * call of its own, with the arguments that the module gives. Nothing is received.
  *
- *   require "lua_limit"(job, callback) */
+ *   require "lua_limit"(job, callback, begin) */
 #include "payloads.h"
 #include <string.h>
 #if __has_include(<lua5.4/lua.h>)
@@ -17,14 +17,14 @@ static void hand(lua_State *L, const char *data, size_t size)
     lua_pushvalue(L, 2);
     lua_pushinteger(L, 0);
     lua_pushlstring(L, data, size);
-    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 4);
     if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_error(L);
 }
 
 static int limit(lua_State *L)
 {
     char message[4 + 1024] = "done";
-    lua_settop(L, 2);
+    lua_settop(L, 3);
     lua_pushliteral(L, "");
     lua_getfield(L, 1, "count");
     lua_Integer count = luaL_checkinteger(L, -1);
@@ -33,6 +33,8 @@ static int limit(lua_State *L)
     lua_getfield(L, 1, "kind");
     const payloads *set = payloads_of(luaL_checkstring(L, -1), size);
     luaL_argcheck(L, set && size <= 1024, 1, "no such messages");
+    lua_pushvalue(L, 3);
+    lua_call(L, 0, 0);
     for (lua_Integer i = 0; i < count; i++) {
         memcpy(message + 4, payload(set, (uint64_t)i), size);
         put_number(message + 4 + set->number_at, (uint64_t)i);

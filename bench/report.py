@@ -42,18 +42,22 @@ def table(facts, results):
     lines = [
         "# Benchmarks",
         "",
-        "Written by `scripts/bench`. Server and clients share a machine; each workload runs with every client in turn, "
-        f"{facts['rounds']} rounds, and the figures are medians. In each run every message is counted and its place "
-        "in the order checked. What the messages are: [bench/payloads.h](../bench/payloads.h); what each client does: "
-        "[bench/module.lua](../bench/module.lua) and [bench/peers](../bench/peers). Figures of different machines or "
-        "days can't be compared, ratios can.",
+        (
+            "Written by `scripts/bench`. Server and clients share a machine; each workload runs with every client in turn, "
+            f"{facts['rounds']} rounds, and the figures are medians. In each run every message is counted and its place "
+            "in the order checked. What the messages are: [bench/payloads.h](../bench/payloads.h); what each client does: "
+            "[bench/module.lua](../bench/module.lua) and [bench/peers](../bench/peers). Figures of different machines or "
+            "days can't be compared, ratios can."
+        ),
         "",
         "![Chart of the table below](benchmarks.svg)",
         "",
         "## What the module has to reach",
         "",
-        "The limit is what can be had without a WebSocket implementation: a C loop that hands the same messages to the "
-        "same Lua callback, raw TCP with the same bytes, bare zlib or bare OpenSSL doing the same work.",
+        (
+            "The limit is what can be had without a WebSocket implementation: a C loop that hands the same messages to the "
+            "same Lua callback, raw TCP with the same bytes, bare zlib or bare OpenSSL doing the same work."
+        ),
         "",
         "| workload | unit | module | limit | of the limit | wanted |",
         "|---|---|---|---|---|---|",
@@ -89,8 +93,10 @@ def table(facts, results):
     ]
     lines += [
         "",
-        f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}. Peers: {peers}. "
-        f"Left out: {left_out or 'none'}.",
+        (
+            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}. Peers: {peers}. "
+            f"Left out: {left_out or 'none'}."
+        ),
     ]
     if failures:
         lines += ["", "Failed:", "", *failures]
@@ -118,7 +124,9 @@ def chart(path, results):
         bars = [(name, c["value"]) for name, c in result["clients"].items() if "value" in c]
         bars.sort(key=lambda bar: bar[1], reverse=workload.lower)
         kinds = ["module" if n == MODULE.name else "limit" if n in LIMIT_NAMES else "peer" for n, _ in bars]
-        drawing = panel.barh([name for name, _ in bars], [value for _, value in bars], color=[COLOURS[k] for k in kinds])
+        drawing = panel.barh(
+            [name for name, _ in bars], [value for _, value in bars], color=[COLOURS[k] for k in kinds]
+        )
         panel.bar_label(drawing, [figure(value, workload.unit) for _, value in bars], padding=3, fontsize=8)
         better = "less is better" if workload.lower else "more is better"
         panel.set_title(f"{workload.title}\n{workload.unit}, {better}", fontsize=9, loc="left")

@@ -85,7 +85,7 @@ def run(servers, workload, client, count):
     ]  # fmt: skip
     start = time.perf_counter()
     try:
-        process = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=TIMEOUT)
+        process = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         raise Failure("it did not come to an end: messages were lost") from None
     if process.returncode:
@@ -195,7 +195,8 @@ def versions():
             code = f"import importlib.metadata as m; print(m.version('{client.package}'), end='')"
             query = [client.command[0], "-c", code]
         with contextlib.suppress(OSError):
-            found[client.name] = subprocess.run(query, capture_output=True, text=True).stdout.split("+")[0]
+            answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+            found[client.name] = answer.split("+")[0]
     return found
 
 

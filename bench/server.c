@@ -8,6 +8,8 @@
  *   /tick/KIND/COUNT/SIZE     the same, but one message a second; connections are spread over the second
  *   /sink/KIND/COUNT/SIZE     takes the messages in their order, again from the first when the set is through;
  *                             after COUNT of them it sends "done COUNT", or "wrong" if any was not as it should be
+ *   /hold/KIND/COUNT/SIZE     the same behind one message more, but it reads nothing until somebody asks for
+ *                             /echo/release
  *
  * With "server payloads KIND SIZE" it writes the set to standard output, for the clients to send.
  */
@@ -68,7 +70,7 @@ typedef struct peer {
     /* frames that are sent again and again with new numbers, or a part of a compressed flood */
     char *frames;
     size_t frames_begin, frames_end;
-    bool has_begun, is_flooding, is_closing;
+    bool has_begun, is_flooding, is_closing, holds, has_ballast;
     /* everything else that waits to be written */
     bytes out;
     bool waits_to_write;
@@ -264,8 +266,12 @@ static void end_ticking(const peer *p)
 
 /* MARK: Sockets */
 
+/* A peer that is not read. */
+static peer *held;
+
 static void drop(peer *p)
 {
+    if (p == held) held = NULL;
     if (p->mode == TICK) end_ticking(p);
     if (p->ssl) SSL_free(p->ssl);
     close(p->fd);
@@ -476,7 +482,8 @@ static void finish(peer *p)
     case PONG: break;
     default:
         if (p->mode == ECHO) put_frame(p, p->first | 0x80, whole, size);
-        if (p->mode == SINK) sink_message(p);
+        if (p->mode == SINK && !p->has_ballast) sink_message(p);
+        p->has_ballast = false;
         if (!p->has_begun) begin(p);
         p->position = 0;
     }
@@ -521,7 +528,7 @@ static void take(peer *p, uint8_t *b, uint8_t *end)
         }
         size_t n = p->left < (uint64_t)(end - b) ? (size_t)p->left : (size_t)(end - b);
         if (p->mode == SINK && !p->is_control && !p->is_compressed) {
-            check(p, b, n);
+            if (!p->has_ballast) check(p, b, n);
         } else {
             unmask(p, b, n);
             if (p->mode == SINK && !p->is_control) expand(p, b, n);
@@ -535,6 +542,24 @@ static void take(peer *p, uint8_t *b, uint8_t *end)
         p->in_frame = false;
         if (p->is_last) finish(p);
     }
+}
+
+/* MARK: Holding */
+
+static void hold(peer *p)
+{
+    struct epoll_event nothing = {0, {.ptr = p}};
+    epoll_ctl(epoll, EPOLL_CTL_MOD, p->fd, &nothing);
+    held = p;
+    p->holds = false;
+}
+
+static void let_go(void)
+{
+    if (!held) return;
+    held->waits_to_write = true;
+    watch(held, false);
+    held = NULL;
 }
 
 /* MARK: Handshake */
@@ -563,8 +588,10 @@ static bool handshake(peer *p)
     if (!strncmp(head, "GET /echo", 9)) p->mode = ECHO;
     else if (p->set && !strcmp(mode, "flood")) p->mode = FLOOD;
     else if (p->set && !strcmp(mode, "tick")) p->mode = TICK;
-    else if (p->set && !strcmp(mode, "sink")) p->mode = SINK;
+    else if (p->set && (!strcmp(mode, "sink") || !strcmp(mode, "hold"))) p->mode = SINK;
     else return false;
+    p->holds = p->has_ballast = !strcmp(mode, "hold");
+    if (!strncmp(head, "GET /echo/release", 17)) let_go();
     p->deflates = strcasestr(head, "permessage-deflate") && p->set;
     if (p->deflates && p->mode == FLOOD) compressed_of(p->set, p->count);
 
@@ -605,7 +632,9 @@ static bool readable(peer *p)
         /* TLS may have read more than it gave; a socket that has more will say so again. */
         if (!p->ssl) break;
     }
-    return flush(p);
+    bool alive = flush(p);
+    if (alive && p->holds) hold(p);
+    return alive;
 }
 
 /* MARK: Listening */

@@ -55,7 +55,9 @@ PEERS = [
         [f"{SITE}/websockets/__init__.py", f"{SITE}/uvloop/__init__.py"],
         "websockets",
     ),
-    Client("lua-http", ["lua5.4", "bench/peers/lua_http.lua"], "Lua", ["/usr/share/lua/5.*/http/websocket.lua"], "lua-http"),
+    Client(
+        "lua-http", ["lua5.4", "bench/peers/lua_http.lua"], "Lua", ["/usr/share/lua/5.*/http/websocket.lua"], "lua-http"
+    ),
 ]
 
 
@@ -91,6 +93,7 @@ NOT_BEAST = ALL[1:]
 DEFLATING = ("Beast", "ws", "websockets")
 SECURE = ("Beast", "libwebsockets", "ws", "picows", "websockets")
 
+# fmt: off
 WORKLOADS = [
     Workload(
         "receive-text", "receive 32 B text", "receive", "text", 32, "messages/s", ("Lua", "Beast, Lua", *ALL),
@@ -161,3 +164,4 @@ WORKLOADS = [
         "first", "first message of a fresh process", "first", "text", 1024, "ms", ("lua-http",), (), lower=True
     ),
 ]
+# fmt: on

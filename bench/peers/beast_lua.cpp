@@ -1,7 +1,7 @@
 // Boost.Beast with a Lua callback: reads as beast.cpp does and hands each message to Lua in a protected call,
 // with the arguments that the module gives.
 //
-//   require "beast_lua"(job, callback, begins)
+//   require "beast_lua"(job, callback, begin)
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/websocket.hpp>
@@ -36,9 +36,9 @@ static bool receive(lua_State *L, unsigned short port, const std::string &path, 
     ws.next_layer().connect({asio::ip::address_v4::loopback(), port}, error);
     if (!error) ws.next_layer().set_option(tcp::no_delay(true), error);
     if (!error) ws.handshake("localhost", path, error);
-    if (!error) ws.write(asio::buffer("go", 2), error);
     lua_pushvalue(L, 3);
     if (lua_pcall(L, 0, 0, 0) != LUA_OK) return false;
+    if (!error) ws.write(asio::buffer("go", 2), error);
     for (lua_Integer i = 0; i <= count && !error; i++) {
         ws.read(buffer, error);
         if (!error && !call(L, ws.got_binary() ? 16 : 0, buffer)) return false;

@@ -19,29 +19,24 @@ local function open()
   return ws
 end
 
--- Receives to the end, into the callback that all clients with Lua share.
-local function receive(ws, finished)
-  local callback, result = dofile("bench/callback.lua")(kind, job.count, finished or function() end)
-  assert(ws:send("go"))
-  local whole
-  repeat
-    local data, type = assert(ws:receive())
-    callback(type, data)
-    _, _, whole = result()
-  until whole ~= nil
-  local count, bytes, _, ordered = result()
-  return count, bytes, whole and ordered and bytes == job.count * job.size
-end
-
 local modes = {}
 
 function modes.receive()
-  local ws = open()
-  local stop, seconds, cpu = client.stopwatch(), nil, nil
-  local count, bytes, ok = receive(ws, function()
-    if not seconds then seconds, cpu = stop() end
+  local ws, stop, seconds, cpu = open(), nil, nil, nil
+  local function finished() seconds, cpu = stop() end
+  dofile("bench/callback.lua")(kind, job.count, finished, function(callback, result)
+    stop = client.stopwatch()
+    assert(ws:send("go"))
+    local count, bytes, ok
+    repeat
+      local data, type = assert(ws:receive())
+      callback(type, data)
+      count, bytes, ok = result()
+    until ok ~= nil
+    client.report{
+      messages = count, bytes = bytes, seconds = seconds, cpu = cpu, ok = ok and bytes == job.count * job.size,
+    }
   end)
-  client.report{ messages = count, bytes = bytes, seconds = seconds, cpu = cpu, ok = ok }
 end
 
 function modes.send()
@@ -98,20 +93,20 @@ function modes.idle()
 end
 
 function modes.tick()
-  local all, messages, ok = {}, 0, true
+  local all, tallies = {}, {}
   assert(open_many(client.TICKING, function(ws) all[#all + 1] = ws end):loop())
   local queue = cqueues.new()
   local stop = client.stopwatch()
-  for _, ws in ipairs(all) do
+  for i, ws in ipairs(all) do
+    local tally = client.tally(job)
+    tallies[i] = tally
     queue:wrap(function()
-      local count, _, fine = receive(ws)
-      messages = messages + count
-      ok = ok and fine
+      assert(ws:send("go"))
+      repeat until tally:take((assert(ws:receive())))
     end)
   end
   assert(queue:loop())
-  local seconds, cpu = stop()
-  client.report{ messages = messages, bytes = messages * job.size, seconds = seconds, cpu = cpu, ok = ok }
+  client.report_tallies(tallies, job, stop())
 end
 
 modes[job.mode]()

@@ -38,7 +38,7 @@ class Receiver(picows.WSListener):
 
     def on_ws_frame(self, transport, frame):
         data = frame.get_payload_as_bytes() if job.binary else frame.get_payload_as_utf8_text()
-        if self.tally.take(data, frame.payload_size):
+        if self.tally.take(data):
             self.finished()
 
 
@@ -135,9 +135,7 @@ async def tick():
     measured = stopwatch.read()
     tallies = [listener.tally for _, listener in connections]
     messages = sum(tally.count for tally in tallies)
-    client.report(
-        messages=messages, bytes=messages * job.size, ok=all(tally.ok() for tally in tallies), **measured
-    )
+    client.report(messages=messages, bytes=messages * job.size, ok=all(tally.ok() for tally in tallies), **measured)
 
 
 modes = {"receive": receive, "send": send, "roundtrip": roundtrip, "idle": idle, "tick": tick}

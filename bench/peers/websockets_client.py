@@ -30,8 +30,7 @@ async def receive():
     recv = ws.recv
     while True:
         data = await recv()
-        size = len(data) if job.binary else len(data.encode()) if job.kind == "utf8" else len(data)
-        if tally.take(data, size):
+        if tally.take(data):
             break
     tally.report()
 
@@ -87,7 +86,7 @@ async def tick():
         await ws.send("go")
         while True:
             data = await ws.recv()
-            if tally.take(data, len(data)):
+            if tally.take(data):
                 return
 
     connections = await open_many(client.TICKING)
@@ -96,9 +95,7 @@ async def tick():
     await asyncio.gather(*(one(ws, tally) for ws, tally in zip(connections, tallies)))
     measured = stopwatch.read()
     messages = sum(tally.count for tally in tallies)
-    client.report(
-        messages=messages, bytes=messages * job.size, ok=all(tally.ok() for tally in tallies), **measured
-    )
+    client.report(messages=messages, bytes=messages * job.size, ok=all(tally.ok() for tally in tallies), **measured)
 
 
 modes = {"receive": receive, "send": send, "roundtrip": roundtrip, "idle": idle, "tick": tick}
