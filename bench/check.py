@@ -27,7 +27,6 @@ TIMEOUT = 100
 PATHS = {
     "receive 32 B text": ("receive", "text", 32, 20_000, 120_000),
     "receive 1 KiB UTF-8": ("receive", "utf8", 1024, 4_000, 14_000),
-    "receive 4 KiB binary": ("receive", "binary", 4096, 2_000, 8_000),
     "send 32 B text": ("hold", "text", 32, 50_000, 150_000),
     "send 1 KiB UTF-8": ("hold", "utf8", 1024, 4_000, 14_000),
     "send 64 KiB binary": ("hold", "binary", 65536, 100, 400),

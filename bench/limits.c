@@ -47,6 +47,7 @@ static void write_all(stream s, const void *buffer, size_t size)
         b += n;
         size -= (size_t)n;
     }
+    if (s.ssl && BIO_flush(SSL_get_wbio(s.ssl)) != 1) fail("the connection has ended");
 }
 
 static int connect_to(int port, int flags)
@@ -75,6 +76,10 @@ static stream open_stream(const job *j)
     if (j->secure) {
         s.ssl = SSL_new(SSL_CTX_new(TLS_client_method()));
         SSL_set_fd(s.ssl, s.fd);
+        /* Many records in one write. */
+        BIO *buffer = BIO_new(BIO_f_buffer());
+        BIO_set_write_buffer_size(buffer, BUFFER);
+        SSL_set0_wbio(s.ssl, BIO_push(buffer, BIO_new_socket(s.fd, BIO_NOCLOSE)));
         if (SSL_connect(s.ssl) != 1) fail("no TLS");
     }
     char text[1024];

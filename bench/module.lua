@@ -60,7 +60,7 @@ function modes.send()
   local ws = open(function(_, data) answer = data end)
   local payloads, cycle, count = job.payloads, #job.payloads, job.count
   -- So many bytes may wait; looked at once in a while.
-  local enough, batch = 8 << 20, math.max(1, (256 << 10) // job.size)
+  local enough, batch = 4 << 20, math.max(1, (256 << 10) // job.size)
   local stop = client.stopwatch()
   local sent = 0
   while sent < count do
@@ -71,7 +71,7 @@ function modes.send()
       for i = sent, last - 1 do ws:sendText(payloads[i % cycle + 1]) end
     end
     sent = last
-    while ws.bufferedamount > enough do websocket.poll(0.001) end
+    while ws.bufferedamount > enough do websocket.poll(0.0002) end
   end
   while not answer do websocket.poll(1) end
   local seconds, cpu = stop()

@@ -339,6 +339,10 @@ static bool flush(peer *p)
         }
         *begin += (size_t)n;
     }
+    if (p->ssl && BIO_flush(SSL_get_wbio(p->ssl)) <= 0) {
+        watch(p, true);
+        return BIO_should_retry(SSL_get_wbio(p->ssl));
+    }
     if (p->out.capacity > 65536) release(&p->out);
     watch(p, false);
     return !p->is_closing;
@@ -657,6 +661,8 @@ static SSL_CTX *make_tls(void)
     SSL_CTX_use_certificate(context, certificate);
     SSL_CTX_use_PrivateKey(context, key);
     SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_default_read_buffer_len(context, INPUT);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     X509_free(certificate);
     EVP_PKEY_free(key);
@@ -689,6 +695,10 @@ static void accept_all(int listener, SSL_CTX *tls)
             p->ssl = must(SSL_new(tls));
             SSL_set_fd(p->ssl, fd);
             SSL_set_accept_state(p->ssl);
+            /* Many records in one write. */
+            BIO *buffer = must(BIO_new(BIO_f_buffer()));
+            BIO_set_write_buffer_size(buffer, INPUT);
+            SSL_set0_wbio(p->ssl, BIO_push(buffer, must(BIO_new_socket(fd, BIO_NOCLOSE))));
         }
         struct epoll_event e = {EPOLLIN, {.ptr = p}};
         epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
