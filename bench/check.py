@@ -1,0 +1,124 @@
+"""Counts the module's instructions for each message of its hot paths, and compares them with bench/budget.json.
+
+A path is run twice under callgrind with different numbers of messages; the difference has no start-up in it.
+"module" are the instructions of websocket.so alone, "all" those of the interpreter and the libraries with it.
+
+    check.py [--update]
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+from run import ENVIRONMENT, MODULE, ROOT, Servers, payloads
+from workloads import Workload
+
+BUDGET = "bench/budget.json"
+TOLERANCE = 0.05
+TRIES = 3
+TIMEOUT = 100
+# Mode, kind, size and two numbers of messages.
+PATHS = {
+    "receive 32 B text": ("receive", "text", 32, 20_000, 120_000),
+    "receive 1 KiB UTF-8": ("receive", "utf8", 1024, 4_000, 14_000),
+    "send 32 B text": ("hold", "text", 32, 50_000, 150_000),
+    "send 1 KiB UTF-8": ("hold", "utf8", 1024, 4_000, 14_000),
+    "send 64 KiB binary": ("hold", "binary", 65536, 100, 400),
+    "round trip 32 B": ("roundtrip", "text", 32, 500, 2_500),
+}
+
+
+def instructions(profile):
+    """Of each object: a line with a cost belongs to the object named last, but for the one behind calls=."""
+    names, counts = {}, {}
+    current = None
+    skips = False
+    for line in profile:
+        if line.startswith("ob="):
+            number, name = re.match(r"ob=\((\d+)\)(?: (.*))?", line).groups()
+            current = names.setdefault(number, name)
+        elif line.startswith("cob="):
+            number, name = re.match(r"cob=\((\d+)\)(?: (.*))?", line).groups()
+            names.setdefault(number, name)
+        elif line.startswith("calls="):
+            skips = True
+        elif line[0] in "0123456789+-*":
+            if not skips:
+                counts[current] = counts.get(current, 0) + int(line.split()[1])
+            skips = False
+    return counts
+
+
+def run(servers, path, count):
+    """Instructions of websocket.so, and of all."""
+    mode, kind, size = path[:3]
+    workload = Workload("", "", mode, kind, size, "", (), ())
+    where = {"receive": f"flood/{kind}/{count}/{size}", "hold": f"hold/{kind}/{count}/{size}"}.get(mode, "echo")
+    with tempfile.NamedTemporaryFile("r") as profile:
+        command = [
+            "valgrind", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={profile.name}",
+            *MODULE.command, mode, kind, servers.url(workload, where), str(count), str(size), payloads(kind, size),
+        ]  # fmt: skip
+        process = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        if process.returncode or not json.loads(process.stdout)["ok"]:
+            sys.exit(f"a run failed: {process.stderr}")
+        counts = instructions(profile)
+    return sum(n for name, n in counts.items() if name.endswith("/websocket.so")), sum(counts.values())
+
+
+def measure(path):
+    few, many = path[3:]
+    with contextlib.ExitStack() as stack:
+        servers = Servers(stack)
+        first, second = run(servers, path, few), run(servers, path, many)
+    module, everything = ((b - a) / (many - few) for a, b in zip(first, second))
+    return {"module": round(module, 1), "all": round(everything, 1)}
+
+
+def is_within(counts, budget):
+    return all(abs(counts[what] / allowed - 1) <= TOLERANCE for what, allowed in budget.items())
+
+
+def measure_beside(path, budget):
+    """Again, twice at most, if it is not within the budget: what chance has added it does not add again."""
+    found = measure(path)
+    for _ in range(TRIES - 1):
+        if budget and is_within(found, budget):
+            break
+        again = measure(path)
+        found = {what: min(found[what], again[what]) for what in found}
+    return found
+
+
+def main():
+    os.chdir(ROOT)
+    updates = "--update" in sys.argv[1:]
+    budget = {} if updates else json.loads(pathlib.Path(BUDGET).read_text())
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        found = dict(zip(PATHS, pool.map(lambda name: measure_beside(PATHS[name], budget.get(name)), PATHS)))
+    if updates:
+        pathlib.Path(BUDGET).write_text(json.dumps(found, indent=2) + "\n")
+    missed = 0
+    for name, counts in found.items():
+        text = f"{name}: {counts['module']:.0f} instructions a message, {counts['all']:.0f} with Lua and the libraries"
+        if not updates:
+            allowed = budget[name]
+            changes = {what: counts[what] / allowed[what] - 1 for what in allowed}
+            text += f" ({changes['module']:+.1%}, {changes['all']:+.1%})"
+            if not is_within(counts, allowed):
+                missed += 1
+                text += ": not within 5 % of the budget"
+        print(text)
+    if missed:
+        print("If that is meant: scripts/bench --check --update", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

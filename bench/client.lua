@@ -1,0 +1,76 @@
+-- What the clients in Lua share: their arguments, the clock, and the line that they print; as client.h.
+--     CLIENT MODE KIND URL COUNT SIZE PAYLOADS
+local meter = require "meter"
+
+local client = { now = meter.now, rss = meter.rss, TICKING = 1000, OPENING_AT_ONCE = 256 }
+
+--- The arguments, and the messages to send, in turn.
+function client.job(arguments)
+  local mode, kind, url, count, size, file = table.unpack(arguments)
+  local job = { mode = mode, kind = kind, url = url, count = math.tointeger(count), size = math.tointeger(size) }
+  job.binary, job.deflate = kind == "binary", kind == "json"
+  job.payloads = {}
+  for piece in io.lines(assert(file, "usage: MODE KIND URL COUNT SIZE PAYLOADS"), job.size) do
+    job.payloads[#job.payloads + 1] = piece
+  end
+  return job
+end
+
+--- Calls back with seconds and processor time since now.
+function client.stopwatch()
+  local start, cpu = meter.now(), meter.cpu()
+  return function()
+    local stop, cpu_stop = meter.now(), meter.cpu()
+    return stop - start, cpu_stop - cpu
+  end
+end
+
+-- What one of many connections receives, checked as the clients in C do it (client.h).
+local Tally = {}
+Tally.__index = Tally
+
+function client.tally(job)
+  return setmetatable({ count = 0, expected = job.count, last = "", ordered = true }, Tally)
+end
+
+--- True when that was the end.
+function Tally:take(data)
+  if self.count == self.expected then
+    self.ok = self.ordered and data == "done" .. self.last
+    return true
+  end
+  self.count = self.count + 1
+  if data <= self.last then self.ordered = false end
+  self.last = data
+  return false
+end
+
+--- Prints the line.
+function client.report(fields)
+  fields.rss = meter.rss()
+  local parts = {}
+  for name, value in pairs(fields) do parts[#parts + 1] = ('"%s": %s'):format(name, value) end
+  table.sort(parts)
+  print("{" .. table.concat(parts, ", ") .. "}")
+end
+
+--- Of many connections.
+function client.report_tallies(tallies, job, seconds, cpu)
+  local messages, ok = 0, true
+  for _, tally in ipairs(tallies) do
+    messages = messages + tally.count
+    ok = ok and tally.ok
+  end
+  client.report{ messages = messages, bytes = messages * job.size, seconds = seconds, cpu = cpu, ok = ok }
+end
+
+--- Of round trips, with the time of each.
+function client.report_roundtrips(times, seconds, cpu, ok)
+  table.sort(times)
+  client.report{
+    messages = #times, seconds = seconds, cpu = cpu, ok = ok,
+    p50 = times[#times // 2 + 1], p99 = times[#times * 99 // 100 + 1],
+  }
+end
+
+return client

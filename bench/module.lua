@@ -1,0 +1,168 @@
+-- The module's client of the benchmarks: module.lua MODE KIND URL COUNT SIZE PAYLOADS, see client.lua.
+local client = require "client"
+local started = client.now()
+local websocket = require "websocket"
+local required = client.now() - started
+local types = websocket.WebSocketMessageType
+
+local job = client.job(arg)
+
+local function options(onreceive)
+  return {
+    url = job.url, reconnect = false, deflate = job.deflate, onreceive = onreceive,
+    tls = { verify = false }, -- the server's certificate is its own
+  }
+end
+
+-- Connects, and calls `onreceive` with what is neither OPEN nor the end.
+local function open(onreceive)
+  local opened = false
+  local ws = websocket.WebSocket(options(function(type, data, err)
+    if type == types.OPEN then
+      opened = true
+    elseif type == types.ERROR or type == types.CLOSE then
+      error("the connection has ended: " .. err)
+    else
+      onreceive(type, data)
+    end
+  end))
+  ws:connect()
+  while not opened do websocket.poll(1) end
+  return ws
+end
+
+local message_type = job.binary and types.BINARY or types.TEXT
+local modes = {}
+
+function modes.receive()
+  local stop, seconds, cpu
+  local function finished() seconds, cpu = stop() end
+  dofile("bench/callback.lua")(message_type, job.count, finished, function(callback, result)
+    local ws = websocket.WebSocket(options(callback))
+    ws:connect()
+    while ws.state == "connecting" do websocket.poll(0.01) end
+    stop = client.stopwatch()
+    ws:sendText("go")
+    local count, bytes, ok
+    repeat
+      websocket.poll(1)
+      count, bytes, ok = result()
+      assert(ws.state == "open", "the connection has ended")
+    until ok ~= nil
+    client.report{
+      messages = count, bytes = bytes, seconds = seconds, cpu = cpu, ok = ok and bytes == job.count * job.size,
+    }
+  end)
+end
+
+function modes.send()
+  local answer
+  local ws = open(function(_, data) answer = data end)
+  local payloads, cycle, count = job.payloads, #job.payloads, job.count
+  -- So many bytes may wait; looked at once in a while.
+  local enough, batch = 4 << 20, math.max(1, (256 << 10) // job.size)
+  local stop = client.stopwatch()
+  local sent = 0
+  while sent < count do
+    local last = math.min(sent + batch, count)
+    if job.binary then
+      for i = sent, last - 1 do ws:sendBinary(payloads[i % cycle + 1]) end
+    else
+      for i = sent, last - 1 do ws:sendText(payloads[i % cycle + 1]) end
+    end
+    sent = last
+    while ws.bufferedamount > enough do websocket.poll(0.0002) end
+  end
+  while not answer do websocket.poll(1) end
+  local seconds, cpu = stop()
+  client.report{
+    messages = count, bytes = count * job.size, seconds = seconds, cpu = cpu, ok = answer == "done " .. count,
+  }
+end
+
+-- Sends all while the server reads nothing, behind more than the kernel takes: bench/check.py counts the
+-- instructions, and how often the engine runs meanwhile would be chance.
+function modes.hold()
+  local answer
+  local ws = open(function(_, data) answer = data end)
+  ws:sendBinary(("x"):rep(12 << 20))
+  websocket.poll(0.3)
+  local send = job.binary and ws.sendBinary or ws.sendText
+  for i = 0, job.count - 1 do send(ws, job.payloads[i % #job.payloads + 1]) end
+  local release = websocket.WebSocket{ url = job.url:gsub("/hold.*", "/echo/release"), reconnect = false }
+  release:connect()
+  while not answer do websocket.poll(1) end
+  client.report{ messages = job.count, seconds = 0, cpu = 0, ok = answer == "done " .. job.count }
+end
+
+function modes.roundtrip()
+  local now, payloads, cycle, count = client.now, job.payloads, #job.payloads, job.count
+  local times, start, ok = {}, nil, true
+  local ws
+  ws = open(function(_, data)
+    local n = #times
+    times[n + 1] = now() - start
+    if data ~= payloads[n % cycle + 1] then ok = false end
+    n = n + 1
+    if n == count then return end
+    start = now()
+    ws:sendText(payloads[n % cycle + 1])
+  end)
+  local stop = client.stopwatch()
+  start = now()
+  ws:sendText(payloads[1])
+  while #times < count do websocket.poll(1) end
+  local seconds, cpu = stop()
+  client.report_roundtrips(times, seconds, cpu, ok)
+end
+
+-- Opens `count` websockets; `make(i)` gives each its callback for all but OPEN.
+local function open_many(count, make)
+  local all, opened = {}, 0
+  for i = 1, count do
+    local onreceive = make(i)
+    all[i] = websocket.WebSocket(options(function(type, data, err)
+      if type == types.OPEN then
+        opened = opened + 1
+      elseif type == types.ERROR or type == types.CLOSE then
+        error("a connection has ended: " .. err)
+      else
+        onreceive(type, data)
+      end
+    end))
+    all[i]:connect()
+    while i - opened >= client.OPENING_AT_ONCE do websocket.poll(1) end
+  end
+  while opened < count do websocket.poll(1) end
+  return all
+end
+
+function modes.idle()
+  local empty = client.rss()
+  local stop = client.stopwatch()
+  local nothing = function() end
+  local all = open_many(job.count, function() return nothing end)
+  local seconds, cpu = stop()
+  client.report{ messages = #all, seconds = seconds, cpu = cpu, empty = empty, ok = true }
+end
+
+function modes.tick()
+  local tallies, complete = {}, 0
+  local all = open_many(client.TICKING, function(i)
+    local tally = client.tally(job)
+    tallies[i] = tally
+    return function(_, data)
+      if tally:take(data) then complete = complete + 1 end
+    end
+  end)
+  local stop = client.stopwatch()
+  for _, ws in ipairs(all) do ws:sendText("go") end
+  while complete < #all do websocket.poll(1) end
+  client.report_tallies(tallies, job, stop())
+end
+
+function modes.require() client.report{ messages = 1, seconds = required, cpu = 0, ok = true } end
+
+modes[job.mode]()
+-- What is open ends with the process, at once.
+os.exit(true, false)

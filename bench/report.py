@@ -1,0 +1,147 @@
+"""Writes what the benchmarks have found: bench/results.json, docs/benchmarks.md and docs/benchmarks.svg."""
+
+import dataclasses
+import json
+
+from workloads import LIMITS, MODULE, PEERS
+
+COLOURS = {"module": "#2563eb", "limit": "#94a3b8", "peer": "#cbd5e1"}
+LIMIT_NAMES = [client.name for client in LIMITS]
+
+
+def figure(value, unit):
+    """A value as people write it."""
+    if unit.endswith("/s") and not unit.startswith("MB"):
+        for size, letter in ((1e6, " M"), (1e3, " k")):
+            if value >= size:
+                return f"{value / size:.3g}{letter}"
+        return f"{value:.0f}"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def verdict_text(verdict, workload):
+    sign = "≤" if workload.lower else "≥"
+    mark = "yes" if verdict["met"] else "**no**"
+    if verdict["beside"] is None:
+        return f"{sign} {verdict['wanted']:g} {workload.unit}: {mark}"
+    return f"{verdict['ratio']:.2f} × {verdict['beside']} (wanted {sign} {verdict['wanted']:g}): {mark}"
+
+
+def line(result):
+    """One line for whoever waits."""
+    workload = result["workload"]
+    parts = []
+    for name, found in result["clients"].items():
+        parts.append(f"{name} {figure(found['value'], workload.unit) if 'value' in found else 'failed'}")
+    verdicts = "; ".join(verdict_text(v, workload) for v in result["verdicts"])
+    return f"{workload.name} [{workload.unit}]: {', '.join(parts)} | {verdicts}"
+
+
+def table(facts, results):
+    names = [client.name for client in PEERS if any(client.name in r["clients"] for r in results)]
+    lines = [
+        "# Benchmarks",
+        "",
+        (
+            "Written by `scripts/bench`. Server and clients share a machine; each workload runs with every client in turn, "
+            f"{facts['rounds']} rounds, and the figures are medians. In each run every message is counted and its place "
+            "in the order checked. What the messages are: [bench/payloads.h](../bench/payloads.h); what each client does: "
+            "[bench/module.lua](../bench/module.lua) and [bench/peers](../bench/peers). Figures of different machines or "
+            "days can't be compared, ratios can."
+        ),
+        "",
+        "![Chart of the table below](benchmarks.svg)",
+        "",
+        "## What the module has to reach",
+        "",
+        (
+            "The limit is what can be had without a WebSocket implementation: a C loop that hands the same messages to the "
+            "same Lua callback, raw TCP with the same bytes, bare zlib or bare OpenSSL doing the same work."
+        ),
+        "",
+        "| workload | unit | module | limit | of the limit | wanted |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        workload, clients = result["workload"], result["clients"]
+        own = clients[MODULE.name].get("value")
+        limit = next((name for name in LIMIT_NAMES if "value" in clients.get(name, {})), None)
+        cells = [workload.title, workload.unit, "failed" if own is None else figure(own, workload.unit)]
+        if limit and own is not None:
+            value = clients[limit]["value"]
+            cells += [f"{figure(value, workload.unit)} ({limit})", f"{own / value:.2f}"]
+        else:
+            cells += ["", ""]
+        cells.append("; ".join(verdict_text(v, workload) for v in result["verdicts"]))
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "## All clients", "", "| workload | unit | module | " + " | ".join(names) + " |"]
+    lines.append("|---|---|---|" + "---|" * len(names))
+    for result in results:
+        workload, clients = result["workload"], result["clients"]
+        cells = [workload.title, workload.unit]
+        for name in (MODULE.name, *names):
+            found = clients.get(name, {})
+            cells.append(figure(found["value"], workload.unit) if "value" in found else "failed" if found else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    peers = ", ".join(f"{name} {version}".strip() for name, version in facts["versions"].items())
+    left_out = ", ".join(f"{name} ({why})" for name, why in facts["left out"].items())
+    failures = [
+        f"- {result['workload'].title}: {name}: {found['failed']}"
+        for result in results
+        for name, found in result["clients"].items()
+        if "failed" in found
+    ]
+    lines += [
+        "",
+        (
+            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}. Peers: {peers}. "
+            f"Left out: {left_out or 'none'}."
+        ),
+    ]
+    if failures:
+        lines += ["", "Failed:", "", *failures]
+    return "\n".join(lines) + "\n"
+
+
+def chart(path, results):
+    """Bars of what is the more the better, one panel a workload."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "websocket", "font.size": 9})
+    import matplotlib.pyplot as plt
+
+    drawn = [r for r in results if len([c for c in r["clients"].values() if "value" in c]) > 1]
+    if not drawn:
+        return
+    columns = min(3, len(drawn))
+    rows = -(-len(drawn) // columns)
+    picture, panels = plt.subplots(rows, columns, figsize=(4.2 * columns, 2.1 * rows), squeeze=False)
+    for panel in panels.flat[len(drawn) :]:
+        panel.remove()
+    for panel, result in zip(panels.flat, drawn):
+        workload = result["workload"]
+        bars = [(name, c["value"]) for name, c in result["clients"].items() if "value" in c]
+        bars.sort(key=lambda bar: bar[1], reverse=workload.lower)
+        kinds = ["module" if n == MODULE.name else "limit" if n in LIMIT_NAMES else "peer" for n, _ in bars]
+        drawing = panel.barh(
+            [name for name, _ in bars], [value for _, value in bars], color=[COLOURS[k] for k in kinds]
+        )
+        panel.bar_label(drawing, [figure(value, workload.unit) for _, value in bars], padding=3, fontsize=8)
+        better = "less is better" if workload.lower else "more is better"
+        panel.set_title(f"{workload.title}\n{workload.unit}, {better}", fontsize=9, loc="left")
+        panel.margins(x=0.18)
+        panel.xaxis.set_visible(False)
+        panel.spines[:].set_visible(False)
+        panel.tick_params(length=0)
+    picture.tight_layout()
+    picture.savefig(path, metadata={"Date": None, "Creator": None})
+
+
+def write(root, facts, results):
+    stored = [{**r, "workload": dataclasses.asdict(r["workload"])} for r in results]
+    with open(root / "bench/results.json", "w") as file:
+        json.dump({"facts": facts, "results": stored}, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+    (root / "docs/benchmarks.md").write_text(table(facts, results))
+    chart(root / "docs/benchmarks.svg", results)
