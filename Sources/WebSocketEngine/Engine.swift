@@ -12,11 +12,12 @@ public final class Engine: Sendable {
     private let mailbox: Mailbox
     /// Whoever holds it runs the loop.
     private let loop: Mutex<Loop>
-    private let turns = Turns()
+    private let turns: Turns
     private let isLeaving = Atomic(false)
 
     private init() throws(SystemError) {
         mailbox = try Mailbox()
+        turns = try Turns()
         loop = Mutex(try Loop(mailbox))
     }
 

@@ -2,7 +2,8 @@
 // loop itself, so that what comes for it needs no other thread; the engine's takes it back when they have left it
 // alone for a moment.
 
-import Dispatch
+import CLinux
+import Glibc
 import Synchronization
 
 final class Turns: Sendable {
@@ -19,7 +20,14 @@ final class Turns: Sendable {
     private let sleepers = Atomic(0)
     /// Whether the engine's thread sleeps until it is woken.
     private let isAsleep = Atomic(false)
-    private let wakeup = DispatchSemaphore(value: 0)
+    /// An eventfd: waits for it keep to the monotonic clock.
+    private let wakeup: FileDescriptor
+
+    init() throws(SystemError) {
+        let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        guard number >= 0 else { throw SystemError("eventfd") }
+        wakeup = FileDescriptor(number)
+    }
 
     // MARK: - Lua's side
 
@@ -35,7 +43,7 @@ final class Turns: Sendable {
         since.store(now(), ordering: .relaxed)
         isBorrowed.store(false, ordering: .sequentiallyConsistent)
         let isNeeded = sleepers.load(ordering: .sequentiallyConsistent) > 0
-        if isAsleep.exchange(false, ordering: .sequentiallyConsistent) || isNeeded { wakeup.signal() }
+        if isAsleep.exchange(false, ordering: .sequentiallyConsistent) || isNeeded { eventfd_write(wakeup.number, 1) }
     }
 
     func sleeping(_ body: () -> Void) {
@@ -51,13 +59,13 @@ final class Turns: Sendable {
     /// Waits until the Lua threads have left the loop alone.
     func awaitReturn() {
         while true {
-            _ = wakeup.wait(timeout: .now() + .nanoseconds(Int(Self.grace)))
+            wait(Self.grace)
             let hasPassed = now() >= since.load(ordering: .relaxed) + Self.grace
             if isBorrowed.load(ordering: .sequentiallyConsistent) {
                 // Whoever waits long leaves us in peace as long.
                 guard hasPassed else { continue }
                 isAsleep.store(true, ordering: .sequentiallyConsistent)
-                if isBorrowed.load(ordering: .sequentiallyConsistent) { wakeup.wait() }
+                if isBorrowed.load(ordering: .sequentiallyConsistent) { wait(nil) }
                 isAsleep.store(false, ordering: .sequentiallyConsistent)
             } else if hasPassed || sleepers.load(ordering: .sequentiallyConsistent) > 0 {
                 isLent.store(false, ordering: .sequentiallyConsistent)
@@ -66,5 +74,16 @@ final class Turns: Sendable {
                 isLent.store(true, ordering: .sequentiallyConsistent)
             }
         }
+    }
+
+    private func wait(_ limit: Nanoseconds?) {
+        if let limit {
+            var time = timespec(tv_sec: 0, tv_nsec: Int(limit))
+            _ = ws_wait_readable(wakeup.number, &time)
+        } else {
+            _ = ws_wait_readable(wakeup.number, nil)
+        }
+        var count: UInt64 = 0
+        _ = eventfd_read(wakeup.number, &count)
     }
 }
