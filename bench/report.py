@@ -93,7 +93,8 @@ def table(facts, results):
     lines += [
         "",
         (
-            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}. Peers: {peers}. "
+            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}; other "
+            f"processes had {facts['others']} % of the processors meanwhile. Peers: {peers}. "
             f"Left out: {left_out or 'none'}."
         ),
     ]

@@ -212,6 +212,28 @@ def processor():
     return platform.machine()
 
 
+class Busy:
+    """How much of the processors others used while this ran: figures of a busy machine are worth less."""
+
+    def __init__(self):
+        self.before = self.read()
+
+    @staticmethod
+    def read():
+        """Seconds so far: of all processors, not idle, and of ours."""
+        with open("/proc/stat") as file:
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+        hertz = os.sysconf("SC_CLK_TCK")
+        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        idle = ticks[3] + ticks[4]
+        return sum(ticks) / hertz, (sum(ticks) - idle) / hertz, sum(u.ru_utime + u.ru_stime for u in own)
+
+    def others(self):
+        """In percent; of children only those that have ended are known."""
+        whole, busy, own = (after - before for after, before in zip(self.read(), self.before, strict=True))
+        return max(0, round(100 * (busy - own) / whole)) if whole else 0
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="of each workload (7)")
@@ -243,7 +265,7 @@ def main():
 
     workloads = [w for w in WORKLOADS if not options.only or w.name in options.only]
     results, known = [], {}
-    started = time.time()
+    started, busy = time.time(), Busy()
     with contextlib.ExitStack() as stack:
         servers = Servers(stack)
         for workload in workloads:
@@ -258,6 +280,7 @@ def main():
         "kernel": platform.release().split("-")[0],
         "rounds": rounds,
         "minutes": round((time.time() - started) / 60, 1),
+        "others": busy.others(),
         "versions": versions(),
         "left out": left_out,
     }
