@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <zlib.h>
 
-enum { BUFFER = 256 << 10, HEADER = 14 };
+enum { BUFFER = 256 << 10, LARGE_BUFFER = 512 << 10, HEADER = 14 };
 
 typedef struct stream {
     int fd;
@@ -27,16 +27,12 @@ static size_t read_some(stream s, void *buffer, size_t size)
     return (size_t)n;
 }
 
-/* Waits, then reads until there is no more: less work than blocking reads, each of which waits for little. */
+/* Waits before it reads: a read that blocks ends with the first bytes that come, and there are more reads. */
 static size_t read_ready(stream s, void *buffer, size_t size)
 {
     struct pollfd wanted = {s.fd, POLLIN, 0};
     poll(&wanted, 1, -1);
-    size_t bytes = 0;
-    ssize_t n;
-    while ((n = recv(s.fd, buffer, size, MSG_DONTWAIT)) > 0) bytes += (size_t)n;
-    if (n == 0) fail("the connection has ended");
-    return bytes;
+    return read_some(s, buffer, size);
 }
 
 static void write_all(stream s, const void *buffer, size_t size)
@@ -144,13 +140,13 @@ static size_t read_text(stream s, char *text)
 static void receive(const job *j)
 {
     stream s = open_stream(j);
-    char *buffer = malloc(BUFFER);
+    char *buffer = malloc(LARGE_BUFFER);
     uint64_t all = j->count * (unmasked_header(j->size) + j->size), bytes = 0;
     size_t end = 4 + j->size;
     end += unmasked_header(end);
     meter m = meter_start();
     say_go(s);
-    while (bytes < all) bytes += s.ssl ? read_some(s, buffer, BUFFER) : read_ready(s, buffer, BUFFER);
+    while (bytes < all) bytes += s.ssl ? read_some(s, buffer, BUFFER) : read_ready(s, buffer, LARGE_BUFFER);
     meter_stop(&m);
     while (bytes < all + end) bytes += read_some(s, buffer, BUFFER); /* what comes behind does not count */
     report(j->count, j->count * j->size, &m, bytes == all + end);

@@ -44,7 +44,7 @@ def table(facts, results):
         "",
         (
             "Written by `scripts/bench`. Server and clients share a machine; each workload runs with every client in turn, "
-            f"{facts['rounds']} rounds, and the figures are medians. In each run every message is counted and its place "
+            f"{facts['rounds']} rounds. Figures are medians; a ratio is the median of the rounds' ratios. In each run every message is counted and its place "
             "in the order checked. What the messages are: [bench/payloads.h](../bench/payloads.h); what each client does: "
             "[bench/module.lua](../bench/module.lua) and [bench/peers](../bench/peers). Figures of different machines or "
             "days can't be compared, ratios can."
@@ -68,8 +68,7 @@ def table(facts, results):
         limit = next((name for name in LIMIT_NAMES if "value" in clients.get(name, {})), None)
         cells = [workload.title, workload.unit, "failed" if own is None else figure(own, workload.unit)]
         if limit and own is not None:
-            value = clients[limit]["value"]
-            cells += [f"{figure(value, workload.unit)} ({limit})", f"{own / value:.2f}"]
+            cells += [f"{figure(clients[limit]['value'], workload.unit)} ({limit})", f"{clients[limit]['ratio']:.2f}"]
         else:
             cells += ["", ""]
         cells.append("; ".join(verdict_text(v, workload) for v in result["verdicts"]))
@@ -94,7 +93,8 @@ def table(facts, results):
     lines += [
         "",
         (
-            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}. Peers: {peers}. "
+            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}; other "
+            f"processes had {facts['others']} % of the processors meanwhile. Peers: {peers}. "
             f"Left out: {left_out or 'none'}."
         ),
     ]
@@ -134,7 +134,10 @@ def chart(path, results):
         panel.xaxis.set_visible(False)
         panel.spines[:].set_visible(False)
         panel.tick_params(length=0)
-    picture.tight_layout()
+    patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in COLOURS.values()]
+    names = ["this module", "limit: no WebSocket, the same bytes", "other clients"]
+    picture.tight_layout(rect=(0, 0, 1, 1 - 0.35 / (2.1 * rows)))
+    picture.legend(patches, names, loc="upper left", ncols=3, frameon=False)
     picture.savefig(path, metadata={"Date": None, "Creator": None})
 
 

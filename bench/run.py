@@ -130,7 +130,7 @@ def value_of(workload, line):
 
 
 def measure(servers, workload, clients, rounds, seconds, known):
-    """All rounds of a workload: {name: {"value": median, "runs": [line...]} or {"failed": why}}."""
+    """All rounds of a workload: {name: what was found}, or why it failed."""
     key = (workload.mode, workload.kind, workload.size, workload.cpus, workload.tls)
     counts, lines, failed = known.setdefault(key, ({}, {}, {}))
     # Another workload with the same runs, and other figures, has had some of them already.
@@ -157,6 +157,11 @@ def measure(servers, workload, clients, rounds, seconds, known):
         if name not in failed and name in (MODULE.name, *workload.clients):
             values = [value_of(workload, line) for line in runs]
             results[name] = {"value": statistics.median(values), "values": values, "runs": runs}
+    own = results[MODULE.name].get("values", [])
+    for name, found in results.items():
+        # Each with its neighbour of the same round: the machine is not the same from minute to minute.
+        if name != MODULE.name and "values" in found and own:
+            found["ratio"] = statistics.median(a / b for a, b in zip(own, found["values"], strict=False))
     return results
 
 
@@ -165,14 +170,13 @@ def judge(workload, results):
     verdicts = []
     own = results[MODULE.name].get("value")
     for rule in workload.rules:
-        compared = {name: results[name]["value"] for name in rule.others if "value" in results.get(name, {})}
+        compared = [(results[name]["ratio"], name) for name in rule.others if "ratio" in results.get(name, {})]
         if own is None or (rule.others and not compared):
             continue
         if not rule.others:
             ratio, beside = own, None
         else:
-            pick = max if workload.lower else min
-            ratio, beside = pick((own / value, name) for name, value in compared.items())
+            ratio, beside = max(compared) if workload.lower else min(compared)
         met = ratio <= rule.factor if workload.lower else ratio >= rule.factor
         if rule.enough is not None and own >= rule.enough:
             met = True
@@ -188,7 +192,7 @@ def versions():
     """Of the peers' packages, as far as they are Debian's or PyPI's."""
     found = {}
     for client in PEERS:
-        if not available(client) or not client.package:
+        if not available(client) or client.name == "Beast to Lua":
             continue
         query = ["dpkg-query", "-W", "-f", "${Version}", client.package]
         if client.package in ("picows", "websockets"):
@@ -208,9 +212,31 @@ def processor():
     return platform.machine()
 
 
+class Busy:
+    """How much of the processors others used while this ran: figures of a busy machine are worth less."""
+
+    def __init__(self):
+        self.before = self.read()
+
+    @staticmethod
+    def read():
+        """Seconds so far: of all processors, not idle, and of ours."""
+        with open("/proc/stat") as file:
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+        hertz = os.sysconf("SC_CLK_TCK")
+        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        idle = ticks[3] + ticks[4]
+        return sum(ticks) / hertz, (sum(ticks) - idle) / hertz, sum(u.ru_utime + u.ru_stime for u in own)
+
+    def others(self):
+        """In percent; of children only those that have ended are known."""
+        whole, busy, own = (after - before for after, before in zip(self.read(), self.before, strict=True))
+        return max(0, round(100 * (busy - own) / whole)) if whole else 0
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="of each workload (5)")
+    parser.add_argument("--rounds", type=int, help="of each workload (7)")
     parser.add_argument("--quick", action="store_true", help="one short round: to see that all works")
     parser.add_argument("--only", type=lambda text: text.split(","), help="these workloads")
     parser.add_argument("--clients", type=lambda text: text.split(","), help="these peers")
@@ -226,7 +252,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     global CONNECTIONS
     CONNECTIONS = min(CONNECTIONS, most - 200)
-    rounds = options.rounds or (1 if options.quick else 5)
+    rounds = options.rounds or (1 if options.quick else 7)
     seconds = 0.1 if options.quick else 0.4
     left_out = {client.name: client.package for client in PEERS if not available(client)}
     left_out["lua-websockets"] = "not in Debian or PyPI"
@@ -239,7 +265,7 @@ def main():
 
     workloads = [w for w in WORKLOADS if not options.only or w.name in options.only]
     results, known = [], {}
-    started = time.time()
+    started, busy = time.time(), Busy()
     with contextlib.ExitStack() as stack:
         servers = Servers(stack)
         for workload in workloads:
@@ -254,6 +280,7 @@ def main():
         "kernel": platform.release().split("-")[0],
         "rounds": rounds,
         "minutes": round((time.time() - started) / 60, 1),
+        "others": busy.others(),
         "versions": versions(),
         "left out": left_out,
     }

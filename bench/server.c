@@ -613,7 +613,12 @@ static bool readable(peer *p)
     for (;;) {
         uint8_t *start = input + FRAME_HEADER;
         ssize_t n = receive(p, start, INPUT);
-        if (n == 0) return false;
+        if (n == 0) {
+            /* The client is through. What the kernel would remember of it, for a minute, slows those that come. */
+            struct linger forget = {1, 0};
+            setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &forget, sizeof forget);
+            return false;
+        }
         if (n < 0) {
             if (errno != EAGAIN) return false;
             break;

@@ -21,7 +21,7 @@ BUILD = "build/bench"
 PYTHON = "build/venv/bin/python"
 SITE = "build/venv/lib/python*/site-packages"
 
-MODULE = Client("websocket", ["lua5.4", "bench/module.lua"], "Lua")
+MODULE = Client("websocket.so", ["lua5.4", "bench/module.lua"], "Lua")
 
 LIMITS = [
     Client("Lua", ["lua5.4", "bench/c_client.lua", "lua_limit"], "C, Lua"),
@@ -33,7 +33,7 @@ LIMITS = [
 PEERS = [
     Client("Beast", [f"{BUILD}/beast"], "C++", [f"{BUILD}/beast"], "libboost-dev"),
     Client(
-        "Beast, Lua",
+        "Beast to Lua",
         ["lua5.4", "bench/c_client.lua", "beast_lua"],
         "C++, Lua",
         [f"{BUILD}/beast_lua.so"],
@@ -96,8 +96,8 @@ SECURE = ("Beast", "libwebsockets", "ws", "picows", "websockets")
 # fmt: off
 WORKLOADS = [
     Workload(
-        "receive-text", "receive 32 B text", "receive", "text", 32, "messages/s", ("Lua", "Beast, Lua", *ALL),
-        (Rule(("Lua",), 0.85), Rule(("Beast, Lua",), 1), Rule(NOT_BEAST, 3)),
+        "receive-text", "receive 32 B text", "receive", "text", 32, "messages/s", ("Lua", "Beast to Lua", *ALL),
+        (Rule(("Lua",), 0.85), Rule(("Beast to Lua",), 1), Rule(NOT_BEAST, 3)),
     ),
     Workload(
         "send-text", "send 32 B text", "send", "text", 32, "messages/s", ("TCP", *ALL),
