@@ -2,7 +2,6 @@
 // outbox and the event log, and the closing handshake (RFC 6455 section 7).
 
 import CEvents
-import Synchronization
 import WebSocketProtocol
 
 final class Channel {
@@ -24,14 +23,12 @@ final class Channel {
     private let transport: Transport
     private let epoch: UInt16
     private var connection: Connection
-    private var deflater: Deflater?
+    private var compression: Compression?
     /// What came behind the handshake's answer in the same read.
     private var early: [UInt8]
 
     /// Frames on their way to the kernel.
     private var wire = ByteBuffer()
-    /// Frames that were taken from the outbox to be compressed.
-    private var uncompressed = ByteBuffer()
     private var isPaused = false
     /// Whether there is more to write than the last turn could.
     private var isWriting = false
@@ -56,8 +53,6 @@ final class Channel {
     private static let patience = Nanoseconds(seconds: 0.5)
     /// One socket may be written so often in a turn, so that the others get theirs.
     private static let writesInTurn = 16
-    /// So much is compressed before it is written.
-    private static let compressedInTurn = 256 << 10
     /// A buffer that is empty keeps at most so much.
     private static let idleCapacity = 64 << 10
 
@@ -78,7 +73,7 @@ final class Channel {
                 interval: socket.options.pingInterval, timeout: socket.options.pongTimeout, key: key, now: now)
         }
         if let direction = agreement.deflate?.client, let options = socket.options.deflate {
-            deflater = Deflater(direction, level: options.level)
+            compression = Compression(direction, options)
         }
     }
 
@@ -92,7 +87,7 @@ final class Channel {
 
     /// Lets the script send.
     func open() {
-        let deflates = deflater != nil
+        let deflates = compression != nil
         // What goes past the engine can't be told.
         let direct = deflates || socket.options.debug ? nil : transport.direct
         socket.outbox.withLock { $0.open(direct: direct, deflating: deflates) }
@@ -303,7 +298,7 @@ final class Channel {
 
     /// The rest goes when the socket is writable again.
     private func left(_ reactor: inout Reactor) {
-        let left = wire.count + uncompressed.count
+        let left = wire.count + (compression?.count ?? 0)
         socket.outbox.withLock { $0.taken = left }
         isWriting = true
         watch(&reactor)
@@ -320,41 +315,17 @@ final class Channel {
     }
 
     private func refill(_ reactor: inout Reactor) -> Bool {
-        if deflater == nil {
+        if compression == nil {
             socket.outbox.withLock { $0.take(&wire) }
         } else {
-            if uncompressed.isEmpty { socket.outbox.withLock { $0.take(&uncompressed) } }
-            guard compress(&reactor) else { return false }
+            compression!.take(from: socket.outbox)
+            guard compression!.compress(to: &wire, &reactor.random) else { return false }
         }
         guard wire.isEmpty, let frame = toSend else { return true }
         toSend = nil
         sent = frame
         guard let key = reactor.random.next() else { return false }
         return FrameWriter.append(frame, mask: Mask(key: key), to: &wire)
-    }
-
-    /// Makes real frames of those that were taken, not more at once than is worth a write.
-    private func compress(_ reactor: inout Reactor) -> Bool {
-        let threshold = max(socket.options.deflate?.threshold ?? 0, 1)
-        while wire.count < Self.compressedInTurn, let frame = FrameWriter.first(in: uncompressed) {
-            guard let key = reactor.random.next() else { return false }
-            var payload = frame.payload
-            let compresses = !frame.opcode.isControl && payload.count >= threshold
-            if compresses {
-                guard let deflated = deflater!.deflate(payload) else { return false }
-                payload = deflated
-            }
-            guard FrameWriter.append(frame.opcode, compressed: compresses, payload, mask: Mask(key: key), to: &wire)
-            else {
-                return false
-            }
-            uncompressed.consume(frame.size)
-        }
-        if uncompressed.isEmpty {
-            uncompressed.removeAll(keepingAtMost: Self.idleCapacity)
-            deflater!.rest()
-        }
-        return true
     }
 
     private func keepAlive(_ reactor: inout Reactor) -> Progress {

@@ -72,6 +72,7 @@ final class Handshaking {
             case .end, .failed: return .refused
             }
         }
+        if transport.hasPending { reactor.unread.append(transport.token) }
         return .pending
     }
 

@@ -5,6 +5,7 @@
 
 import Glibc
 
+// Sendable: whoever touches the value holds the lock.
 struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     private let handle = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)

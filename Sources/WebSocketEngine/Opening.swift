@@ -1,5 +1,6 @@
 // One attempt to open a connection: the name, the race of its addresses, a proxy's tunnel, TLS, the handshake,
-// and all of it again where a redirect leads. Ends as an open channel or as a failure in words; Session decides what follows.
+// and all of it again where a redirect leads. Ends as an open channel or as a failure in words; Session decides
+// what follows.
 
 import WebSocketProtocol
 
@@ -97,7 +98,7 @@ final class Opening {
         case .success(let context):
             tls = context
             return locate(&reactor)
-        case .failure(let failure): return failed(failure, &reactor)
+        case .failure(let failure): return tlsFailed(failure, &reactor)
         }
     }
 
@@ -129,7 +130,7 @@ final class Opening {
         switch resolution {
         case .failed(let words):
             return name == .proxy
-                ? failed("its host can't be resolved: \(words)")
+                ? proxyFailed("its host can't be resolved: \(words)")
                 : failed(Failure(kind: "dns", reason: "can't resolve the host \(url.host): \(words)"))
         case .addresses(let addresses):
             // For socks5 the name is resolved here, and the proxy gets its address.
@@ -140,7 +141,7 @@ final class Opening {
     }
 
     /// - Parameter reason: what is wrong with the proxy.
-    private func failed(_ reason: String, _ failure: TunnelFailure? = nil) -> Progress {
+    private func proxyFailed(_ reason: String, _ failure: TunnelFailure? = nil) -> Progress {
         let status = failure?.status
         return failed(
             Failure(
@@ -160,7 +161,8 @@ final class Opening {
         switch progress {
         case .pending: return .pending
         case .failed(let words):
-            return proxy == nil ? failed(Failure(kind: "connect", reason: words)) : failed("can't connect to \(words)")
+            return proxy == nil
+                ? failed(Failure(kind: "connect", reason: words)) : proxyFailed("can't connect to \(words)")
         case .connected(let transport, let address):
             note("connected to \(address.description)", &reactor)
             return connected(transport, address, &reactor)
@@ -175,15 +177,15 @@ final class Opening {
             stage = .tunnelling(tunnelling)
             return tunnelled(tunnelling, &reactor)
         } catch {
-            return failed(error.reason, error)
+            return proxyFailed(error.reason, error)
         }
     }
 
     private func tunnelled(_ tunnelling: Tunnelling, _ reactor: inout Reactor) -> Progress {
         switch tunnelling.advance(&reactor) {
         case .pending: return .pending
-        case .refused(let failure): return failed(failure.reason, failure)
-        case .broken(let words): return failed(words)
+        case .refused(let failure): return proxyFailed(failure.reason, failure)
+        case .broken(let words): return proxyFailed(words)
         case .established:
             note("the proxy \(proxy?.description ?? "") connected to \(destination):\(url.port)", &reactor)
             return secure(tunnelling.transport, tunnelling.address, &reactor)
@@ -195,7 +197,7 @@ final class Opening {
     private func secure(_ transport: Transport, _ address: Address, _ reactor: inout Reactor) -> Progress {
         guard let tls else { return handshake(transport, address, &reactor) }
         do throws(TLSFailure) { try transport.secure(tls, host: url.host, port: url.port) } catch {
-            return failed(error, &reactor)
+            return tlsFailed(error, &reactor)
         }
         stage = .securing(transport, address)
         return secured(transport, address, &reactor)
@@ -210,14 +212,14 @@ final class Opening {
         case .bytes:
             note("TLS: \(transport.tls?.description ?? "")", &reactor)
             return handshake(transport, address, &reactor)
-        case .failed(.tls(let failure)): return failed(failure, &reactor)
+        case .failed(.tls(let failure)): return tlsFailed(failure, &reactor)
         case .end: reason = "the server closed the connection during the TLS handshake"
         case .failed(let fault): reason = "the connection broke during the TLS handshake: \(fault.words)"
         }
-        return failed(TLSFailure(reason: reason, isPermanent: false), &reactor)
+        return tlsFailed(TLSFailure(reason: reason, isPermanent: false), &reactor)
     }
 
-    private func failed(_ failure: TLSFailure, _ reactor: inout Reactor) -> Progress {
+    private func tlsFailed(_ failure: TLSFailure, _ reactor: inout Reactor) -> Progress {
         // Another attempt may find other files.
         reactor.contexts.forget(tlsOptions)
         return failed(Failure(kind: "tls", reason: failure.reason, isPermanent: failure.isPermanent))
@@ -288,8 +290,8 @@ final class Opening {
         let options = socket.options
         let handshake = ClientHandshake(
             url: url, headers: isHome ? options.headers : options.headers.withoutCredentials(),
-            subprotocols: options.protocols,
-            deflate: options.deflate?.parameters, nonce: nonce, userAgent: Self.userAgent)
+            subprotocols: options.protocols, deflate: options.deflate?.parameters, nonce: nonce,
+            userAgent: Self.userAgent)
         for line in redactedLines(ofRequest: handshake.request) { note("> \(line)", &reactor) }
         let handshaking = Handshaking(transport, address, handshake)
         stage = .handshaking(handshaking)
@@ -305,7 +307,7 @@ final class Opening {
         case .redirected(let head): return redirected(handshaking, head, &reactor)
         case .refused: return refused(handshaking)
         case .broken(let words): return failed(Failure(kind: "handshake", reason: words))
-        case .insecure(let failure): return failed(failure, &reactor)
+        case .insecure(let failure): return tlsFailed(failure, &reactor)
         case .unacceptable(let failure):
             return failed(
                 Failure(kind: "handshake", reason: failure.reason, isPermanent: true, response: handshaking.head))
@@ -351,7 +353,7 @@ final class Opening {
     }
 
     private func refused(_ handshaking: Handshaking) -> Progress {
-        return failed(
+        failed(
             Failure(
                 kind: "handshake", reason: handshaking.refusal, isPermanent: Self.isPermanent(handshaking.head?.status),
                 response: handshaking.head, body: handshaking.body))

@@ -23,6 +23,7 @@ final class TLSConnection {
     private var wasAccepted = false
     /// How many bytes of the socket may still be read in this call.
     private var budget = 0
+    /// Of one call, so that others get their turn.
     private static let budget = 256 << 10
     /// What the socket must be ready for until the call that would have blocked can be made again.
     private(set) var readNeeds = Poller.Interest.read
@@ -85,6 +86,7 @@ final class TLSConnection {
 
     /// OpenSSL's own socket BIO, but for two things: no SIGPIPE, which would end the host, and an end to reading:
     /// OpenSSL skips some records by itself, and would not return while a peer sends nothing else.
+    // unsafe: made once; from then on OpenSSL only reads it.
     nonisolated(unsafe) private static let method: OpaquePointer? = {
         let socket = BIO_s_socket()
         let method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, "socket")
@@ -121,10 +123,8 @@ final class TLSConnection {
 
     /// Goes on with the handshake; `bytes` when it is done.
     func shakeHands() -> Transport.Result {
-        ERR_clear_error()
-        errno = 0
         budget = Self.budget
-        let result = SSL_do_handshake(ssl)
+        let result = call { SSL_do_handshake(ssl) }
         readNeeds = .read
         guard result != 1 else {
             // Some ciphers know no certificates.
@@ -147,10 +147,8 @@ final class TLSConnection {
         budget = Self.budget
         var total = 0
         while total < buffer.count {
-            ERR_clear_error()
-            errno = 0
             var count = 0
-            let result = SSL_read_ex(ssl, buffer.baseAddress! + total, buffer.count - total, &count)
+            let result = call { SSL_read_ex(ssl, buffer.baseAddress! + total, buffer.count - total, &count) }
             if result == 1 {
                 total += count
                 continue
@@ -170,17 +168,15 @@ final class TLSConnection {
         return .bytes(total)
     }
 
-    /// Writes records as long as the socket takes them, and so many bytes at most that others get their turn.
+    /// Writes records as long as the socket takes them.
     func write(_ buffer: UnsafeRawBufferPointer) -> Transport.Result {
         writeNeeds = .write
-        let limit = min(buffer.count, 256 << 10)
+        let limit = min(buffer.count, Self.budget)
         var total = 0
         while total < limit {
-            ERR_clear_error()
-            errno = 0
             var count = 0
             // The whole of what is left: a call that is made again must not be given less.
-            let result = SSL_write_ex(ssl, buffer.baseAddress! + total, buffer.count - total, &count)
+            let result = call { SSL_write_ex(ssl, buffer.baseAddress! + total, buffer.count - total, &count) }
             if result == 1 {
                 total += count
                 continue
@@ -198,6 +194,13 @@ final class TLSConnection {
         guard !hasFailed, SSL_is_init_finished(ssl) == 1, SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN == 0 else { return }
         SSL_shutdown(ssl)
         ERR_clear_error()
+    }
+
+    /// With nothing left of earlier errors: `outcome` reads both.
+    private func call(_ body: () -> Int32) -> Int32 {
+        ERR_clear_error()
+        errno = 0
+        return body()
     }
 
     private func outcome(_ result: Int32, during what: String) -> (Transport.Result, Poller.Interest) {
