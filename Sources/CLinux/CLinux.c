@@ -1,10 +1,10 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
-int ws_wait_readable(int descriptor, const struct timespec *timeout)
+int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigset_t *mask)
 {
     struct pollfd entry = {.fd = descriptor, .events = POLLIN};
-    return ppoll(&entry, 1, timeout, NULL);
+    return ppoll(&entry, 1, timeout, mask);
 }
 
 int ws_accept(int listener)

@@ -3,6 +3,7 @@
  * and nothing is delivered twice. */
 #include "binding.h"
 #include <math.h>
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -228,16 +229,31 @@ static double monotonic(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+/* Waits for the first event. A signal whose handler sets a hook, as the interpreter's own for Ctrl-C does, ends the
+ * wait whenever it comes: from the last look at the hook to the wait itself it is blocked. */
+static void wait_for_events(lua_State *L, ws_state *state, double limit)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    for (;;) {
+        lua_Hook hook = lua_gethook(L);
+        run_hooks(L);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        bool is_quiet = lua_gethook(L) == hook;
+        if (is_quiet) ws_state_wait(state, limit, &before);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (is_quiet) return;
+    }
+}
+
 /* Waits for the first event and prepares the stack for delivering what is there by then. */
 static void await(lua_State *L, double seconds)
 {
     module_state *module = ws_module(L);
     module->polls++;
     ws_account(module);
-    if (seconds > 0 && module->cursor == module->end) {
-        double limit = monotonic() + seconds;
-        while (!ws_state_wait(module->state, limit)) run_hooks(L);
-    }
+    if (seconds > 0 && module->cursor == module->end && !ws_state_queued(module->state))
+        wait_for_events(L, module->state, monotonic() + seconds);
     uint64_t last = module->delivered + ws_state_queued(module->state);
     for (const char *p = module->cursor; p < module->end; p += ws_event_size((const ws_event *)p)) last++;
     lua_settop(L, 1);

@@ -4,6 +4,7 @@
 
 import CLinux
 import Dispatch
+import Glibc
 import Synchronization
 
 public final class Engine: Sendable {
@@ -67,29 +68,18 @@ public final class Engine: Sendable {
         }
     }
 
-    enum Service {
-        case done
-        /// Another thread runs the loop.
-        case refused
-        /// The wait has not begun: getting hold of the loop took a while, in which a signal may have come.
-        case late
-    }
-
-    /// Runs the loop on the calling thread, until something is queued for its Lua state, a signal arrives or the
-    /// time is over.
-    func serve(_ queue: EventQueue, until limit: Nanoseconds) -> Service {
-        guard turns.borrow() else { return .refused }
+    /// Runs the loop on the calling thread, until something is queued for its Lua state, a signal arrives that is
+    /// not in `mask`, or the time is over. False when another thread runs the loop.
+    func serve(_ queue: EventQueue, until limit: Nanoseconds, _ mask: UnsafePointer<sigset_t>) -> Bool {
+        guard turns.borrow() else { return false }
         defer { turns.giveBack() }
-        let isServed: Void? = loop.withLockIfAvailable { loop in
+        loop.withLock(ifTaken: { mailbox.wake() }) { loop in
             // The engine's thread may have queued something until now.
             while queue.isEmpty {
-                guard case .turned = loop.turn(until: limit), loop.now < limit else { return }
+                guard case .turned = loop.turn(until: limit, mask), loop.now < limit else { return }
             }
         }
-        if isServed != nil { return .done }
-        mailbox.wake()
-        loop.withLock { _ in }
-        return .late
+        return true
     }
 
     /// Another thread's Lua state waits for events.

@@ -3,7 +3,7 @@
 // waits.
 
 public import CEvents
-import CLinux
+public import CLinux
 import Glibc
 import Synchronization
 public import WebSocketProtocol
@@ -88,42 +88,33 @@ public final class EventQueue: Sendable {
 
     var isEmpty: Bool { shared.withLock { $0.log.isEmpty } }
 
-    /// Waits until something is queued, a signal arrives or the time is over. False when a signal may have come
-    /// before the wait: look, and come again.
-    public func wait(until limit: Double) -> Bool {
-        guard isEmpty else { return true }
+    /// Waits until something is queued, a signal arrives that is not in `mask`, or the time is over. The caller
+    /// has blocked all signals.
+    public func wait(until limit: Double, _ mask: UnsafePointer<sigset_t>) {
         let seconds = limit - now().seconds
-        guard seconds > 0 else { return true }
-        guard let engine = Engine.current else {
-            sleep(seconds: seconds)
-            return true
-        }
-        switch engine.serve(self, until: Nanoseconds(seconds: limit)) {
-        case .done: return true
-        case .late: return false
-        case .refused:
-            engine.sleeping {
-                let isQueued = shared.withLock { shared in
-                    shared.observed = true
-                    return !shared.log.isEmpty
-                }
-                if !isQueued { sleep(seconds: seconds) }
-                shared.withLock { shared in
-                    shared.observed = false
-                    shared.silence(wakeup)
-                }
+        guard isEmpty, seconds > 0 else { return }
+        guard let engine = Engine.current else { return sleep(seconds: seconds, mask) }
+        guard !engine.serve(self, until: Nanoseconds(seconds: limit), mask) else { return }
+        engine.sleeping {
+            let isQueued = shared.withLock { shared in
+                shared.observed = true
+                return !shared.log.isEmpty
             }
-            return true
+            if !isQueued { sleep(seconds: seconds, mask) }
+            shared.withLock { shared in
+                shared.observed = false
+                shared.silence(wakeup)
+            }
         }
     }
 
-    private func sleep(seconds: Double) {
+    private func sleep(seconds: Double, _ mask: UnsafePointer<sigset_t>? = nil) {
         // What no timespec can hold is for ever.
         if seconds < 1e9 {
             var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
-            _ = ws_wait_readable(wakeup.number, &time)
+            _ = ws_wait_readable(wakeup.number, &time, mask)
         } else {
-            _ = ws_wait_readable(wakeup.number, nil)
+            _ = ws_wait_readable(wakeup.number, nil, mask)
         }
     }
 

@@ -59,8 +59,8 @@ struct Loop: ~Copyable {
     /// When the last wait ended.
     var now: Nanoseconds { reactor.now }
 
-    /// Waits for the next things to do, until `limit` at most, and does them.
-    mutating func turn(until limit: Nanoseconds? = nil) -> Outcome {
+    /// Waits for the next things to do, until `limit` at most or a signal that is not in `mask`, and does them.
+    mutating func turn(until limit: Nanoseconds? = nil, _ mask: UnsafePointer<sigset_t>? = nil) -> Outcome {
         // What the commands came to may be all that the thread waits for.
         let hasObeyed = obey()
         guard !isHalted else { return .halted }
@@ -69,7 +69,7 @@ struct Loop: ~Copyable {
         var unread: [Poller.Token] = []
         if !reactor.unread.isEmpty { swap(&unread, &reactor.unread) }
         if !reactor.mailbox.await() || hasObeyed || !unread.isEmpty { timeout = 0 }
-        let count = reactor.poller.wait(timeout)
+        let count = reactor.poller.wait(timeout, mask)
         reactor.now = WebSocketEngine.now()
         var isSignalled = false
         for index in 0..<max(count, 0) {

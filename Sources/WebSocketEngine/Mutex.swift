@@ -31,10 +31,13 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         return try body(&value.pointee)
     }
 
-    /// nil when another thread has it.
+    /// Calls `prompt` before it waits for another thread that has the value.
     @inline(__always)
-    func withLockIfAvailable<Result>(_ body: (inout Value) -> Result) -> Result? {
-        guard pthread_mutex_trylock(handle) == 0 else { return nil }
+    func withLock<Result>(ifTaken prompt: () -> Void, _ body: (inout Value) -> Result) -> Result {
+        if pthread_mutex_trylock(handle) != 0 {
+            prompt()
+            pthread_mutex_lock(handle)
+        }
         defer { pthread_mutex_unlock(handle) }
         return body(&value.pointee)
     }

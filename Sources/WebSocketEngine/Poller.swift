@@ -74,10 +74,11 @@ struct Poller: ~Copyable {
     }
 
     /// Waits for at most `timeout` (nil: for ever) and returns how many descriptors are ready; -1 when a signal came.
-    func wait(_ timeout: Nanoseconds?) -> Int {
+    /// `mask`: the signals blocked meanwhile, unless they stay as they are.
+    func wait(_ timeout: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
         // Rounded up: waking before the deadline would spin until it.
         let milliseconds = timeout.map { Int32(min(($0 + 999_999) / 1_000_000, UInt64(Int32.max))) } ?? -1
-        return Int(epoll_wait(epoll.number, events, Int32(Self.batch), milliseconds))
+        return Int(epoll_pwait(epoll.number, events, Int32(Self.batch), milliseconds, mask))
     }
 
     func ready(_ index: Int) -> Readiness {

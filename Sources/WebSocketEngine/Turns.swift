@@ -79,9 +79,9 @@ final class Turns: Sendable {
     private func wait(_ limit: Nanoseconds?) {
         if let limit {
             var time = timespec(tv_sec: 0, tv_nsec: Int(limit))
-            _ = ws_wait_readable(wakeup.number, &time)
+            _ = ws_wait_readable(wakeup.number, &time, nil)
         } else {
-            _ = ws_wait_readable(wakeup.number, nil)
+            _ = ws_wait_readable(wakeup.number, nil, nil)
         }
         var count: UInt64 = 0
         _ = eventfd_read(wakeup.number, &count)

@@ -79,8 +79,8 @@ public func ws_state_take(_ state: OpaquePointer) -> ws_slice {
 }
 
 @c @implementation
-public func ws_state_wait(_ state: OpaquePointer, _ limit: Double) -> Bool {
-    borrowed(state, as: LuaState.self).queue.wait(until: limit)
+public func ws_state_wait(_ state: OpaquePointer, _ limit: Double, _ mask: UnsafePointer<sigset_t>) {
+    borrowed(state, as: LuaState.self).queue.wait(until: limit, mask)
 }
 
 @c @implementation

@@ -15,8 +15,8 @@
 
 /* Three that need _GNU_SOURCE, which would change types that other modules import as well. */
 
-/* ppoll of one descriptor for reading; NULL waits for ever. */
-int ws_wait_readable(int descriptor, const struct timespec *timeout);
+/* ppoll of one descriptor for reading: without a timeout for ever, with a mask open to the signals not in it. */
+int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigset_t *mask);
 /* accept4: close-on-exec, not blocking. */
 int ws_accept(int listener);
 /* pthread_setname_np of the calling thread. */
