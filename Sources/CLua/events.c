@@ -229,10 +229,15 @@ static double monotonic(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Waits for the first event. A signal whose handler sets a hook, as the interpreter's own for Ctrl-C does, ends the
- * wait whenever it comes: from the last look at the hook to the wait itself it is blocked. */
-static void wait_for_events(lua_State *L, ws_state *state, double limit)
+/* Waits for the first event; returns how many there are. A signal whose handler sets a hook, as the interpreter's own
+ * for Ctrl-C does, ends the wait whenever it comes: from the last look at the hook to the wait itself it is blocked.
+ * That takes two system calls; most waits are brief, and those do without. */
+static size_t wait_for_events(lua_State *L, ws_state *state, double seconds)
 {
+    const double brief = 0.02;
+    double start = monotonic();
+    size_t queued = ws_state_wait(state, start + fmin(seconds, brief), NULL);
+    if (queued || seconds <= brief || monotonic() < start + brief) return queued;
     sigset_t all, before;
     sigfillset(&all);
     for (;;) {
@@ -240,9 +245,9 @@ static void wait_for_events(lua_State *L, ws_state *state, double limit)
         run_hooks(L);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         bool is_quiet = lua_gethook(L) == hook;
-        if (is_quiet) ws_state_wait(state, limit, &before);
+        if (is_quiet) queued = ws_state_wait(state, start + seconds, &before);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (is_quiet) return;
+        if (is_quiet) return queued;
     }
 }
 
@@ -252,9 +257,9 @@ static void await(lua_State *L, double seconds)
     module_state *module = ws_module(L);
     module->polls++;
     ws_account(module);
-    if (seconds > 0 && module->cursor == module->end && !ws_state_queued(module->state))
-        wait_for_events(L, module->state, monotonic() + seconds);
-    uint64_t last = module->delivered + ws_state_queued(module->state);
+    size_t queued = ws_state_queued(module->state);
+    if (!queued && seconds > 0 && module->cursor == module->end) queued = wait_for_events(L, module->state, seconds);
+    uint64_t last = module->delivered + queued;
     for (const char *p = module->cursor; p < module->end; p += ws_event_size((const ws_event *)p)) last++;
     lua_settop(L, 1);
     lua_pushinteger(L, (lua_Integer)last);

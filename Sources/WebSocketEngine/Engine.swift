@@ -68,17 +68,18 @@ public final class Engine: Sendable {
         }
     }
 
-    /// Runs the loop on the calling thread, until something is queued for its Lua state, a signal arrives that is
-    /// not in `mask`, or the time is over. False when another thread runs the loop.
-    func serve(_ queue: EventQueue, until limit: Nanoseconds, _ mask: UnsafePointer<sigset_t>) -> Bool {
+    /// Runs the loop on the calling thread, until something is queued for its Lua state, a signal arrives (one that
+    /// is not in `mask`, if there is a mask), or the time is over. False when another thread runs the loop.
+    func serve(_ queue: EventQueue, until limit: Nanoseconds, _ mask: UnsafePointer<sigset_t>?) -> Bool {
         guard turns.borrow() else { return false }
-        defer { turns.giveBack() }
-        loop.withLock(ifTaken: { mailbox.wake() }) { loop in
+        let time = loop.withLock(ifTaken: { mailbox.wake() }) { loop in
             // The engine's thread may have queued something until now.
             while queue.isEmpty {
-                guard case .turned = loop.turn(until: limit, mask), loop.now < limit else { return }
+                guard case .turned = loop.turn(until: limit, mask), loop.now < limit else { break }
             }
+            return loop.now
         }
+        turns.giveBack(at: time)
         return true
     }
 
@@ -100,5 +101,8 @@ public final class Engine: Sendable {
         _ = TLSContexts.making.wait(timeout: deadline)
     }
 
-    func post(_ command: Command) { mailbox.post(command) }
+    func post(_ command: Command) {
+        mailbox.post(command)
+        turns.hurry()
+    }
 }

@@ -43,9 +43,7 @@ public final class EventQueue: Sendable {
     private let wakeup: FileDescriptor
 
     public init() throws(SystemError) {
-        let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard number >= 0 else { throw SystemError("eventfd") }
-        wakeup = FileDescriptor(number)
+        wakeup = try FileDescriptor(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)), from: "eventfd")
     }
 
     // MARK: - The engine's side
@@ -88,19 +86,17 @@ public final class EventQueue: Sendable {
 
     var isEmpty: Bool { shared.withLock { $0.log.isEmpty } }
 
-    /// Waits until something is queued, a signal arrives that is not in `mask`, or the time is over. The caller
-    /// has blocked all signals.
-    public func wait(until limit: Double, _ mask: UnsafePointer<sigset_t>) {
-        let seconds = limit - now().seconds
-        guard isEmpty, seconds > 0 else { return }
-        guard let engine = Engine.current else { return sleep(seconds: seconds, mask) }
+    /// Waits until something is queued, a signal arrives or the time is over. With a `mask` the caller has blocked
+    /// all signals, and the wait is open to those that are not in it.
+    public func wait(until limit: Double, _ mask: UnsafePointer<sigset_t>?) {
+        guard let engine = Engine.current else { return sleep(until: limit, mask) }
         guard !engine.serve(self, until: Nanoseconds(seconds: limit), mask) else { return }
         engine.sleeping {
             let isQueued = shared.withLock { shared in
                 shared.observed = true
                 return !shared.log.isEmpty
             }
-            if !isQueued { sleep(seconds: seconds, mask) }
+            if !isQueued { sleep(until: limit, mask) }
             shared.withLock { shared in
                 shared.observed = false
                 shared.silence(wakeup)
@@ -108,7 +104,8 @@ public final class EventQueue: Sendable {
         }
     }
 
-    private func sleep(seconds: Double, _ mask: UnsafePointer<sigset_t>? = nil) {
+    private func sleep(until limit: Double, _ mask: UnsafePointer<sigset_t>? = nil) {
+        let seconds = max(limit - now().seconds, 0)
         // What no timespec can hold is for ever.
         if seconds < 1e9 {
             var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
@@ -130,11 +127,10 @@ public final class EventQueue: Sendable {
                 shared.log.removeAll()
                 return shared.live > 0
             }
-            let time = now()
             // A child of fork has no engine that could end them.
             guard live, let engine = Engine.current else { return }
-            guard time < deadline else { return engine.post(.drop(self)) }
-            sleep(seconds: (deadline - time).seconds)
+            guard now() < deadline else { return engine.post(.drop(self)) }
+            sleep(until: deadline.seconds)
         }
     }
 }

@@ -7,5 +7,11 @@ struct FileDescriptor: ~Copyable {
 
     init(_ number: Int32) { self.number = number }
 
+    /// What `call` has returned.
+    init(_ number: Int32, from call: String) throws(SystemError) {
+        guard number >= 0 else { throw SystemError(call) }
+        self.number = number
+    }
+
     deinit { close(number) }
 }

@@ -97,6 +97,8 @@ struct Loop: ~Copyable {
 
     /// Whether there was anything to do.
     private mutating func obey() -> Bool {
+        guard reactor.mailbox.hasMail else { return false }
+        reactor.now = WebSocketEngine.now()
         var commands: [Command] = []
         swap(&commands, &self.commands)
         reactor.mailbox.take(&commands)

@@ -29,16 +29,14 @@ enum Command: Sendable {
 final class Mailbox: Sendable {
     private let commands = Mutex<[Command]>([])
     /// Whether the loop has to look: told without the lock.
-    private let hasMail = Atomic(false)
+    private let isFull = Atomic(false)
     /// Whether the loop waits, or is about to.
     private let isAwaited = Atomic(false)
     /// An eventfd that the loop waits for.
     let wakeup: FileDescriptor
 
     init() throws(SystemError) {
-        let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard number >= 0 else { throw SystemError("eventfd") }
-        wakeup = FileDescriptor(number)
+        wakeup = try FileDescriptor(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)), from: "eventfd")
     }
 
     func post(_ command: Command) {
@@ -48,14 +46,14 @@ final class Mailbox: Sendable {
 
     /// Ends the loop's wait, or the one that it is about to begin.
     func wake() {
-        hasMail.store(true, ordering: .sequentiallyConsistent)
+        isFull.store(true, ordering: .sequentiallyConsistent)
         if isAwaited.exchange(false, ordering: .sequentiallyConsistent) { eventfd_write(wakeup.number, 1) }
     }
 
     /// The loop is about to wait: false when it has to look at the mail first.
     func await() -> Bool {
         isAwaited.store(true, ordering: .sequentiallyConsistent)
-        return !hasMail.load(ordering: .sequentiallyConsistent)
+        return !hasMail
     }
 
     /// The wait is over. `signalled`: by `wakeup`.
@@ -66,10 +64,11 @@ final class Mailbox: Sendable {
         _ = eventfd_read(wakeup.number, &count)
     }
 
+    var hasMail: Bool { isFull.load(ordering: .sequentiallyConsistent) }
+
     /// Exchanges what was posted for `commands`, which is empty.
     func take(_ commands: inout [Command]) {
-        guard hasMail.load(ordering: .acquiring) else { return }
-        hasMail.store(false, ordering: .sequentiallyConsistent)
+        isFull.store(false, ordering: .sequentiallyConsistent)
         self.commands.withLock { swap(&$0, &commands) }
     }
 }

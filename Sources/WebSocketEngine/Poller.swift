@@ -29,9 +29,7 @@ struct Poller: ~Copyable {
     private var serial: UInt64 = 0
 
     init() throws(SystemError) {
-        let number = epoll_create1(Int32(EPOLL_CLOEXEC))
-        guard number >= 0 else { throw SystemError("epoll_create1") }
-        epoll = FileDescriptor(number)
+        epoll = try FileDescriptor(epoll_create1(Int32(EPOLL_CLOEXEC)), from: "epoll_create1")
     }
 
     deinit { events.deallocate() }

@@ -9,47 +9,69 @@ import Synchronization
 final class Turns: Sendable {
     /// So long nobody runs the loop after a Lua thread has left it: it will be back, or it computes.
     private static let grace = Nanoseconds(seconds: 0.001)
+    /// After so long at most the engine's thread looks whether they come back. That is put off as long as they do:
+    /// a look costs more than many rounds of theirs.
+    private static let patience = Nanoseconds(seconds: 0.02)
 
     /// Whether Lua threads have the loop, or want it.
     private let isLent = Atomic(false)
     /// Whether one runs it.
     private let isBorrowed = Atomic(false)
-    /// When one left it last, or began.
+    /// When one left it last.
     private let since = Atomic<Nanoseconds>(0)
     /// Lua threads that wait while another runs the loop.
     private let sleepers = Atomic(0)
-    /// Whether the engine's thread sleeps until it is woken.
-    private let isAsleep = Atomic(false)
-    /// An eventfd: waits for it keep to the monotonic clock.
-    private let wakeup: FileDescriptor
+    /// When the engine's thread looks.
+    private let due = Atomic(Nanoseconds.max)
+    /// A timerfd, set to `due`.
+    private let timer: FileDescriptor
 
     init() throws(SystemError) {
-        let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard number >= 0 else { throw SystemError("eventfd") }
-        wakeup = FileDescriptor(number)
+        timer = try FileDescriptor(timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC)), from: "timerfd_create")
     }
+
+    private func look(at time: Nanoseconds) {
+        due.store(time, ordering: .sequentiallyConsistent)
+        var setting = itimerspec()
+        (setting.it_value.tv_sec, setting.it_value.tv_nsec) = (Int(time / 1_000_000_000), Int(time % 1_000_000_000))
+        timerfd_settime(timer.number, Int32(TFD_TIMER_ABSTIME), &setting, nil)
+    }
+
+    private var graceEnds: Nanoseconds { since.load(ordering: .relaxed) + Self.grace }
 
     // MARK: - Lua's side
 
     /// False when another thread has it already.
     func borrow() -> Bool {
         guard !isBorrowed.exchange(true, ordering: .sequentiallyConsistent) else { return false }
-        since.store(now(), ordering: .relaxed)
         isLent.store(true, ordering: .sequentiallyConsistent)
         return true
     }
 
-    func giveBack() {
-        since.store(now(), ordering: .relaxed)
+    func giveBack(at time: Nanoseconds) {
+        since.store(time, ordering: .relaxed)
         isBorrowed.store(false, ordering: .sequentiallyConsistent)
-        let isNeeded = sleepers.load(ordering: .sequentiallyConsistent) > 0
-        if isAsleep.exchange(false, ordering: .sequentiallyConsistent) || isNeeded { eventfd_write(wakeup.number, 1) }
+        if sleepers.load(ordering: .sequentiallyConsistent) > 0 {
+            look(at: time)
+        } else {
+            let due = due.load(ordering: .sequentiallyConsistent)
+            if due == .max || due < time + Self.patience / 2 { look(at: time + Self.patience) }
+        }
     }
 
     func sleeping(_ body: () -> Void) {
         sleepers.add(1, ordering: .sequentiallyConsistent)
+        // Whoever ran the loop may have left it before it could know of us.
+        if !isBorrowed.load(ordering: .sequentiallyConsistent) { look(at: now()) }
         body()
         sleepers.subtract(1, ordering: .sequentiallyConsistent)
+    }
+
+    /// There is something to do for the loop.
+    func hurry() {
+        guard areLent, !isBorrowed.load(ordering: .sequentiallyConsistent) else { return }
+        let time = graceEnds
+        if time < due.load(ordering: .sequentiallyConsistent) { look(at: time) }
     }
 
     // MARK: - The engine's side
@@ -59,31 +81,19 @@ final class Turns: Sendable {
     /// Waits until the Lua threads have left the loop alone.
     func awaitReturn() {
         while true {
-            wait(Self.grace)
-            let hasPassed = now() >= since.load(ordering: .relaxed) + Self.grace
-            if isBorrowed.load(ordering: .sequentiallyConsistent) {
-                // Whoever waits long leaves us in peace as long.
-                guard hasPassed else { continue }
-                isAsleep.store(true, ordering: .sequentiallyConsistent)
-                if isBorrowed.load(ordering: .sequentiallyConsistent) { wait(nil) }
-                isAsleep.store(false, ordering: .sequentiallyConsistent)
-            } else if hasPassed || sleepers.load(ordering: .sequentiallyConsistent) > 0 {
-                isLent.store(false, ordering: .sequentiallyConsistent)
-                guard isBorrowed.load(ordering: .sequentiallyConsistent) else { return }
-                // One came at the same moment.
-                isLent.store(true, ordering: .sequentiallyConsistent)
+            var count: UInt64 = 0
+            _ = read(timer.number, &count, MemoryLayout<UInt64>.size)
+            due.store(.max, ordering: .sequentiallyConsistent)
+            // Whoever has it sets the timer when it leaves.
+            guard !isBorrowed.load(ordering: .sequentiallyConsistent) else { continue }
+            guard now() >= graceEnds || sleepers.load(ordering: .sequentiallyConsistent) > 0 else {
+                look(at: graceEnds)
+                continue
             }
+            isLent.store(false, ordering: .sequentiallyConsistent)
+            guard isBorrowed.load(ordering: .sequentiallyConsistent) else { return }
+            // One came at the same moment.
+            isLent.store(true, ordering: .sequentiallyConsistent)
         }
-    }
-
-    private func wait(_ limit: Nanoseconds?) {
-        if let limit {
-            var time = timespec(tv_sec: 0, tv_nsec: Int(limit))
-            _ = ws_wait_readable(wakeup.number, &time, nil)
-        } else {
-            _ = ws_wait_readable(wakeup.number, nil, nil)
-        }
-        var count: UInt64 = 0
-        _ = eventfd_read(wakeup.number, &count)
     }
 }

@@ -11,8 +11,12 @@ private func owned<Object: AnyObject>(_ object: Object) -> OpaquePointer {
     OpaquePointer(Unmanaged.passRetained(object).toOpaque())
 }
 
-private func borrowed<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Type) -> Object {
-    Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue()
+/// Lends the object to `body`. Its owner waits in C: nothing is counted.
+@inline(__always)
+private func with<Object: AnyObject, Result>(
+    _ pointer: OpaquePointer, as: Object.Type, _ body: (Object) -> Result
+) -> Result {
+    Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer))._withUnsafeGuaranteedRef(body)
 }
 
 private func release<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Type) {
@@ -63,29 +67,33 @@ public func ws_state_new(_ failure: UnsafeMutablePointer<ws_failure>) -> OpaqueP
 
 @c @implementation
 public func ws_state_free(_ state: OpaquePointer, _ seconds: Double) {
-    borrowed(state, as: LuaState.self).queue.shut(seconds: seconds)
+    with(state, as: LuaState.self) { $0.queue.shut(seconds: seconds) }
     release(state, as: LuaState.self)
 }
 
 @c @implementation
-public func ws_state_queued(_ state: OpaquePointer) -> Int { borrowed(state, as: LuaState.self).queue.count }
+public func ws_state_queued(_ state: OpaquePointer) -> Int { with(state, as: LuaState.self) { $0.queue.count } }
 
 @c @implementation
 public func ws_state_take(_ state: OpaquePointer) -> ws_slice {
-    let state = borrowed(state, as: LuaState.self)
-    state.queue.take(&state.taken)
-    let bytes = state.taken.bytes
-    return ws_slice(bytes: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), count: bytes.count)
+    with(state, as: LuaState.self) { state in
+        state.queue.take(&state.taken)
+        let bytes = state.taken.bytes
+        return ws_slice(bytes: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), count: bytes.count)
+    }
 }
 
 @c @implementation
-public func ws_state_wait(_ state: OpaquePointer, _ limit: Double, _ mask: UnsafePointer<sigset_t>) {
-    borrowed(state, as: LuaState.self).queue.wait(until: limit, mask)
+public func ws_state_wait(_ state: OpaquePointer, _ limit: Double, _ mask: UnsafePointer<sigset_t>?) -> Int {
+    with(state, as: LuaState.self) { state in
+        state.queue.wait(until: limit, mask)
+        return state.queue.count
+    }
 }
 
 @c @implementation
 public func ws_state_give_back(_ state: OpaquePointer, _ block: ws_block) {
-    borrowed(state, as: LuaState.self).queue.giveBack(block)
+    with(state, as: LuaState.self) { $0.queue.giveBack(block) }
 }
 
 @c @implementation
@@ -110,12 +118,14 @@ private func change(
     _ options: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>,
     _ body: (inout Options) throws(Options.Failure) -> Void
 ) -> Bool {
-    do throws(Options.Failure) {
-        try body(&borrowed(options, as: OptionsBox.self).options)
-        return true
-    } catch {
-        failure.set(error.reason)
-        return false
+    with(options, as: OptionsBox.self) { box in
+        do throws(Options.Failure) {
+            try body(&box.options)
+            return true
+        } catch {
+            failure.set(error.reason)
+            return false
+        }
     }
 }
 
@@ -200,14 +210,13 @@ extension Options {
 
 @c @implementation
 public func ws_socket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id: UInt32) -> OpaquePointer {
-    let queue = borrowed(state, as: LuaState.self).queue
-    return owned(WebSocket(borrowed(options, as: OptionsBox.self).options, queue: queue, id: id))
+    let queue = with(state, as: LuaState.self) { $0.queue }
+    return with(options, as: OptionsBox.self) { owned(WebSocket($0.options, queue: queue, id: id)) }
 }
 
 @c @implementation
 public func ws_socket_free(_ socket: OpaquePointer) {
-    let object = borrowed(socket, as: WebSocket.self)
-    if object.state(started: true) != .closed { object.abandon() }
+    with(socket, as: WebSocket.self) { if $0.state(started: true) != .closed { $0.abandon() } }
     release(socket, as: WebSocket.self)
 }
 
@@ -215,19 +224,21 @@ public func ws_socket_free(_ socket: OpaquePointer) {
 public func ws_socket_connect(
     _ socket: OpaquePointer, _ epoch: UInt16, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    do throws(SystemError) {
-        try borrowed(socket, as: WebSocket.self).connect(epoch: epoch)
-        return true
-    } catch {
-        failure.set(error.description)
-        return false
+    with(socket, as: WebSocket.self) { socket in
+        do throws(SystemError) {
+            try socket.connect(epoch: epoch)
+            return true
+        } catch {
+            failure.set(error.description)
+            return false
+        }
     }
 }
 
 @c @implementation
 public func ws_socket_close(_ socket: OpaquePointer, _ code: UInt16, _ reason: ws_slice) {
     let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_socket_may_close
-    borrowed(socket, as: WebSocket.self).close(CloseFrame(code: CloseCode(rawValue: code), reason: reason))
+    with(socket, as: WebSocket.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
 }
 
 @c @implementation
@@ -255,30 +266,33 @@ public func ws_socket_send(
     _ state: OpaquePointer, _ socket: OpaquePointer, _ opcode: UInt8, _ parts: UnsafePointer<ws_slice>?, _ count: Int,
     _ first: Bool, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> ws_send_status {
-    let state = borrowed(state, as: LuaState.self)
-    let socket = borrowed(socket, as: WebSocket.self)
-    return withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: count) { buffers in
+    let result = withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: count) { buffers in
         for index in 0..<count { buffers.initializeElement(at: index, to: parts![index].buffer) }
-        let opcode = Opcode(rawValue: opcode) ?? .binary
-        switch socket.send(opcode, UnsafeBufferPointer(buffers), random: &state.random, directly: first) {
-        case .sent: return WS_SENT
-        case .notOpen: return WS_SEND_CLOSED
-        case .failed(let reason):
-            failure.set(reason)
-            return WS_SEND_FAILED
+        return with(state, as: LuaState.self) { state in
+            with(socket, as: WebSocket.self) { socket in
+                let opcode = Opcode(rawValue: opcode) ?? .binary
+                return socket.send(opcode, UnsafeBufferPointer(buffers), random: &state.random, directly: first)
+            }
         }
+    }
+    switch result {
+    case .sent: return WS_SENT
+    case .notOpen: return WS_SEND_CLOSED
+    case .failed(let reason):
+        failure.set(reason)
+        return WS_SEND_FAILED
     }
 }
 
 @c @implementation
 public func ws_socket_delivered(_ socket: OpaquePointer, _ bytes: Int) {
-    borrowed(socket, as: WebSocket.self).delivered(bytes)
+    with(socket, as: WebSocket.self) { $0.delivered(bytes) }
 }
 
 @c @implementation
 public func ws_socket_state(_ socket: OpaquePointer, _ started: Bool) -> UnsafePointer<CChar> {
     let name: StaticString =
-        switch borrowed(socket, as: WebSocket.self).state(started: started) {
+        switch with(socket, as: WebSocket.self, { $0.state(started: started) }) {
         case .closed: "closed"
         case .connecting: "connecting"
         case .open: "open"
@@ -290,13 +304,15 @@ public func ws_socket_state(_ socket: OpaquePointer, _ started: Bool) -> UnsafeP
 
 @c @implementation
 public func ws_socket_bufferedamount(_ socket: OpaquePointer) -> Int {
-    borrowed(socket, as: WebSocket.self).bufferedAmount
+    with(socket, as: WebSocket.self) { $0.bufferedAmount }
 }
 
 @c @implementation
 public func ws_socket_attempts(_ socket: OpaquePointer) -> Int32 {
-    Int32(truncatingIfNeeded: borrowed(socket, as: WebSocket.self).attempts)
+    with(socket, as: WebSocket.self) { Int32(truncatingIfNeeded: $0.attempts) }
 }
 
 @c @implementation
-public func ws_socket_latency(_ socket: OpaquePointer) -> Double { borrowed(socket, as: WebSocket.self).latency ?? -1 }
+public func ws_socket_latency(_ socket: OpaquePointer) -> Double {
+    with(socket, as: WebSocket.self) { $0.latency ?? -1 }
+}
