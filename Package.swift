@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
 // One product: a Lua C module. Imports point one way:
-// CEvents, CZlib, COpenSSL -> WebSocketProtocol -> WebSocketEngine (+ CLinux) -> WebSocketLua (+ CLua).
+// CEvents, CUTF8, CZlib, COpenSSL -> WebSocketProtocol -> WebSocketEngine (+ CLinux) -> WebSocketLua (+ CLua).
 import PackageDescription
 
 /// Where Lua's headers are; CMake and LuaRocks pass what they found.
@@ -24,6 +24,7 @@ let package = Package(
     targets: [
         .target(name: "CEvents"),
         .target(name: "CLinux"),
+        .target(name: "CUTF8", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(
@@ -34,7 +35,7 @@ let package = Package(
         ),
         .target(
             name: "WebSocketProtocol",
-            dependencies: ["CEvents", "CZlib", "COpenSSL"],
+            dependencies: ["CEvents", "CUTF8", "CZlib", "COpenSSL"],
             swiftSettings: settings
         ),
         .target(

@@ -31,8 +31,9 @@ import Testing
         #expect(verdict(bytes) == .invalid)
         verify(bytes)
         // Also with text around it: other code looks at it then.
-        for before in ["", "a", "é", "12345678", String(repeating: "x", count: 40)] {
-            for after in ["", "a", "abcdef", "éé"] {
+        let long = [String(repeating: "x", count: 300), String(repeating: "é", count: 50)]
+        for before in ["", "a", "é", "12345678"] + long {
+            for after in ["", "a", "abcdef", "éé"] + long {
                 #expect(verdict(Array(before.utf8) + bytes + Array(after.utf8)) == .invalid)
             }
         }
@@ -43,6 +44,7 @@ import Testing
         #expect(verdict(bytes) == .incomplete)
         #expect(verdict(Array("abcdefgh".utf8) + bytes) == .incomplete)
         #expect(verdict(Array("€😀".utf8) + bytes) == .incomplete)
+        #expect(verdict(Array(String(repeating: "€😀", count: 20).utf8) + bytes) == .incomplete)
     }
 
     @Test func everySequenceOfOneByte() {
