@@ -1,0 +1,72 @@
+-- What messages cost in memory once a connection is warm: nothing but Lua's own strings.
+
+local helper = require "helper"
+
+describe("allocations:", function()
+  local raw, python, library
+  lazy_setup(function()
+    raw, python = helper.serve("raw"), helper.serve("python")
+    library = os.tmpname()
+    assert(os.execute(("cc -shared -fPIC -O1 -I/usr/include/lua5.4 -o %s %s/allocations.c"):format(
+      library, helper.folder)))
+  end)
+  lazy_teardown(function()
+    helper.stop_servers()
+    os.remove(library)
+  end)
+  after_each(helper.remove_files)
+
+  -- Runs `round` often, and returns how many allocations one of the later took.
+  local function allocations(url, round)
+    local script = helper.write_script(([[
+      local websocket = require "websocket"
+      local library, url = ...
+      local count = package.loadlib(library, "luaopen_allocations")()
+      local got, kept = 0, {}
+      local ws = websocket.WebSocket { url = url, onreceive = function(type, data)
+        if type ~= websocket.WebSocketMessageType.TEXT then return end
+        got = got + 1
+        -- What is kept is there already when it comes again: Lua needs no memory for it.
+        if #data < 40 then kept[data] = true end
+      end }
+      ws:connect()
+      repeat websocket.poll(1) until ws.state == "open"
+      local large = ("x"):rep(50000)
+      local function await(number)
+        while got < number do websocket.poll(1) end
+        got = got - number
+      end
+      local function round() %s end
+      for _ = 1, 20 do round() end
+      -- A collection would give memory back that is then asked for anew.
+      collectgarbage()
+      collectgarbage "stop"
+      for _ = 1, 20 do round() end
+      local before = count()
+      for _ = 1, 50 do round() end
+      print((count() - before) / 50)
+      os.exit(true, false)
+    ]]):format(round))
+    local output, code = helper.finish(helper.start(
+      "env LD_PRELOAD=" .. library .. " " .. helper.lua, script, library, url))
+    assert.equal(0, code, output)
+    return tonumber(output)
+  end
+
+  it("none for short messages that come", function()
+    assert.equal(0, allocations(raw:url("/burst"), "ws:sendText 'burst 1000' await(1000)"))
+  end)
+
+  it("none for short messages that go and come", function()
+    assert.equal(0, allocations(raw:url("/burst"), "for i = 1, 200 do ws:sendText 'to and fro' end await(200)"))
+  end)
+
+  it("none for round trips", function()
+    assert.equal(0, allocations(raw:url("/burst"), "for i = 1, 20 do ws:sendText 'to and fro' await(1) end"))
+  end)
+
+  it("one for each large message that comes: the string itself", function()
+    local count = allocations(python:url("/echo"), "for i = 1, 2 do ws:sendText(large) end await(2)")
+    assert.is_true(count <= 2, count)
+  end)
+end)
