@@ -229,6 +229,28 @@ describe("lifetime:", function()
     assert.truthy(output:find("done", 1, true), output)
   end)
 
+  it("a websocket that a finalizer makes when the state closes is closed with it", function()
+    local output, code, seconds = helper.script([[
+      local ws
+      setmetatable({}, { __gc = function()
+        print(ws.state)
+        getmetatable(ws).__gc(ws)
+      end })
+      local websocket, url = require "websocket", ...
+      setmetatable({}, { __gc = function()
+        ws = websocket.WebSocket { url = url, onreceive = print }
+        ws:connect()
+        repeat websocket.poll(0.1) until ws.state == "open"
+        websocket.poll()
+        websocket.WebSocket()
+      end })
+    ]], python:url("/record?key=finalizer"))
+    assert.truthy(output:find("^1\t\t\ttable: [^\n]*\nclosed\n$"), output)
+    assert.equal(0, code)
+    assert.is_true(seconds < 0.9, seconds)
+    assert.equal("1001:", helper.client(python:url("/recorded?key=finalizer")):get("TEXT").data)
+  end)
+
   it("a finalizer that is older than the module may still call it", function()
     local output, code = helper.script([[
       local websocket, ws

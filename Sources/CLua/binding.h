@@ -25,6 +25,7 @@ typedef struct module_state {
     uint64_t polls;
     uint32_t sockets; /* made so far: the last id */
     uint32_t live;
+    websocket *first; /* of those that were not released */
     websocket *run; /* whose records were delivered last, and how many bytes of them are not accounted for */
     size_t run_bytes;
 } module_state;
@@ -36,6 +37,7 @@ struct websocket {
     uint16_t epoch; /* counts connects */
     bool started;   /* between connect and the end that the script has seen or asked for */
     uint64_t sent;  /* at which poll the last message was sent */
+    websocket *next, **link; /* in the module's list; what points to this one, while it is there */
 };
 
 /* options.c: reads the constructor's table at index 1 into the websocket on top of the stack. */
@@ -48,6 +50,7 @@ void ws_account(module_state *state);
 
 /* websocket.c */
 int ws_constructor(lua_State *L);
+void ws_release(websocket *ws);
 void ws_push_metatable(lua_State *L);
 extern const luaL_Reg ws_methods[];
 extern const luaL_Reg ws_metamethods[];

@@ -22,6 +22,9 @@ static int state_gc(lua_State *L)
     module->state = NULL;
     module->cursor = module->end = NULL;
     module->live = 0;
+    module->run = NULL;
+    /* Those that a finalizer made while the state closes: Lua finalises nothing that is new then. */
+    while (module->first) ws_release(module->first);
     if (state) ws_state_free(state, farewell);
     return 0;
 }

@@ -23,6 +23,10 @@ int ws_constructor(lua_State *L)
     *ws = (websocket){0};
     lua_pushvalue(L, WS_UP_METATABLE);
     lua_setmetatable(L, -2);
+    ws->next = module->first;
+    ws->link = &module->first;
+    if (ws->next) ws->next->link = &ws->next;
+    module->first = ws;
     /* From here on the finalizer owns what the leaves return: anything may raise. */
     ws->options = ws_options_new();
     if (lua_istable(L, 1)) ws_read_options(L, ws);
@@ -34,6 +38,19 @@ int ws_constructor(lua_State *L)
 }
 
 /* When the state closes, finalizers of the script may still use the websocket after this: it is closed. */
+void ws_release(websocket *ws)
+{
+    if (!ws->link) return;
+    *ws->link = ws->next;
+    if (ws->next) ws->next->link = ws->link;
+    ws->link = NULL;
+    ws->started = false;
+    if (ws->options) ws_options_free(ws->options);
+    if (ws->socket) ws_socket_free(ws->socket);
+    ws->options = NULL;
+    ws->socket = NULL;
+}
+
 static int finalize(lua_State *L)
 {
     websocket *ws = check_websocket(L);
@@ -44,11 +61,7 @@ static int finalize(lua_State *L)
         lua_pushnil(L);
         lua_rawseti(L, WS_UP_LIVE, ws->id);
     }
-    ws->started = false;
-    if (ws->options) ws_options_free(ws->options);
-    if (ws->socket) ws_socket_free(ws->socket);
-    ws->options = NULL;
-    ws->socket = NULL;
+    ws_release(ws);
     return 0;
 }
 
