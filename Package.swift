@@ -6,6 +6,9 @@ import PackageDescription
 /// Where Lua's headers are; CMake and LuaRocks pass what they found.
 let luaHeaders = Context.environment["LUA_INCDIR"] ?? "/usr/include/lua5.4"
 
+/// For scripts/sanitize: symbols stay, and Swift's runtime is the shared one, whose calls a sanitizer sees.
+let isSanitized = Context.environment["WEBSOCKET_SANITIZE"] != nil
+
 let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
@@ -49,13 +52,13 @@ let package = Package(
             swiftSettings: settings,
             linkerSettings: [
                 .unsafeFlags([
-                    "-static-stdlib", "-use-ld=lld",
+                    "-use-ld=lld",
                     "-Xlinker", "--version-script=exports.map",
                     "-Xlinker", "-z", "-Xlinker", "nodelete",
                     "-Xlinker", "--gc-sections",
-                    "-Xlinker", "-s",
                     "-Xlinker", "--as-needed",
-                ])
+                ]),
+                .unsafeFlags(isSanitized ? [] : ["-static-stdlib", "-Xlinker", "-s"]),
             ]
         ),
         .executableTarget(

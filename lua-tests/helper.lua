@@ -8,6 +8,9 @@ if package.cpath:sub(1, #cpath) ~= cpath then package.cpath = cpath .. package.c
 
 local websocket = require "websocket"
 
+-- How much longer than usual things may take: under a sanitizer, say.
+local slowness = tonumber(os.getenv("WEBSOCKET_SLOWNESS") or 1)
+
 local helper = {
   websocket = websocket,
   types = websocket.WebSocketMessageType,
@@ -15,8 +18,10 @@ local helper = {
   lua = os.getenv("WEBSOCKET_LUA") or "lua5.4",
   python = os.getenv("WEBSOCKET_PYTHON") or "build/venv/bin/python",
   node = os.getenv("WEBSOCKET_NODE") or "node",
+  cc = os.getenv("WEBSOCKET_CC") or "cc",
   certificates = build .. "/certificates", -- made when a server needs them
-  TIMEOUT = 10,
+  TIMEOUT = 10 * slowness,
+  slowness = slowness,
 }
 
 local names = {}

@@ -305,8 +305,8 @@ describe("lifetime:", function()
     local host
     lazy_setup(function()
       local name = os.tmpname()
-      local built = os.execute(("cc -I/usr/include/lua5.4 -o %s %s/host.c -llua5.4 -lpthread 2>/dev/null"):format(
-        name, helper.folder))
+      local built = os.execute(("%s -I/usr/include/lua5.4 -o %s %s/host.c -llua5.4 -lpthread 2>/dev/null"):format(
+        helper.cc, name, helper.folder))
       if built then host = name else os.remove(name) end
     end)
     lazy_teardown(function() if host then os.remove(host) end end)

@@ -79,3 +79,25 @@ python_packages() {
             build/venv/bin/python -m pip install --quiet --disable-pip-version-check "$package" || exit 1
     done
 }
+
+need_to_test() {
+    need busted lua-busted
+    need node nodejs
+    need /usr/share/nodejs/ws/package.json node-ws
+    need openssl openssl
+    # Where services run, Debian starts nginx as one; the tests start their own.
+    need /usr/sbin/nginx nginx-light
+    need libwebsockets-test-server libwebsockets-test-server
+    need tinyproxy tinyproxy
+    need microsocks microsocks
+    need ss iproute2
+    need /usr/sbin/nft nftables
+    need_python
+}
+
+# prepare_to_test: what the servers of the Lua tests need.
+prepare_to_test() {
+    python_packages websockets
+    # The tests have proxies of their own.
+    unset {ws,wss,http,https,all,no}_proxy {WS,WSS,HTTP,HTTPS,ALL,NO}_PROXY
+}
