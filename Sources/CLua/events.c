@@ -73,9 +73,9 @@ static const char *push_fields(lua_State *L, const char *p, const char *end)
     return p;
 }
 
-/* Pushes what a record tells: data, error and info, or a line. Each push may collect garbage, and a
+/* Pushes what a record tells: data, error and info, or a line; returns how many values that are. Each push may collect garbage, and a
  * finalizer may poll: the record is read before the first, and what follows reads a copy. */
-static void push_values(lua_State *L, const ws_event *event)
+static int push_values(lua_State *L, const ws_event *event)
 {
     const char *payload = (const char *)(event + 1);
     switch (event->type) {
@@ -89,9 +89,9 @@ static void push_values(lua_State *L, const ws_event *event)
         lua_pushlstring(L, payload + sizeof length, length);
         push_fields(L, payload + sizeof length + length, payload + size);
         lua_remove(L, -4);
-        break;
+        return 3;
     }
-    case WS_EVENT_DEBUG: lua_pushlstring(L, payload, event->length); break;
+    case WS_EVENT_DEBUG: lua_pushlstring(L, payload, event->length); return 1;
     case WS_EVENT_FRAGMENT: {
         uint64_t received;
         memcpy(&received, payload, sizeof received);
@@ -100,7 +100,7 @@ static void push_values(lua_State *L, const ws_event *event)
         lua_createtable(L, 0, 1);
         lua_pushinteger(L, (lua_Integer)received);
         lua_setfield(L, -2, "received");
-        break;
+        return 3;
     }
     default:
         if (event->flags & WS_EVENT_LENT) {
@@ -110,37 +110,46 @@ static void push_values(lua_State *L, const ws_event *event)
         }
         lua_pushlstring(L, payload, event->length);
         lua_pushvalue(L, AT_EMPTY);
+        return 2;
     }
 }
 
+/* Gives a message's memory back; returns how many bytes it had. */
+static size_t give_back(module_state *module, ws_event *event)
+{
+    size_t length = event->length;
+    ws_block block;
+    memcpy(&block, event + 1, sizeof block);
+    event->flags &= (uint8_t)~WS_EVENT_LENT;
+    event->length = sizeof block; /* what is left of it */
+    ws_state_give_back(module->state, block);
+    return length;
+}
+
+/* The end of what its last connect started; the script may start it again. */
+static void stop(lua_State *L, module_state *module, websocket *ws)
+{
+    ws_account(module);
+    ws->started = false;
+    module->live--;
+    lua_pushnil(L);
+    lua_rawseti(L, WS_UP_LIVE, ws->id);
+}
+
 /* Moves past the record: from now on it is the script's. */
-static void consume(lua_State *L, module_state *module, ws_event *event, websocket *ws)
+static inline void consume(lua_State *L, module_state *module, ws_event *event, websocket *ws)
 {
     size_t size = ws_event_size(event);
     module->cursor += size;
     module->delivered++;
-    if (event->flags & WS_EVENT_LENT) {
-        ws_block block;
-        memcpy(&block, event + 1, sizeof block);
-        size += event->length;
-        event->flags &= (uint8_t)~WS_EVENT_LENT;
-        event->length = sizeof block; /* what is left of it */
-        ws_state_give_back(module->state, block);
-    }
+    if (event->flags & WS_EVENT_LENT) size += give_back(module, event);
     if (!ws) return;
     if (module->run != ws) {
         ws_account(module);
         module->run = ws;
     }
     module->run_bytes += size;
-    if (event->flags & WS_EVENT_FINAL && event->epoch == ws->epoch) {
-        /* The end of what its last connect started; the script may start it again. */
-        ws_account(module);
-        ws->started = false;
-        module->live--;
-        lua_pushnil(L);
-        lua_rawseti(L, WS_UP_LIVE, event->socket);
-    }
+    if (event->flags & WS_EVENT_FINAL && event->epoch == ws->epoch) stop(L, module, ws);
 }
 
 static int nothing(lua_State *L)
@@ -153,6 +162,7 @@ static int nothing(lua_State *L)
  * ended. */
 static void run_hooks(lua_State *L)
 {
+    if (!lua_gethook(L)) return;
     lua_pushcfunction(L, nothing);
     lua_call(L, 0, 0);
 }
@@ -162,7 +172,10 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
 {
     module_state *module = ws_module(L);
     uint64_t last = (uint64_t)lua_tointeger(L, AT_LAST);
-    uint32_t current = 0; /* whose websocket and handler are on the stack */
+    /* Whose websocket and handler are on the stack. */
+    uint32_t current = 0;
+    websocket *owner = NULL;
+    bool is_handled = false;
     lua_settop(L, AT_HANDLER);
     /* The memory that it takes to call a handler is there before a record is consumed: the stack for any Lua
      * function, and a call frame. */
@@ -179,26 +192,28 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
         ws_event *event = (ws_event *)module->cursor;
         if (event->socket != current) {
             if (lua_rawgeti(L, WS_UP_LIVE, event->socket) == LUA_TUSERDATA) {
-                lua_getiuservalue(L, -1, WS_VALUE_HANDLER);
+                is_handled = lua_getiuservalue(L, -1, WS_VALUE_HANDLER) != LUA_TNIL;
             } else {
                 lua_pushnil(L);
             }
             lua_replace(L, AT_HANDLER);
             lua_replace(L, AT_SOCKET);
+            owner = lua_touserdata(L, AT_SOCKET);
             current = event->socket;
         }
-        websocket *ws = lua_touserdata(L, AT_SOCKET);
-        if (ws && !ws->socket) ws = NULL; /* finalised by hand */
-        bool tells = event->type != WS_EVENT_ENDED && ws;
-        if (tells) {
+        /* It may have been finalised by hand. */
+        websocket *ws = owner && owner->socket ? owner : NULL;
+        int arguments = 0;
+        if (ws && event->type != WS_EVENT_ENDED) {
             uint64_t before = module->delivered;
-            if (event->type == WS_EVENT_DEBUG) {
+            bool is_debug = event->type == WS_EVENT_DEBUG;
+            if (is_debug) {
                 lua_getiuservalue(L, AT_SOCKET, WS_VALUE_DEBUG);
             } else {
                 lua_pushvalue(L, AT_HANDLER);
                 lua_pushinteger(L, event->type);
             }
-            push_values(L, event);
+            arguments = push_values(L, event) + !is_debug;
             if (module->delivered != before) {
                 /* A finalizer has polled: the record was delivered by then. */
                 lua_settop(L, AT_HANDLER);
@@ -208,14 +223,15 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
                 lua_pushvalue(L, -1);
                 lua_setiuservalue(L, AT_SOCKET, event->type == WS_EVENT_OPEN ? WS_VALUE_OPENED : WS_VALUE_CLOSED);
             }
-        }
-        consume(L, module, event, ws);
-        if (!tells) continue;
-        n++;
-        if (lua_isnil(L, AT_HANDLER + 1)) {
-            lua_settop(L, AT_HANDLER);
+            n++;
+            consume(L, module, event, ws);
+            if (is_handled || is_debug) {
+                lua_callk(L, arguments, 0, (lua_KContext)n, continuation);
+            } else {
+                lua_settop(L, AT_HANDLER);
+            }
         } else {
-            lua_callk(L, lua_gettop(L) - AT_HANDLER - 1, 0, (lua_KContext)n, continuation);
+            consume(L, module, event, ws);
         }
     }
     ws_account(module);

@@ -122,6 +122,7 @@ public final class WebSocket: Sendable {
         if opcode.isControl, count > 125 { return "it has \(count) bytes; 125 is the most" }
         guard opcode == .text else { return nil }
         // 5.6: text is UTF-8; a character may be cut between two parts.
+        if parts.count == 1 { return UTF8Validator.isText(parts[0]) ? nil : "the text is not UTF-8" }
         var validator = UTF8Validator()
         guard parts.allSatisfy({ validator.validate($0) }), validator.isComplete else { return "the text is not UTF-8" }
         return nil

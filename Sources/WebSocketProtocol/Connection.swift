@@ -76,6 +76,8 @@ public struct Connection: ~Copyable {
         do throws(ProtocolFailure) {
             while p < end {
                 if frame == nil {
+                    p = try wholeMessages(p, end, &events)
+                    if p == end { break }
                     if partialHeader.count == 0 {
                         if end - p >= 2 {
                             let size = FrameHeader.size(secondByte: p.load(fromByteOffset: 1, as: UInt8.self))
@@ -99,6 +101,35 @@ public struct Connection: ~Copyable {
             outcome = .failed(error)
         }
         return outcome
+    }
+
+    /// Takes what most messages are, unfragmented, not compressed and all of it here: from the read buffer into the
+    /// log, once. Returns where it has come to anything else, which goes the long way.
+    private mutating func wholeMessages(
+        _ start: UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer, _ events: inout EventLog
+    ) throws(ProtocolFailure) -> UnsafeMutableRawPointer {
+        guard role == .client, messageOpcode == nil, partialHeader.count == 0, !traces else { return start }
+        var p = start
+        while end - p >= 4 {
+            let isText = p.load(as: UInt8.self) == 0x81
+            guard isText || p.load(as: UInt8.self) == 0x82 else { break }
+            var length = Int(p.load(fromByteOffset: 1, as: UInt8.self))
+            var payload = p + 2
+            if length > 125 {
+                // Its own check of the shortest form: what has another is none of these.
+                guard length == 126 else { break }
+                length = Int(UInt16(bigEndian: p.loadUnaligned(fromByteOffset: 2, as: UInt16.self)))
+                guard length > 125 else { break }
+                payload += 2
+            }
+            guard length <= end - payload, length <= maximumMessageSize else { break }
+            let message = UnsafeRawBufferPointer(start: payload, count: length)
+            if isText { guard UTF8Validator.isText(message) else { throw notUTF8 } }
+            events.append(
+                type: isText ? WS_EVENT_TEXT : WS_EVENT_BINARY, socket: socket, epoch: epoch, message)
+            p = payload + length
+        }
+        return p
     }
 
     // MARK: - Frames
@@ -223,9 +254,11 @@ public struct Connection: ~Copyable {
     /// Text must be UTF-8: 1007 at the first byte that is not (8.1).
     private mutating func check(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
         guard messageOpcode == .text else { return }
-        guard utf8.validate(chunk), !finishes || utf8.isComplete else {
-            throw ProtocolFailure(.invalidData, "a text message is not UTF-8 (RFC 6455 8.1)")
-        }
+        guard utf8.validate(chunk), !finishes || utf8.isComplete else { throw notUTF8 }
+    }
+
+    private var notUTF8: ProtocolFailure {
+        ProtocolFailure(.invalidData, "a text message is not UTF-8 (RFC 6455 8.1)")
     }
 
     private mutating func append(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) {

@@ -15,16 +15,47 @@ public struct UTF8Validator: Sendable {
     /// Whether the input so far ends between two characters.
     public var isComplete: Bool { needed == 0 }
 
+    /// Whether the bytes are a text as a whole.
+    public static func isText(_ input: UnsafeRawBufferPointer) -> Bool {
+        if input.count < shortCount, isASCII(input) { return true }
+        var validator = UTF8Validator()
+        return validator.validate(input) && validator.isComplete
+    }
+
     /// False when the bytes, after those seen before, can't be the beginning of any UTF-8 text.
     public mutating func validate(_ input: UnsafeRawBufferPointer) -> Bool {
-        guard var p = input.baseAddress else { return true }
-        let end = p + input.count
-        if needed == 0, input.count < 256 {
-            // What most messages are, short and ASCII, is seen sooner than a call returns.
-            while end - p >= 8, p.loadUnaligned(as: UInt64.self) & 0x8080_8080_8080_8080 == 0 { p += 8 }
-            while p < end, p.load(as: UInt8.self) < 0x80 { p += 1 }
+        guard let p = input.baseAddress else { return true }
+        if needed == 0, input.count < Self.shortCount, Self.isASCII(input) { return true }
+        return validate(p, p + input.count)
+    }
+
+    /// What most messages are, shorter than this and ASCII, is seen sooner than a call returns.
+    private static let shortCount = 256
+
+    @inline(__always)
+    private static func isASCII(_ input: UnsafeRawBufferPointer) -> Bool {
+        guard let p = input.baseAddress else { return true }
+        var i = 0
+        var all: UInt64 = 0
+        func word(_ offset: Int) -> UInt64 { p.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+        while input.count - i >= 32 {
+            all |= word(i) | word(i + 8) | word(i + 16) | word(i + 24)
+            i += 32
         }
-        return p == end || validate(p, end)
+        while input.count - i >= 8 {
+            all |= word(i)
+            i += 8
+        }
+        if input.count >= 8 {
+            // The last eight, some of them once more.
+            all |= word(input.count - 8)
+        } else {
+            while i < input.count {
+                all |= UInt64(p.load(fromByteOffset: i, as: UInt8.self))
+                i += 1
+            }
+        }
+        return all & 0x8080_8080_8080_8080 == 0
     }
 
     /// The same for what is not short and ASCII: passed over many bytes at a time where nothing is wrong, and judged
