@@ -31,6 +31,7 @@ typedef struct module_state {
 } module_state;
 
 struct websocket {
+    module_state *module; /* by which a userdata is known to be one of this state's websockets */
     ws_options *options; /* until the constructor is done */
     ws_socket *socket;   /* from then on */
     uint32_t id;

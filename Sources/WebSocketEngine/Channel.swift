@@ -55,6 +55,11 @@ final class Channel {
     private static let writesInTurn = 16
     /// A buffer that is empty keeps at most so much.
     private static let idleCapacity = 64 << 10
+    /// A script in the middle of a burst is overtaken after each message: so often the engine writes the few bytes that
+    /// there are by then, then it lets more come together.
+    private static let smallWrites = 3
+    private static let smallWrite = 16 << 10
+    private static let enough = 128 << 10
 
     /// - Parameter key: random; tells the keepalive's pings from the script's.
     init(
@@ -265,8 +270,10 @@ final class Channel {
     func flush(_ reactor: inout Reactor) -> Progress {
         guard !isBroken else { return .going }
         socket.outbox.withLock { $0.claim() }
+        var smallWrites = 0
         for _ in 0..<Self.writesInTurn {
             if wire.isEmpty {
+                if smallWrites >= Self.smallWrites, linger(&reactor) { return .going }
                 guard fill(&reactor) else { return .over }
                 if wire.isEmpty {
                     isWriting = false
@@ -275,6 +282,7 @@ final class Channel {
                     return answerPings(&reactor)
                 }
             }
+            if wire.count < Self.smallWrite { smallWrites += 1 }
             switch transport.write(UnsafeRawBufferPointer(wire.bytes)) {
             case .bytes(let count):
                 wire.consume(count)
@@ -294,6 +302,16 @@ final class Channel {
         }
         left(&reactor)
         return .going
+    }
+
+    /// What comes next goes in a moment, together. False when there is enough for a write.
+    private func linger(_ reactor: inout Reactor) -> Bool {
+        guard compression?.count ?? 0 == 0, toSend == nil, socket.outbox.withLock({ $0.linger(until: Self.enough) })
+        else { return false }
+        reactor.lingering.append(token)
+        isWriting = false
+        watch(&reactor)
+        return true
     }
 
     /// The rest goes when the socket is writable again.

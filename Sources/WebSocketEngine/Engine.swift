@@ -8,8 +8,11 @@ import Glibc
 import Synchronization
 
 public final class Engine: Sendable {
-    private static let slot = Mutex<(engine: Engine, generation: Int)?>(nil)
+    /// The latest: from when it is made to the end of the process.
+    private static let latest = Atomic<Unmanaged<Engine>?>(nil)
+    private static let making = Mutex<Void>(())
 
+    private let generation = Fork.generation.load(ordering: .relaxed)
     private let mailbox: Mailbox
     /// Whoever holds it runs the loop.
     private let loop: Mutex<Loop>
@@ -24,20 +27,18 @@ public final class Engine: Sendable {
 
     /// The engine, if anything was ever connected in this process.
     static var current: Engine? {
-        slot.withLock { slot in
-            guard let slot, slot.generation == Fork.generation.load(ordering: .relaxed) else { return nil }
-            return slot.engine
-        }
+        guard let latest = latest.load(ordering: .acquiring) else { return nil }
+        let engine = latest.takeUnretainedValue()
+        return engine.generation == Fork.generation.load(ordering: .relaxed) ? engine : nil
     }
 
     static func running() throws(SystemError) -> Engine {
         _ = Fork.counting
-        return try slot.withLock { (slot) throws(SystemError) -> Engine in
-            let generation = Fork.generation.load(ordering: .relaxed)
-            if let slot, slot.generation == generation { return slot.engine }
+        return try making.withLock { (_) throws(SystemError) -> Engine in
+            if let current { return current }
             let engine = try Engine()
             engine.start()
-            slot = (engine, generation)
+            latest.store(Unmanaged.passRetained(engine), ordering: .releasing)
             return engine
         }
     }

@@ -39,6 +39,8 @@ public final class EventQueue: Sendable {
     }
 
     private let shared = Mutex(Shared())
+    /// Records that are queued: told without the lock.
+    private let queued = Atomic(0)
     /// An eventfd, readable while events wait.
     private let wakeup: FileDescriptor
 
@@ -57,6 +59,7 @@ public final class EventQueue: Sendable {
             } else {
                 shared.log.take(&log)
                 log.takeSpares(of: &shared.log)
+                queued.store(shared.log.count, ordering: .releasing)
             }
             shared.signal(wakeup)
             return !shared.isShut
@@ -70,7 +73,7 @@ public final class EventQueue: Sendable {
 
     // MARK: - Lua's side
 
-    public var count: Int { shared.withLock { $0.log.count } }
+    public var count: Int { queued.load(ordering: .acquiring) }
 
     /// Exchanges `log`, whose records were all delivered, for what is queued.
     public func take(_ log: inout EventLog) {
@@ -78,13 +81,14 @@ public final class EventQueue: Sendable {
         shared.withLock { shared in
             shared.log.takeSpares(of: &log)
             swap(&shared.log, &log)
+            queued.store(0, ordering: .relaxed)
         }
     }
 
     /// Keeps the memory of a delivered message for the next ones.
     public func giveBack(_ block: ws_block) { shared.withLock { $0.log.giveBack(block) } }
 
-    var isEmpty: Bool { shared.withLock { $0.log.isEmpty } }
+    var isEmpty: Bool { count == 0 }
 
     /// Waits until something is queued, a signal arrives or the time is over. With a `mask` the caller has blocked
     /// all signals, and the wait is open to those that are not in it.
@@ -125,6 +129,7 @@ public final class EventQueue: Sendable {
                 shared.observed = true
                 shared.silence(wakeup)
                 shared.log.removeAll()
+                queued.store(0, ordering: .relaxed)
                 return shared.live > 0
             }
             // A child of fork has no engine that could end them.

@@ -12,6 +12,8 @@ struct Reactor: ~Copyable {
     var random = RandomPool()
     /// Sockets with more to read that no readiness will tell of: TLS has it already.
     var unread: [Poller.Token] = []
+    /// Sockets whose scripts send so much that more is awaited before the next write.
+    var lingering: [Poller.Token] = []
     /// Events of the session at work, not published yet.
     var log = EventLog()
     /// When this turn's wait ended.
@@ -37,6 +39,8 @@ struct Loop: ~Copyable {
     private var slots: [ObjectIdentifier: Int] = [:]
     private var commands: [Command] = []
     private let mailToken: Poller.Token
+    /// So long at most what lingers does, or not at all while a script waits.
+    private static let linger = Nanoseconds(seconds: 0.001)
     /// What waits for the last session's end.
     private var left: DispatchSemaphore?
     private var isHalted = false
@@ -68,6 +72,7 @@ struct Loop: ~Copyable {
         var timeout = earlier(reactor.timers.next, limit).map { $0 > reactor.now ? $0 - reactor.now : 0 }
         var unread: [Poller.Token] = []
         if !reactor.unread.isEmpty { swap(&unread, &reactor.unread) }
+        if !reactor.lingering.isEmpty { timeout = limit == nil ? min(timeout ?? .max, Self.linger) : 0 }
         if !reactor.mailbox.await() || hasObeyed || !unread.isEmpty { timeout = 0 }
         let count = reactor.poller.wait(timeout, mask)
         reactor.now = WebSocketEngine.now()
@@ -87,6 +92,11 @@ struct Loop: ~Copyable {
         }
         reactor.mailbox.awoke(signalled: isSignalled)
         _ = obey()
+        if !reactor.lingering.isEmpty {
+            var lingering: [Poller.Token] = []
+            swap(&lingering, &reactor.lingering)
+            for token in lingering { with(Poller.slot(of: token)) { $0.flush(&$1) } }
+        }
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
         for _ in 0..<reactor.timers.count {
             guard let token = reactor.timers.expired(reactor.now) else { break }

@@ -20,6 +20,8 @@ struct Outbox: ~Copyable {
     private(set) var isOpen = false
     /// Whether the engine has been told that there is something, and will look until there is nothing.
     private var isScheduled = false
+    /// How many bytes the engine lets come together before it wants to be told again.
+    private var enough = Int.max
     /// The socket, while Lua's thread may write to it: open, and without TLS or compression.
     private var direct: Int32?
     /// Whether frames wait for compression.
@@ -54,8 +56,9 @@ struct Outbox: ~Copyable {
             if written > 0 { frames.consume(written) }
             if frames.isEmpty { return .sent }
         }
-        if !isScheduled {
+        if !isScheduled || frames.count >= enough {
             isScheduled = true
+            enough = .max
             wakes = true
         }
         return .sent
@@ -72,9 +75,19 @@ struct Outbox: ~Copyable {
     /// The engine begins to write: until it finds nothing left, Lua's thread must not.
     mutating func claim() { isScheduled = true }
 
+    /// All that was taken is written, and the engine looks again in a moment, or when so much waits; false when it does
+    /// already.
+    mutating func linger(until enough: Int) -> Bool {
+        taken = 0
+        guard frames.count < enough else { return false }
+        self.enough = enough
+        return true
+    }
+
     /// Exchanges what waits for `buffer`, which is empty; `else` there is nothing, and the claim ends.
     mutating func take(_ buffer: inout ByteBuffer) {
         swap(&frames, &buffer)
+        enough = .max
         taken = buffer.count
         if buffer.isEmpty { isScheduled = false }
     }

@@ -115,6 +115,7 @@ public final class WebSocket: Sendable {
     }
 
     /// Why the peer would have to close the connection if it got this message; nil when it would not.
+    @inline(__always)
     private static func refusal(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int
     ) -> String? {

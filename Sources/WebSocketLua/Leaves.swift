@@ -266,15 +266,22 @@ public func ws_socket_send(
     _ state: OpaquePointer, _ socket: OpaquePointer, _ opcode: UInt8, _ parts: UnsafePointer<ws_slice>?, _ count: Int,
     _ first: Bool, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> ws_send_status {
-    let result = withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: count) { buffers in
-        for index in 0..<count { buffers.initializeElement(at: index, to: parts![index].buffer) }
-        return with(state, as: LuaState.self) { state in
+    func send(_ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> SendResult {
+        with(state, as: LuaState.self) { state in
             with(socket, as: WebSocket.self) { socket in
-                let opcode = Opcode(rawValue: opcode) ?? .binary
-                return socket.send(opcode, UnsafeBufferPointer(buffers), random: &state.random, directly: first)
+                socket.send(Opcode(rawValue: opcode) ?? .binary, parts, random: &state.random, directly: first)
             }
         }
     }
+    let result =
+        if count == 1, let part = parts?[0].buffer {
+            withUnsafePointer(to: part) { send(UnsafeBufferPointer(start: $0, count: 1)) }
+        } else {
+            withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: count) { buffers in
+                for index in 0..<count { buffers.initializeElement(at: index, to: parts![index].buffer) }
+                return send(UnsafeBufferPointer(buffers))
+            }
+        }
     switch result {
     case .sent: return WS_SENT
     case .notOpen: return WS_SEND_CLOSED
