@@ -106,14 +106,14 @@ final class Channel {
             early = []
             guard received(result, &reactor) == .going else { return .over }
         }
-        return transport.hasPending ? read(&reactor) : .going
+        return read(&reactor)
     }
 
     func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) -> Progress {
         guard readiness.token == token else { return .going }
         let ready = transport.ready(readiness)
-        if ready.contains(.write), flush(&reactor) == .over { return .over }
-        return ready.contains(.read) ? read(&reactor) : .going
+        if ready.contains(.write), isWriting, flush(&reactor) == .over { return .over }
+        return ready.contains(.read) ? read(&reactor, ends: readiness.ends) : .going
     }
 
     private func watch(_ reactor: inout Reactor) {
@@ -124,7 +124,9 @@ final class Channel {
 
     // MARK: - In
 
-    private func read(_ reactor: inout Reactor) -> Progress {
+    /// Reads what there is.
+    /// - Parameter ends: whether there may be an end to read behind the last bytes.
+    private func read(_ reactor: inout Reactor, ends: Bool = true) -> Progress {
         for _ in 0..<Transport.readsInTurn {
             guard !isPaused else { break }
             let direct = connection.directSpace(&reactor.log)
@@ -148,16 +150,12 @@ final class Channel {
                     ? connection.receive(UnsafeMutableRawBufferPointer(rebasing: target[..<count]), into: &reactor.log)
                     : connection.receivedDirectly(count, into: &reactor.log)
                 guard received(result, &reactor) == .going else { return .over }
-                if count < target.count, !transport.hasPending { return .going }
+                // Fewer than there was room for: the next read would block.
+                if count < target.count, !ends, !transport.hasPending { return .going }
             }
         }
-        readLater(&reactor)
+        if !isPaused { reactor.unfinished.append(token) }
         return .going
-    }
-
-    /// What TLS has read already makes no socket readable: the next turn goes on with it.
-    private func readLater(_ reactor: inout Reactor) {
-        if transport.hasPending, !isPaused { reactor.unread.append(token) }
     }
 
     /// Answers pings, hands the events of a read to Lua, then sees whether it was the last.
@@ -231,7 +229,7 @@ final class Channel {
         // No answer can leave, and nothing can come any more.
         if isBroken { return .over }
         if sent == nil, toSend == nil { begin(CloseFrame(code: answer), &reactor) }
-        readLater(&reactor)
+        reactor.unfinished.append(token)
         return flush(&reactor)
     }
 
@@ -301,6 +299,7 @@ final class Channel {
             }
         }
         left(&reactor)
+        reactor.unfinished.append(token)
         return .going
     }
 

@@ -72,7 +72,7 @@ final class Handshaking {
             case .end, .failed: return .refused
             }
         }
-        if transport.hasPending { reactor.unread.append(transport.token) }
+        reactor.unfinished.append(transport.token)
         return .pending
     }
 

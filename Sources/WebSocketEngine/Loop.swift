@@ -10,8 +10,8 @@ struct Reactor: ~Copyable {
     var poller: Poller
     var timers = Timers()
     var random = RandomPool()
-    /// Sockets with more to read that no readiness will tell of: TLS has it already.
-    var unread: [Poller.Token] = []
+    /// Sockets that have had their turn and may have more to do, of which no readiness will tell.
+    var unfinished: [Poller.Token] = []
     /// Sockets whose scripts send so much that more is awaited before the next write.
     var lingering: [Poller.Token] = []
     /// Events of the session at work, not published yet.
@@ -66,14 +66,14 @@ struct Loop: ~Copyable {
     /// Waits for the next things to do, until `limit` at most or a signal that is not in `mask`, and does them.
     mutating func turn(until limit: Nanoseconds? = nil, _ mask: UnsafePointer<sigset_t>? = nil) -> Outcome {
         // What the commands came to may be all that the thread waits for.
-        let hasObeyed = obey()
+        let hasObeyed = reactor.mailbox.hasMail && obey()
         guard !isHalted else { return .halted }
         reactor.now = WebSocketEngine.now()
         var timeout = earlier(reactor.timers.next, limit).map { $0 > reactor.now ? $0 - reactor.now : 0 }
-        var unread: [Poller.Token] = []
-        if !reactor.unread.isEmpty { swap(&unread, &reactor.unread) }
+        var unfinished: [Poller.Token] = []
+        if !reactor.unfinished.isEmpty { swap(&unfinished, &reactor.unfinished) }
         if !reactor.lingering.isEmpty { timeout = limit == nil ? min(timeout ?? .max, Self.linger) : 0 }
-        if !reactor.mailbox.await() || hasObeyed || !unread.isEmpty { timeout = 0 }
+        if !reactor.mailbox.await() || hasObeyed || !unfinished.isEmpty { timeout = 0 }
         let count = reactor.poller.wait(timeout, mask)
         reactor.now = WebSocketEngine.now()
         var isSignalled = false
@@ -85,13 +85,13 @@ struct Loop: ~Copyable {
                 with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
             }
         }
-        for token in unread {
+        for token in unfinished {
             with(Poller.slot(of: token)) {
                 $0.ready(Poller.Readiness(token: token, readable: true, writable: true), &$1)
             }
         }
         reactor.mailbox.awoke(signalled: isSignalled)
-        _ = obey()
+        if reactor.mailbox.hasMail { _ = obey() }
         if !reactor.lingering.isEmpty {
             var lingering: [Poller.Token] = []
             swap(&lingering, &reactor.lingering)
@@ -107,7 +107,6 @@ struct Loop: ~Copyable {
 
     /// Whether there was anything to do.
     private mutating func obey() -> Bool {
-        guard reactor.mailbox.hasMail else { return false }
         reactor.now = WebSocketEngine.now()
         var commands: [Command] = []
         swap(&commands, &self.commands)
@@ -171,10 +170,17 @@ struct Loop: ~Copyable {
 
     /// Lets a session work, then sees to its next deadline or forgets it.
     private mutating func with(_ slot: Int, _ body: (Session, inout Reactor) -> Void) {
-        guard slot < sessions.count, let session = sessions[slot] else { return }
-        body(session, &reactor)
-        session.schedule(&reactor)
-        guard session.isOver else { return }
+        // Neither changes the sessions: nothing has to be counted.
+        let session = sessions.withUnsafeBufferPointer { sessions in
+            slot < sessions.count ? sessions[slot].map { Unmanaged.passUnretained($0) } : nil
+        }
+        guard let session else { return }
+        let isOver = session._withUnsafeGuaranteedRef { session in
+            body(session, &reactor)
+            session.schedule(&reactor)
+            return session.isOver
+        }
+        guard isOver, let session = sessions[slot] else { return }
         sessions[slot] = nil
         slots[ObjectIdentifier(session.socket)] = nil
         free.append(slot)

@@ -58,7 +58,8 @@ final class Mailbox: Sendable {
 
     /// The wait is over. `signalled`: by `wakeup`.
     func awoke(signalled: Bool) {
-        isAwaited.store(false, ordering: .sequentiallyConsistent)
+        // Whoever still sees it set wakes the loop once too often.
+        isAwaited.store(false, ordering: .relaxed)
         guard signalled else { return }
         var count: UInt64 = 0
         _ = eventfd_read(wakeup.number, &count)

@@ -1,6 +1,7 @@
 // What a script has sent and the kernel has not: filled on Lua's thread, emptied on the engine's, each
 // under its lock. A burst costs one lock a message here, and one exchange of buffers for all of it there.
 
+import CLinux
 import Glibc
 import WebSocketProtocol
 
@@ -51,7 +52,7 @@ struct Outbox: ~Copyable {
             return .failed("out of memory for \(count) bytes")
         }
         if directly, !isScheduled, let direct {
-            let written = send(direct, frames.bytes.baseAddress, frames.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+            let written = ws_send(direct, frames.bytes.baseAddress, frames.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
             // An error shows itself to the engine as well, which deals with it.
             if written > 0 { frames.consume(written) }
             if frames.isEmpty { return .sent }

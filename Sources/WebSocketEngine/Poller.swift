@@ -13,12 +13,17 @@ struct Poller: ~Copyable {
         let rawValue: UInt32
         static let read = Interest(rawValue: EPOLLIN.rawValue)
         static let write = Interest(rawValue: EPOLLOUT.rawValue)
+        /// Told once for each change, not as long as it is so: whoever does not read or write until it would block has
+        /// to remember that there is more.
+        static let edge = Interest(rawValue: EPOLLET.rawValue | EPOLLRDHUP.rawValue)
     }
 
     struct Readiness {
         let token: Token
         let readable: Bool
         let writable: Bool
+        /// The peer has closed its side, or the connection is broken: behind the last bytes there is an end to read.
+        var ends = true
     }
 
     static let slotBits: UInt64 = 24
@@ -66,7 +71,7 @@ struct Poller: ~Copyable {
     /// A descriptor that is registered can be changed without memory: it does not fail.
     func change(_ descriptor: borrowing FileDescriptor, _ token: Token, to interest: Interest) {
         // A hang-up is told whether asked for or not: with no interest, once and no more, or it would spin.
-        let bits = interest.isEmpty ? EPOLLONESHOT.rawValue : interest.rawValue
+        let bits = interest.subtracting(.edge).isEmpty ? EPOLLONESHOT.rawValue : interest.rawValue
         var event = epoll_event(events: bits, data: epoll_data(u64: token))
         epoll_ctl(epoll.number, EPOLL_CTL_MOD, descriptor.number, &event)
     }
@@ -76,7 +81,7 @@ struct Poller: ~Copyable {
     func wait(_ timeout: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
         // Rounded up: waking before the deadline would spin until it.
         let milliseconds = timeout.map { Int32(min(($0 + 999_999) / 1_000_000, UInt64(Int32.max))) } ?? -1
-        return Int(epoll_pwait(epoll.number, events, Int32(Self.batch), milliseconds, mask))
+        return Int(ws_epoll_wait(epoll.number, events, Int32(Self.batch), milliseconds, mask))
     }
 
     func ready(_ index: Int) -> Readiness {
@@ -85,6 +90,7 @@ struct Poller: ~Copyable {
         let broken = event.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
         return Readiness(
             token: event.data.u64, readable: broken || event.events & EPOLLIN.rawValue != 0,
-            writable: broken || event.events & EPOLLOUT.rawValue != 0)
+            writable: broken || event.events & EPOLLOUT.rawValue != 0,
+            ends: broken || event.events & EPOLLRDHUP.rawValue != 0)
     }
 }

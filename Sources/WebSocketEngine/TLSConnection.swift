@@ -1,6 +1,7 @@
 // TLS over one socket, as the client: an SSL and what OpenSSL's calls mean for the one who waits. The socket
 // is lent; nothing here blocks.
 
+import CLinux
 import COpenSSL
 import Glibc
 import WebSocketProtocol

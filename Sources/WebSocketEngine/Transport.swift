@@ -65,7 +65,7 @@ final class Transport {
         let status = address.withSockaddr { connect(number, $0, $1) }
         guard status == 0 || errno == EINPROGRESS || errno == EINTR else { throw SystemError("connect") }
         self.poller = poller.number
-        token = try poller.add(descriptor, slot: slot, .write)
+        token = try poller.add(descriptor, slot: slot, [.write, .edge])
     }
 
     func connected() -> Connected {
@@ -98,8 +98,8 @@ final class Transport {
     /// Whether more can be read without the socket becoming readable.
     var hasPending: Bool { tls?.hasPending ?? false }
 
-    /// Has `ready` tell when one can read or write as `interest` says. Look again after each read or write: TLS
-    /// may have to write in order to read, and the reverse.
+    /// Has `ready` tell when one can read or write as `interest` says, once for each time that it would have blocked
+    /// before. Look again after each read or write: TLS may have to write in order to read, and the reverse.
     func watch(_ interest: Poller.Interest, _ poller: borrowing Poller) {
         var needs = interest
         if let tls {
@@ -109,7 +109,7 @@ final class Transport {
         }
         guard needs != self.interest else { return }
         self.interest = needs
-        poller.change(descriptor, token, to: needs)
+        poller.change(descriptor, token, to: needs.union(.edge))
     }
 
     /// What the socket's readiness means for reading and writing.
@@ -126,7 +126,7 @@ final class Transport {
 
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Result {
         if let tls { return tls.read(into: buffer) }
-        let count = retrying { recv(descriptor.number, buffer.baseAddress, buffer.count, 0) }
+        let count = retrying { ws_receive(descriptor.number, buffer.baseAddress, buffer.count) }
         if count > 0 { return .bytes(count) }
         if count == 0 { return .end }
         return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
@@ -135,7 +135,7 @@ final class Transport {
     func write(_ buffer: UnsafeRawBufferPointer) -> Result {
         if let tls { return tls.write(buffer) }
         // SIGPIPE would end the host.
-        let count = retrying { send(descriptor.number, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL)) }
+        let count = retrying { ws_send(descriptor.number, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL)) }
         if count >= 0 { return .bytes(count) }
         return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
     }

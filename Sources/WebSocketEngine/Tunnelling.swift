@@ -46,6 +46,7 @@ final class Tunnelling {
                 }
             }
         }
+        reactor.unfinished.append(transport.token)
         return .pending
     }
 }

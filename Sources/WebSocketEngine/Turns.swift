@@ -44,7 +44,7 @@ final class Turns: Sendable {
     /// False when another thread has it already.
     func borrow() -> Bool {
         guard !isBorrowed.exchange(true, ordering: .sequentiallyConsistent) else { return false }
-        isLent.store(true, ordering: .sequentiallyConsistent)
+        if !areLent { isLent.store(true, ordering: .sequentiallyConsistent) }
         return true
     }
 

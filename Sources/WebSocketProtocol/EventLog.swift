@@ -136,7 +136,7 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     /// Moves kept memory from `other` to where the next messages are put together.
     public mutating func takeSpares(of other: inout EventLog) {
-        while spares.count < Self.spareBlocks, let block = other.spares.popLast() { spares.append(block) }
+        while !other.spares.isEmpty, spares.count < Self.spareBlocks { spares.append(other.spares.removeLast()) }
     }
 
     /// An empty buffer of at least `minimum` bytes if one is kept.
