@@ -253,7 +253,9 @@ static size_t wait_for_events(lua_State *L, ws_state *state, double seconds)
     const double brief = 0.02;
     double start = monotonic();
     size_t queued = ws_state_wait(state, start + fmin(seconds, brief), NULL);
-    if (queued || seconds <= brief || monotonic() < start + brief) return queued;
+    /* A wait may end a rounding before its time: that is no signal. */
+    const double rounding = 1e-6;
+    if (queued || seconds <= brief || monotonic() < start + brief - rounding) return queued;
     sigset_t all, before;
     sigfillset(&all);
     for (;;) {
