@@ -53,6 +53,8 @@ final class Channel {
     private static let patience = Nanoseconds(seconds: 0.5)
     /// One socket may be written so often in a turn, so that the others get theirs.
     private static let writesInTurn = 16
+    /// A read of so many bytes that ends within a message is one of many.
+    private static let streamSize = 64 << 10
     /// A buffer that is empty keeps at most so much.
     private static let idleCapacity = 64 << 10
     /// A script in the middle of a burst is overtaken after each message: so often the engine writes the few bytes that
@@ -127,6 +129,8 @@ final class Channel {
     /// Reads what there is.
     /// - Parameter ends: whether there may be an end to read behind the last bytes.
     private func read(_ reactor: inout Reactor, ends: Bool = true) -> Progress {
+        var total = 0
+        defer { if total >= Self.streamSize, connection.isInMessage { reactor.isStreaming = true } }
         for _ in 0..<Transport.readsInTurn {
             guard !isPaused else { break }
             let direct = connection.directSpace(&reactor.log)
@@ -145,6 +149,7 @@ final class Channel {
                 if case .tls = fault { report("tls", fault.words, &reactor) }
                 return .over
             case .bytes(let count):
+                total += count
                 let result =
                     direct == nil
                     ? connection.receive(UnsafeMutableRawBufferPointer(rebasing: target[..<count]), into: &reactor.log)
@@ -154,7 +159,10 @@ final class Channel {
                 if count < target.count, !ends, !transport.hasPending { return .going }
             }
         }
-        if !isPaused { reactor.unfinished.append(token) }
+        if !isPaused {
+            reactor.unfinished.append(token)
+            reactor.isStreaming = true
+        }
         return .going
     }
 

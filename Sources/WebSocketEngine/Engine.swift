@@ -61,7 +61,10 @@ public final class Engine: Sendable {
         while true {
             let isHalted = loop.withLock { loop in
                 // A Lua thread may have come first.
-                while !turns.areLent { if loop.turn() == .halted { return true } }
+                while !turns.areLent {
+                    if loop.turn() == .halted { return true }
+                    turns.isStreaming = loop.isStreaming
+                }
                 return false
             }
             if isHalted { return }
@@ -73,14 +76,14 @@ public final class Engine: Sendable {
     /// is not in `mask`, if there is a mask), or the time is over. False when another thread runs the loop.
     func serve(_ queue: EventQueue, until limit: Nanoseconds, _ mask: UnsafePointer<sigset_t>?) -> Bool {
         guard turns.borrow() else { return false }
-        let time = loop.withLock(ifTaken: { mailbox.wake() }) { loop in
+        let (time, isStreaming) = loop.withLock(ifTaken: { mailbox.wake() }) { loop in
             // The engine's thread may have queued something until now.
             while queue.isEmpty {
                 guard case .turned = loop.turn(until: limit, mask), loop.now < limit else { break }
             }
-            return loop.now
+            return (loop.now, loop.isStreaming)
         }
-        turns.giveBack(at: time)
+        turns.giveBack(at: time, streaming: isStreaming)
         return true
     }
 

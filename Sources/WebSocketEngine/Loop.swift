@@ -12,6 +12,9 @@ struct Reactor: ~Copyable {
     var random = RandomPool()
     /// Sockets that have had their turn and may have more to do, of which no readiness will tell.
     var unfinished: [Poller.Token] = []
+    /// Whether some socket gave so much in this turn, and has more to come, that it pays to go on with it while Lua
+    /// delivers.
+    var isStreaming = false
     /// Sockets whose scripts send so much that more is awaited before the next write.
     var lingering: [Poller.Token] = []
     /// Events of the session at work, not published yet.
@@ -60,6 +63,9 @@ struct Loop: ~Copyable {
         case halted
     }
 
+    /// Whether there is more to read than Lua should wait for.
+    var isStreaming: Bool { reactor.isStreaming }
+
     /// When the last wait ended.
     var now: Nanoseconds { reactor.now }
 
@@ -76,6 +82,7 @@ struct Loop: ~Copyable {
         if !reactor.mailbox.await() || hasObeyed || !unfinished.isEmpty { timeout = 0 }
         let count = reactor.poller.wait(timeout, mask)
         reactor.now = WebSocketEngine.now()
+        reactor.isStreaming = false
         var isSignalled = false
         for index in 0..<max(count, 0) {
             let readiness = reactor.poller.ready(index)

@@ -17,6 +17,8 @@ final class Turns: Sendable {
     private let isLent = Atomic(false)
     /// Whether one runs it.
     private let isBorrowed = Atomic(false)
+    /// Whether so much comes in that the engine's thread keeps the loop and reads on while Lua delivers.
+    private let streaming = Atomic(false)
     /// When one left it last.
     private let since = Atomic<Nanoseconds>(0)
     /// Lua threads that wait while another runs the loop.
@@ -41,17 +43,19 @@ final class Turns: Sendable {
 
     // MARK: - Lua's side
 
-    /// False when another thread has it already.
+    /// False when another thread has it and keeps it.
     func borrow() -> Bool {
-        guard !isBorrowed.exchange(true, ordering: .sequentiallyConsistent) else { return false }
+        guard !isStreaming, !isBorrowed.exchange(true, ordering: .sequentiallyConsistent) else { return false }
         if !areLent { isLent.store(true, ordering: .sequentiallyConsistent) }
         return true
     }
 
-    func giveBack(at time: Nanoseconds) {
+    /// - Parameter streaming: the engine's thread is to go on at once.
+    func giveBack(at time: Nanoseconds, streaming: Bool) {
         since.store(time, ordering: .relaxed)
+        if streaming { isStreaming = true }
         isBorrowed.store(false, ordering: .sequentiallyConsistent)
-        if sleepers.load(ordering: .sequentiallyConsistent) > 0 {
+        if streaming || sleepers.load(ordering: .sequentiallyConsistent) > 0 {
             look(at: time)
         } else {
             let due = due.load(ordering: .sequentiallyConsistent)
@@ -62,7 +66,7 @@ final class Turns: Sendable {
     func sleeping(_ body: () -> Void) {
         sleepers.add(1, ordering: .sequentiallyConsistent)
         // Whoever ran the loop may have left it before it could know of us.
-        if !isBorrowed.load(ordering: .sequentiallyConsistent) { look(at: now()) }
+        if areLent, !isBorrowed.load(ordering: .sequentiallyConsistent) { look(at: now()) }
         body()
         sleepers.subtract(1, ordering: .sequentiallyConsistent)
     }
@@ -76,6 +80,11 @@ final class Turns: Sendable {
 
     // MARK: - The engine's side
 
+    var isStreaming: Bool {
+        get { streaming.load(ordering: .relaxed) }
+        set { streaming.store(newValue, ordering: .relaxed) }
+    }
+
     var areLent: Bool { isLent.load(ordering: .sequentiallyConsistent) }
 
     /// Waits until the Lua threads have left the loop alone.
@@ -86,7 +95,7 @@ final class Turns: Sendable {
             due.store(.max, ordering: .sequentiallyConsistent)
             // Whoever has it sets the timer when it leaves.
             guard !isBorrowed.load(ordering: .sequentiallyConsistent) else { continue }
-            guard now() >= graceEnds || sleepers.load(ordering: .sequentiallyConsistent) > 0 else {
+            guard now() >= graceEnds || sleepers.load(ordering: .sequentiallyConsistent) > 0 || isStreaming else {
                 look(at: graceEnds)
                 continue
             }

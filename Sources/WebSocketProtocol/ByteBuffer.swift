@@ -73,6 +73,9 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         if start == end { removeAll() }
     }
 
+    /// Forgets what is behind the first `count` bytes.
+    public mutating func truncate(to count: Int) { end = start + count }
+
     public mutating func removeAll() {
         start = 0
         end = 0

@@ -45,6 +45,8 @@ public struct Connection: ~Copyable {
 
     /// A frame's payload goes straight into the message when at least so much of it is missing.
     private static let directThreshold = 32 << 10
+    /// A message in one piece that has at most so many compressed bytes is inflated into the log.
+    private static let inflatedInLog = 64 << 10
     /// What is reserved at once for a message; more only as bytes arrive, whatever a frame claims.
     private static let reservation = 1 << 20
     /// Pings beyond this, unanswered, are forgotten but for the latest (section 5.5.3 allows it).
@@ -68,6 +70,9 @@ public struct Connection: ~Copyable {
         self.maximumMessageSize = maximumMessageSize
         inflater = inflating.map { Inflater($0) }
     }
+
+    /// Whether the rest of a message is still to come.
+    public var isInMessage: Bool { frame != nil || messageOpcode != nil || partialHeader.count > 0 }
 
     /// Takes bytes of the peer, in any cut. They may be changed (a server unmasks in place).
     public mutating func receive(_ input: UnsafeMutableRawBufferPointer, into events: inout EventLog) -> Outcome {
@@ -237,8 +242,19 @@ public struct Connection: ~Copyable {
     private mutating func data(
         _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventLog
     ) throws(ProtocolFailure) {
-        if messageCompressed {
-            try inflate(chunk, finishes: finishes)
+        if messageCompressed, finishes, message.isEmpty, chunk.count <= Self.inflatedInLog {
+            // As below: one piece, inflated where it stays.
+            let type = messageType
+            messageOpcode = nil
+            try events.append(type: type, socket: socket, epoch: epoch) { (output) throws(ProtocolFailure) in
+                try inflate(chunk, finishes: true, type, into: &output, begun: 0)
+            }
+            return
+        } else if messageCompressed {
+            var message = ByteBuffer()
+            swap(&message, &self.message)
+            defer { swap(&message, &self.message) }
+            try inflate(chunk, finishes: finishes, messageType, into: &message, begun: message.count)
         } else if finishes, message.isEmpty {
             // The whole message in one piece: from the read buffer into the log, once.
             try check(chunk, finishes: true)
@@ -253,7 +269,10 @@ public struct Connection: ~Copyable {
 
     /// Text must be UTF-8: 1007 at the first byte that is not (8.1).
     private mutating func check(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
-        guard messageOpcode == .text else { return }
+        if messageType == WS_EVENT_TEXT { try checkText(chunk, finishes: finishes) }
+    }
+
+    private mutating func checkText(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
         guard utf8.validate(chunk), !finishes || utf8.isComplete else { throw notUTF8 }
     }
 
@@ -261,14 +280,16 @@ public struct Connection: ~Copyable {
         ProtocolFailure(.invalidData, "a text message is not UTF-8 (RFC 6455 8.1)")
     }
 
+    private var messageType: Int { messageOpcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY }
+
     private mutating func append(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) {
-        let type = messageOpcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY
+        let type = messageType
         messageOpcode = nil
         events.append(type: type, socket: socket, epoch: epoch, chunk)
     }
 
     private mutating func finish(_ events: inout EventLog) {
-        let type = messageOpcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY
+        let type = messageType
         messageOpcode = nil
         events.append(type: type, socket: socket, epoch: epoch, taking: &message)
     }
@@ -298,12 +319,16 @@ public struct Connection: ~Copyable {
         }
     }
 
-    private mutating func inflate(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
-        let before = message.count
-        let result = inflater!.inflate(chunk, finishes: finishes, into: &message, limit: maximumMessageSize)
+    /// Inflates to the end of `output`, in which `begun` bytes of the message are already.
+    private mutating func inflate(
+        _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ type: Int, into output: inout ByteBuffer, begun: Int
+    ) throws(ProtocolFailure) {
+        let before = output.count
+        let result = inflater!.inflate(
+            chunk, finishes: finishes, into: &output, limit: maximumMessageSize - begun)
         // What came out before an error is looked at first: the verdict is the same for any cut of the input.
-        let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...])
-        try check(inflated, finishes: finishes && result == .done)
+        let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(output.bytes)[before...])
+        if type == WS_EVENT_TEXT { try checkText(inflated, finishes: finishes && result == .done) }
         switch result {
         case .done: break
         case .tooBig: throw tooBig

@@ -56,6 +56,31 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
         self.size += size
     }
 
+    /// Appends a record whose payload `body` appends to the buffer; none when it throws.
+    mutating func append(
+        type: Int, socket: UInt32, epoch: UInt16,
+        payload body: (inout ByteBuffer) throws(ProtocolFailure) -> Void
+    ) throws(ProtocolFailure) {
+        let before = records.count
+        let start = before + MemoryLayout<ws_event>.size
+        guard records.reserve(MemoryLayout<ws_event>.size) else { outOfMemory() }
+        records.produced(MemoryLayout<ws_event>.size)
+        do throws(ProtocolFailure) { try body(&records) } catch {
+            records.truncate(to: before)
+            throw error
+        }
+        let length = records.count - start
+        let padding = -length & 7
+        guard records.reserve(padding) else { outOfMemory() }
+        records.produced(padding)
+        records.bytes.storeBytes(
+            of: ws_event(
+                socket: socket, type: UInt8(truncatingIfNeeded: type), flags: 0, epoch: epoch, length: UInt64(length)),
+            toByteOffset: before, as: ws_event.self)
+        count += 1
+        size += records.count - before
+    }
+
     /// Appends a line for the script's debug function.
     public mutating func append(line: String, socket: UInt32) {
         var line = line

@@ -50,6 +50,28 @@ import WebSocketProtocol
         #expect(send("d", &outbox).wakes)
     }
 
+    @Test func whileTheEngineLingersItIsToldWhenThereIsEnough() {
+        var outbox = Outbox()
+        outbox.open(direct: nil, deflating: false)
+        #expect(send("a", &outbox).wakes)
+        var taken = ByteBuffer()
+        outbox.take(&taken)
+        #expect(outbox.count == 7)
+        // 2 bytes of header, 4 of mask, 1 of payload: 21 bytes are three messages.
+        let lingers = outbox.linger(until: 21)
+        #expect(lingers)
+        #expect(outbox.count == 0, "what was taken is written")
+        #expect(!send("b", &outbox).wakes)
+        #expect(!send("c", &outbox).wakes)
+        #expect(send("d", &outbox).wakes)
+        #expect(!send("e", &outbox).wakes, "once")
+        let lingersAgain = outbox.linger(until: 21)
+        #expect(!lingersAgain)
+        taken.removeAll()
+        outbox.take(&taken)
+        #expect(taken.count == 28)
+    }
+
     @Test func beyondTheLimitNothingIsTaken() {
         var outbox = Outbox()
         outbox.open(direct: nil, deflating: false)

@@ -84,6 +84,15 @@ import Testing
         #expect(buffer.capacity == 0)
     }
 
+    @Test func whatIsTruncatedIsForgotten() {
+        var buffer = ByteBuffer([1, 2, 3, 4])
+        buffer.consume(1)
+        buffer.truncate(to: 2)
+        #expect(buffer.array == [2, 3])
+        buffer.append([9])
+        #expect(buffer.array == [2, 3, 9])
+    }
+
     @Test func memoryIsGivenBackWhenItIsMoreThanTheLimit() {
         var buffer = ByteBuffer([1])
         buffer.removeAll(keepingAtMost: 256)

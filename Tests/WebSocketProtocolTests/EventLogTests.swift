@@ -37,6 +37,35 @@ import Testing
         #expect(log.size == bytes.count)
     }
 
+    @Test func aPayloadMayBeWrittenWhereItStays() throws {
+        var log = EventLog()
+        log.add(WS_EVENT_PING, [1])
+        try log.append(type: WS_EVENT_TEXT, socket: 7, epoch: 3) { (buffer) throws(ProtocolFailure) in
+            for byte in "Hello".utf8 { buffer.append([byte]) }
+        }
+        log.add(WS_EVENT_PONG, [2])
+        #expect(
+            log.records() == [
+                Record(event: .ping([1])), Record(event: .text("Hello"), socket: 7, epoch: 3),
+                Record(event: .pong([2])),
+            ])
+        #expect(log.size == 3 * (16 + 8))
+    }
+
+    @Test func aPayloadThatFailsLeavesNoRecord() {
+        var log = EventLog()
+        log.add(WS_EVENT_PING, [1])
+        #expect(throws: ProtocolFailure.self) {
+            try log.append(type: WS_EVENT_TEXT, socket: 7, epoch: 3) { (buffer) throws(ProtocolFailure) in
+                buffer.append(noise(100_000))
+                throw ProtocolFailure(.invalidData, "no text")
+            }
+        }
+        log.add(WS_EVENT_PONG, [2])
+        #expect(log.records() == [Record(event: .ping([1])), Record(event: .pong([2]))])
+        #expect(log.size == 2 * (16 + 8))
+    }
+
     // MARK: - Lent messages
 
     @Test func aLargeMessageIsLentWithItsMemory() throws {

@@ -127,7 +127,13 @@ import Testing
 
     private enum Verdict { case valid, incomplete, invalid }
 
-    private func verdict(_ bytes: [UInt8]) -> Verdict { verdict([bytes[...]]) }
+    private func verdict(_ bytes: [UInt8]) -> Verdict {
+        let verdict = verdict([bytes[...]])
+        if bytes.withUnsafeBytes(UTF8Validator.isText) != (verdict == .valid) {
+            Issue.record("\(bytes) is \(verdict), and isText says otherwise")
+        }
+        return verdict
+    }
 
     private func verdict(_ pieces: [ArraySlice<UInt8>]) -> Verdict {
         var validator = UTF8Validator()
