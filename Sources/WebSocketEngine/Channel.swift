@@ -131,7 +131,7 @@ final class Channel {
     private func read(_ reactor: inout Reactor, ends: Bool = true) -> Progress {
         var total = 0
         defer { if total >= Self.streamSize, connection.isInMessage { reactor.isStreaming = true } }
-        for _ in 0..<Transport.readsInTurn {
+        for _ in 0..<Transport.readsInTurn where total < reactor.input.count {
             guard !isPaused else { break }
             let direct = connection.directSpace(&reactor.log)
             let target = direct ?? reactor.input

@@ -45,8 +45,8 @@ public struct Connection: ~Copyable {
 
     /// A frame's payload goes straight into the message when at least so much of it is missing.
     private static let directThreshold = 32 << 10
-    /// A message in one piece that has at most so many compressed bytes is inflated into the log.
-    private static let inflatedInLog = 64 << 10
+    /// A compressed message in one piece is inflated into the log if it has at most so many bytes.
+    private static let inflatedInLog = 128 << 10
     /// What is reserved at once for a message; more only as bytes arrive, whatever a frame claims.
     private static let reservation = 1 << 20
     /// Pings beyond this, unanswered, are forgotten but for the latest (section 5.5.3 allows it).
@@ -242,19 +242,8 @@ public struct Connection: ~Copyable {
     private mutating func data(
         _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventLog
     ) throws(ProtocolFailure) {
-        if messageCompressed, finishes, message.isEmpty, chunk.count <= Self.inflatedInLog {
-            // As below: one piece, inflated where it stays.
-            let type = messageType
-            messageOpcode = nil
-            try events.append(type: type, socket: socket, epoch: epoch) { (output) throws(ProtocolFailure) in
-                try inflate(chunk, finishes: true, type, into: &output, begun: 0)
-            }
-            return
-        } else if messageCompressed {
-            var message = ByteBuffer()
-            swap(&message, &self.message)
-            defer { swap(&message, &self.message) }
-            try inflate(chunk, finishes: finishes, messageType, into: &message, begun: message.count)
+        if messageCompressed {
+            guard try inflate(chunk, finishes: finishes, &events) else { return }
         } else if finishes, message.isEmpty {
             // The whole message in one piece: from the read buffer into the log, once.
             try check(chunk, finishes: true)
@@ -269,10 +258,7 @@ public struct Connection: ~Copyable {
 
     /// Text must be UTF-8: 1007 at the first byte that is not (8.1).
     private mutating func check(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
-        if messageType == WS_EVENT_TEXT { try checkText(chunk, finishes: finishes) }
-    }
-
-    private mutating func checkText(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
+        guard messageOpcode == .text else { return }
         guard utf8.validate(chunk), !finishes || utf8.isComplete else { throw notUTF8 }
     }
 
@@ -319,23 +305,64 @@ public struct Connection: ~Copyable {
         }
     }
 
-    /// Inflates to the end of `output`, in which `begun` bytes of the message are already.
+    /// True when the message is in `message`, false when it went into the log.
     private mutating func inflate(
-        _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ type: Int, into output: inout ByteBuffer, begun: Int
+        _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventLog
+    ) throws(ProtocolFailure) -> Bool {
+        if finishes, message.isEmpty {
+            guard let start = events.begin() else { throw outOfMemory }
+            do throws(ProtocolFailure) { return try inflate(chunk, recordFrom: start, &events) } catch {
+                events.drop(start)
+                throw error
+            }
+        }
+        try inflate(chunk, finishes: finishes)
+        return true
+    }
+
+    private mutating func inflate(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
+        let before = message.count
+        let result = inflater!.inflate(chunk, finishes: finishes, into: &message, limit: maximumMessageSize - before)
+        let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...])
+        try verify(result, inflated, finishes: finishes)
+    }
+
+    /// A message in one piece, inflated where it stays unless it turns out to be large.
+    private mutating func inflate(
+        _ chunk: UnsafeRawBufferPointer, recordFrom start: Int, _ events: inout EventLog
+    ) throws(ProtocolFailure) -> Bool {
+        let limit = min(maximumMessageSize, Self.inflatedInLog)
+        let result = inflater!.inflate(chunk, finishes: true, into: &events.records, limit: limit)
+        let inflated = events.payload(from: start)
+        if result == .tooBig, limit < maximumMessageSize {
+            try verify(.done, inflated, finishes: false)
+            guard message.append(inflated) else { throw outOfMemory }
+            events.drop(start)
+            try inflate(UnsafeRawBufferPointer(rebasing: chunk.suffix(inflater?.unread ?? 0)), finishes: true)
+            return true
+        }
+        try verify(result, inflated, finishes: true)
+        guard events.end(start, type: messageType, socket: socket, epoch: epoch) else { throw outOfMemory }
+        messageOpcode = nil
+        return false
+    }
+
+    private mutating func verify(
+        _ result: Inflater.Result, _ inflated: UnsafeRawBufferPointer, finishes: Bool
     ) throws(ProtocolFailure) {
-        let before = output.count
-        let result = inflater!.inflate(
-            chunk, finishes: finishes, into: &output, limit: maximumMessageSize - begun)
         // What came out before an error is looked at first: the verdict is the same for any cut of the input.
-        let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(output.bytes)[before...])
-        if type == WS_EVENT_TEXT { try checkText(inflated, finishes: finishes && result == .done) }
+        try check(inflated, finishes: finishes && result == .done)
         switch result {
         case .done: break
         case .tooBig: throw tooBig
         case .invalid:
             throw ProtocolFailure(.invalidData, "a compressed message does not inflate (RFC 7692 7.2.2)")
-        case .outOfMemory: throw ProtocolFailure(.internalError, "out of memory for inflating a message")
+        case .outOfMemory: throw outOfMemory
         }
+    }
+
+    private var outOfMemory: ProtocolFailure {
+        ProtocolFailure(.internalError, "out of memory for inflating a message")
     }
 
     // MARK: - Large payloads

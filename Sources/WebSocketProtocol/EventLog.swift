@@ -7,7 +7,7 @@ import Glibc
 
 // Sendable: there is one owner, and the memory that the records lend goes with it.
 public struct EventLog: ~Copyable, @unchecked Sendable {
-    private var records = ByteBuffer()
+    var records = ByteBuffer()
     /// Memory of messages that were delivered, kept for the next ones.
     private var spares: [ws_block] = []
     /// Records in the log.
@@ -56,30 +56,36 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
         self.size += size
     }
 
-    /// Appends a record whose payload `body` appends to the buffer; none when it throws.
-    mutating func append(
-        type: Int, socket: UInt32, epoch: UInt16,
-        payload body: (inout ByteBuffer) throws(ProtocolFailure) -> Void
-    ) throws(ProtocolFailure) {
-        let before = records.count
-        let start = before + MemoryLayout<ws_event>.size
-        guard records.reserve(MemoryLayout<ws_event>.size) else { outOfMemory() }
+    /// Begins a record whose payload is to be appended to `records`: then comes `end`, or `drop` if there is to be none.
+    /// Returns where it begins; nil when there is no memory.
+    mutating func begin() -> Int? {
+        let start = records.count
+        guard records.reserve(MemoryLayout<ws_event>.size) else { return nil }
         records.produced(MemoryLayout<ws_event>.size)
-        do throws(ProtocolFailure) { try body(&records) } catch {
-            records.truncate(to: before)
-            throw error
-        }
-        let length = records.count - start
+        return start
+    }
+
+    /// The payload of the record that began at `start`, so far.
+    func payload(from start: Int) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(records.bytes)[(start + MemoryLayout<ws_event>.size)...])
+    }
+
+    /// False when there is no memory.
+    mutating func end(_ start: Int, type: Int, socket: UInt32, epoch: UInt16) -> Bool {
+        let length = payload(from: start).count
         let padding = -length & 7
-        guard records.reserve(padding) else { outOfMemory() }
+        guard records.reserve(padding) else { return false }
         records.produced(padding)
         records.bytes.storeBytes(
             of: ws_event(
                 socket: socket, type: UInt8(truncatingIfNeeded: type), flags: 0, epoch: epoch, length: UInt64(length)),
-            toByteOffset: before, as: ws_event.self)
+            toByteOffset: start, as: ws_event.self)
         count += 1
-        size += records.count - before
+        size += records.count - start
+        return true
     }
+
+    mutating func drop(_ start: Int) { records.truncate(to: start) }
 
     /// Appends a line for the script's debug function.
     public mutating func append(line: String, socket: UInt32) {

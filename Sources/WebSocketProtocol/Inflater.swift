@@ -12,6 +12,9 @@ struct Inflater: ~Copyable {
     /// zlib keeps the address of its stream: it must not move.
     private var stream: UnsafeMutablePointer<z_stream>?
 
+    /// How many bytes of the last input a message that is too big has left.
+    var unread: Int { stream.map { Int($0.pointee.avail_in) } ?? 0 }
+
     init(_ parameters: DeflateParameters.Direction) { self.parameters = parameters }
 
     deinit {

@@ -146,8 +146,16 @@ extension ConnectionTests {
             "a message is larger than 100000 bytes; raise the option maxmessagesize to receive it", of: verifier)
     }
 
+    @Test(arguments: [0, 1, 131_071, 131_072, 131_073, 300_000])
+    func inflatedMessagesOfAllSizes(size: Int) throws {
+        let text = [UInt8](repeating: 0x61, count: size)
+        let input = serverFrame(0xC1, try deflated(text)) + serverFrame(0xC2, try deflated(noise(size)))
+        let verifier = FeedVerifier(maximumMessageSize: 300_000, inflating: .init(takeover: false))
+        #expect(verifier.verify(input).events == [.text(String(decoding: text, as: UTF8.self)), .binary(noise(size))])
+    }
+
     @Test func largeInflatedMessagesAreLent() throws {
-        let payload = noise(20_000)
+        let payload = noise(200_000)
         var connection = Self.takeover.connection()
         var events = EventLog()
         _ = connection.receive(serverFrame(0xC2, try deflated(payload)), into: &events)

@@ -40,9 +40,12 @@ import Testing
     @Test func aPayloadMayBeWrittenWhereItStays() throws {
         var log = EventLog()
         log.add(WS_EVENT_PING, [1])
-        try log.append(type: WS_EVENT_TEXT, socket: 7, epoch: 3) { (buffer) throws(ProtocolFailure) in
-            for byte in "Hello".utf8 { buffer.append([byte]) }
-        }
+        let begun = log.begin()
+        let start = try #require(begun)
+        for byte in "Hello".utf8 { log.records.append([byte]) }
+        #expect(Array(log.payload(from: start)) == Array("Hello".utf8))
+        let ended = log.end(start, type: WS_EVENT_TEXT, socket: 7, epoch: 3)
+        #expect(ended)
         log.add(WS_EVENT_PONG, [2])
         #expect(
             log.records() == [
@@ -52,15 +55,13 @@ import Testing
         #expect(log.size == 3 * (16 + 8))
     }
 
-    @Test func aPayloadThatFailsLeavesNoRecord() {
+    @Test func aRecordThatIsDroppedLeavesNothing() throws {
         var log = EventLog()
         log.add(WS_EVENT_PING, [1])
-        #expect(throws: ProtocolFailure.self) {
-            try log.append(type: WS_EVENT_TEXT, socket: 7, epoch: 3) { (buffer) throws(ProtocolFailure) in
-                buffer.append(noise(100_000))
-                throw ProtocolFailure(.invalidData, "no text")
-            }
-        }
+        let begun = log.begin()
+        let start = try #require(begun)
+        log.records.append(noise(100_000))
+        log.drop(start)
         log.add(WS_EVENT_PONG, [2])
         #expect(log.records() == [Record(event: .ping([1])), Record(event: .pong([2]))])
         #expect(log.size == 2 * (16 + 8))
