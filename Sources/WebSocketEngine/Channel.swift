@@ -29,6 +29,8 @@ final class Channel {
 
     /// Frames on their way to the kernel.
     private var wire = ByteBuffer()
+    /// How much of the read buffer the next read may fill.
+    private var room = Int.max
     private var isPaused = false
     /// Whether there is more to write than the last turn could.
     private var isWriting = false
@@ -53,6 +55,9 @@ final class Channel {
     private static let patience = Nanoseconds(seconds: 0.5)
     /// One socket may be written so often in a turn, so that the others get theirs.
     private static let writesInTurn = 16
+    /// Behind a large frame comes another, most of the time: so much is read to see its header, and the rest straight to
+    /// where it belongs.
+    private static let headRoom = 4 << 10
     /// A read of so many bytes that ends within a message is one of many.
     private static let streamSize = 64 << 10
     /// A buffer that is empty keeps at most so much.
@@ -134,7 +139,8 @@ final class Channel {
         for _ in 0..<Transport.readsInTurn where total < reactor.input.count {
             guard !isPaused else { break }
             let direct = connection.directSpace(&reactor.log)
-            let target = direct ?? reactor.input
+            let target = direct ?? UnsafeMutableRawBufferPointer(rebasing: reactor.input.prefix(room))
+            room = direct == nil ? reactor.input.count : Self.headRoom
             switch transport.read(into: target) {
             case .wouldBlock:
                 watch(&reactor)
