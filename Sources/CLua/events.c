@@ -168,15 +168,14 @@ static void run_hooks(lua_State *L)
 }
 
 /* Delivers up to the record counted by AT_LAST; `n` were delivered so far. Returns how many in the end. */
-static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuation)
+static lua_Integer deliver(lua_State *L, module_state *module, lua_Integer n, lua_KFunction continuation)
 {
-    module_state *module = ws_module(L);
     uint64_t last = (uint64_t)lua_tointeger(L, AT_LAST);
     /* Whose websocket and handler are on the stack. */
     uint32_t current = 0;
     websocket *owner = NULL;
     bool is_handled = false;
-    lua_settop(L, AT_HANDLER);
+    lua_settop(L, AT_EMPTY);
     /* The memory that it takes to call a handler is there before a record is consumed: the stack for any Lua
      * function, and a call frame. */
     luaL_checkstack(L, 280, NULL);
@@ -191,19 +190,17 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
         }
         ws_event *event = (ws_event *)module->cursor;
         if (event->socket != current) {
-            if (lua_rawgeti(L, WS_UP_LIVE, event->socket) == LUA_TUSERDATA) {
-                is_handled = lua_getiuservalue(L, -1, WS_VALUE_HANDLER) != LUA_TNIL;
-            } else {
-                lua_pushnil(L);
-            }
-            lua_replace(L, AT_HANDLER);
-            lua_replace(L, AT_SOCKET);
+            lua_settop(L, AT_EMPTY);
+            lua_rawgeti(L, WS_UP_LIVE, event->socket);
             owner = lua_touserdata(L, AT_SOCKET);
+            if (owner)
+                is_handled = lua_getiuservalue(L, AT_SOCKET, WS_VALUE_HANDLER) != LUA_TNIL;
+            else
+                lua_pushnil(L);
             current = event->socket;
         }
         /* It may have been finalised by hand. */
         websocket *ws = owner && owner->socket ? owner : NULL;
-        int arguments = 0;
         if (ws && event->type != WS_EVENT_ENDED) {
             uint64_t before = module->delivered;
             bool is_debug = event->type == WS_EVENT_DEBUG;
@@ -213,7 +210,7 @@ static lua_Integer deliver(lua_State *L, lua_Integer n, lua_KFunction continuati
                 lua_pushvalue(L, AT_HANDLER);
                 lua_pushinteger(L, event->type);
             }
-            arguments = push_values(L, event) + !is_debug;
+            int arguments = push_values(L, event) + !is_debug;
             if (module->delivered != before) {
                 /* A finalizer has polled: the record was delivered by then. */
                 lua_settop(L, AT_HANDLER);
@@ -270,9 +267,8 @@ static size_t wait_for_events(lua_State *L, ws_state *state, double seconds)
 }
 
 /* Waits for the first event and prepares the stack for delivering what is there by then. */
-static void await(lua_State *L, double seconds)
+static void await(lua_State *L, module_state *module, double seconds)
 {
-    module_state *module = ws_module(L);
     module->polls++;
     ws_account(module);
     size_t queued = ws_state_queued(module->state);
@@ -294,7 +290,7 @@ static double check_timeout(lua_State *L, double standard)
 static int poll_continues(lua_State *L, int status, lua_KContext n)
 {
     (void)status;
-    lua_pushinteger(L, deliver(L, (lua_Integer)n, poll_continues));
+    lua_pushinteger(L, deliver(L, ws_module(L), (lua_Integer)n, poll_continues));
     return 1;
 }
 
@@ -302,12 +298,14 @@ static int poll_continues(lua_State *L, int status, lua_KContext n)
 int ws_poll(lua_State *L)
 {
     double seconds = check_timeout(L, 0);
-    if (!ws_module(L)->state) {
+    module_state *module = ws_module(L);
+    if (!module->state) {
         lua_pushinteger(L, 0);
         return 1;
     }
-    await(L, seconds);
-    return poll_continues(L, LUA_OK, 0);
+    await(L, module, seconds);
+    lua_pushinteger(L, deliver(L, module, 0, poll_continues));
+    return 1;
 }
 
 static int run_continues(lua_State *L, int status, lua_KContext n);
@@ -318,9 +316,9 @@ static int run_on(lua_State *L)
     module_state *module = ws_module(L);
     while (module->live) {
         double left = lua_tonumber(L, 1) - monotonic();
-        await(L, left);
+        await(L, module, left);
         run_hooks(L);
-        deliver(L, 0, run_continues);
+        deliver(L, module, 0, run_continues);
         if (left <= 0) break;
     }
     lua_pushboolean(L, module->live == 0);
@@ -330,7 +328,7 @@ static int run_on(lua_State *L)
 static int run_continues(lua_State *L, int status, lua_KContext n)
 {
     (void)status;
-    deliver(L, (lua_Integer)n, run_continues);
+    deliver(L, ws_module(L), (lua_Integer)n, run_continues);
     return run_on(L);
 }
 
