@@ -43,7 +43,6 @@ public final class Engine: Sendable {
     }
 
     private func start() {
-        OpenSSL.started
         // A new thread inherits the caller's mask: the engine's must not get the signals that end a Lua
         // script's wait.
         let before = blockSignals()
