@@ -58,7 +58,7 @@ let package = Package(
                     "-Xlinker", "--gc-sections",
                     "-Xlinker", "--as-needed",
                 ]),
-                .unsafeFlags(isSanitized ? [] : ["-static-stdlib", "-Xlinker", "-s"]),
+                .unsafeFlags(isSanitized ? [] : ["-static-stdlib", "-L", "linking", "-Xlinker", "-s"]),
             ]
         ),
         .executableTarget(

@@ -91,6 +91,7 @@ need_to_test() {
     need tinyproxy tinyproxy
     need microsocks microsocks
     need ss iproute2
+    need strace strace
     need /usr/sbin/nft nftables
     need_python
 }

@@ -20,4 +20,17 @@ static const unsigned long WS_XN_FLAG_RFC2253 = XN_FLAG_RFC2253;
  * and 0x1000 to 0x4000 for it. */
 static const int WS_BIO_FLAGS_KTLS_TX_CTRL_MSG = 0x1000;
 
+/* SHA1 does the same through the providers: its first call loads them and reads OpenSSL's configuration, which takes
+ * longer than all else up to the first message. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static inline void ws_sha1(const void *bytes, size_t count, unsigned char digest[SHA_DIGEST_LENGTH])
+{
+    SHA_CTX context;
+    SHA1_Init(&context);
+    SHA1_Update(&context, bytes, count);
+    SHA1_Final(digest, &context);
+}
+#pragma GCC diagnostic pop
+
 #endif

@@ -44,7 +44,6 @@ public final class Engine: Sendable {
     }
 
     private func start() {
-        OpenSSL.started
         // A new thread inherits the caller's mask: the engine's must not get the signals that end a Lua
         // script's wait.
         let before = blockSignals()
@@ -87,7 +86,7 @@ public final class Engine: Sendable {
         return true
     }
 
-    /// Another thread's Lua state waits for events.
+    /// The calling thread waits for what comes of the loop: the engine's takes it back at once.
     func sleeping(_ body: () -> Void) { turns.sleeping(body) }
 
     /// At the end of the process: what was sent gets so long to leave, then the engine does nothing any more.
@@ -97,11 +96,11 @@ public final class Engine: Sendable {
         let deadline = DispatchTime.now() + seconds
         let done = DispatchSemaphore(value: 0)
         engine.post(.leave(done))
-        _ = done.wait(timeout: deadline)
+        engine.sleeping { _ = done.wait(timeout: deadline) }
         let halted = DispatchSemaphore(value: 0)
         engine.post(.halt(halted))
         // At once, unless the loop is at work; it never works long.
-        _ = halted.wait(timeout: max(deadline, .now() + 0.1))
+        engine.sleeping { _ = halted.wait(timeout: max(deadline, .now() + 0.1)) }
         _ = TLSContexts.making.wait(timeout: deadline)
     }
 

@@ -135,7 +135,7 @@ public final class EventQueue: Sendable {
             // A child of fork has no engine that could end them.
             guard live, let engine = Engine.current else { return }
             guard now() < deadline else { return engine.post(.drop(self)) }
-            sleep(until: deadline.seconds)
+            engine.sleeping { sleep(until: deadline.seconds) }
         }
     }
 }

@@ -106,8 +106,8 @@ struct Loop: ~Copyable {
         }
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
         for _ in 0..<reactor.timers.count {
-            guard let token = reactor.timers.expired(reactor.now) else { break }
-            with(Poller.slot(of: token)) { $0.timeout(&$1) }
+            guard let slot = reactor.timers.expired(reactor.now) else { break }
+            with(slot) { $0.timeout(&$1) }
         }
         return isHalted ? .halted : count < 0 ? .interrupted : .turned
     }

@@ -292,7 +292,9 @@ final class Opening {
             url: url, headers: isHome ? options.headers : options.headers.withoutCredentials(),
             subprotocols: options.protocols, deflate: options.deflate?.parameters, nonce: nonce,
             userAgent: Self.userAgent)
-        for line in redactedLines(ofRequest: handshake.request) { note("> \(line)", &reactor) }
+        if options.debug {
+            for line in redactedLines(ofRequest: handshake.request) { note("> \(line)", &reactor) }
+        }
         let handshaking = Handshaking(transport, address, handshake)
         stage = .handshaking(handshaking)
         return shaken(handshaking, &reactor)
@@ -301,7 +303,9 @@ final class Opening {
     private func shaken(_ handshaking: Handshaking, _ reactor: inout Reactor) -> Progress {
         let progress = handshaking.advance(&reactor)
         if case .pending = progress { return .pending }
-        for line in handshaking.head?.redactedLines ?? [] { note("< \(line)", &reactor) }
+        if socket.options.debug {
+            for line in handshaking.head?.redactedLines ?? [] { note("< \(line)", &reactor) }
+        }
         switch progress {
         case .pending: return .pending
         case .redirected(let head): return redirected(handshaking, head, &reactor)

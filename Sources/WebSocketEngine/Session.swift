@@ -13,7 +13,7 @@ final class Session {
     private var channel: Channel?
     /// When the next attempt begins.
     private var retryAt: Nanoseconds?
-    /// The earliest deadline that the timers know of.
+    /// The deadline that the timers know of.
     private var scheduled: Nanoseconds?
 
     init(_ socket: WebSocket, slot: Int) {
@@ -90,10 +90,12 @@ final class Session {
 
     /// Sees to it that `timeout` is called when the next deadline has come.
     func schedule(_ reactor: inout Reactor) {
-        guard let deadline = channel?.deadline ?? opening?.deadline ?? retryAt else { return }
-        guard scheduled.map({ deadline < $0 }) ?? true else { return }
+        let deadline = channel?.deadline ?? opening?.deadline ?? retryAt
+        // One that moves on with every read is looked at again when its old time has come.
+        if let deadline, let scheduled, scheduled <= deadline { return }
+        guard deadline != scheduled else { return }
         scheduled = deadline
-        reactor.timers.add(deadline, Poller.Token(slot))
+        reactor.timers.set(deadline, for: slot)
     }
 
     func timeout(_ reactor: inout Reactor) {

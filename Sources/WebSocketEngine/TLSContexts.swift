@@ -13,6 +13,7 @@ struct TLSContexts {
     mutating func context(_ options: Options.TLS, _ token: Poller.Token, _ mailbox: Mailbox) -> TLSContext? {
         if let context = ready[options] { return context }
         guard waiters.add(token, for: options) else { return nil }
+        OpenSSL.started
         Self.making.enter()
         do throws(SystemError) {
             try onThread {

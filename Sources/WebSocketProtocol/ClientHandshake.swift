@@ -116,7 +116,7 @@ public struct ClientHandshake: Sendable {
 func acceptance(of key: String) -> String {
     let input = Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)
     var digest = [UInt8](repeating: 0, count: Int(SHA_DIGEST_LENGTH))
-    _ = SHA1(input, input.count, &digest)
+    ws_sha1(input, input.count, &digest)
     return base64(digest)
 }
 

@@ -6,15 +6,35 @@ import Testing
     @Test func expireInOrderAndNotBefore() {
         var timers = Timers()
         var generator = SystemRandomNumberGenerator()
-        for deadline in (1...100).shuffled(using: &generator) { timers.add(Nanoseconds(deadline), UInt64(deadline)) }
+        for deadline in (1...100).shuffled(using: &generator) { timers.set(Nanoseconds(deadline), for: deadline) }
         #expect(timers.next == 1)
         #expect(timers.expired(0) == nil)
-        var tokens: [UInt64] = []
-        while let token = timers.expired(60) { tokens.append(token) }
-        #expect(tokens == Array(1...60))
+        var slots: [Int] = []
+        while let slot = timers.expired(60) { slots.append(slot) }
+        #expect(slots == Array(1...60))
         #expect(timers.next == 61)
         while timers.expired(.max) != nil {}
         #expect(timers.next == nil)
+    }
+
+    @Test func aSlotHasOneDeadlineOrNone() {
+        var timers = Timers()
+        var deadlines: [Int: Nanoseconds] = [:]
+        for _ in 0..<10_000 {
+            let slot = Int.random(in: 0..<50)
+            let deadline = Bool.random() ? Nanoseconds.random(in: 0...100) : nil
+            timers.set(deadline, for: slot)
+            deadlines[slot] = deadline
+            #expect(timers.count == deadlines.count)
+            #expect(timers.next == deadlines.values.min())
+        }
+        var last: Nanoseconds = 0
+        while let slot = timers.expired(.max) {
+            let deadline = deadlines.removeValue(forKey: slot)
+            #expect(deadline.map { $0 >= last } == true)
+            last = deadline ?? last
+        }
+        #expect(deadlines.isEmpty)
     }
 
     @Test func secondsOfAnySizeAreATime() {

@@ -1,0 +1,138 @@
+-- What the engine costs while nothing happens: nothing. A thread that made a system call, or computed, was on a
+-- processor, and left it again: the kernel counts that.
+
+local helper = require "helper"
+
+local is_sanitized = os.getenv("WEBSOCKET_CC") ~= nil
+
+-- What every script here begins with: `connect(options)`, `exchange()` of a message, `threads()` and `settle()`.
+local prelude = [[
+  local websocket = require "websocket"
+  local types = websocket.WebSocketMessageType
+  local url, ca = ...
+  local ws, answer
+  local function wait(condition) repeat websocket.poll(0.1) until condition() end
+  local function connect(options, state)
+    options.url, options.tls = url, { ca = ca }
+    options.onreceive = function(type, data) if type == types.TEXT then answer = data end end
+    ws = websocket.WebSocket(options)
+    ws:connect()
+    wait(function() return ws.state == state end)
+  end
+  local function exchange()
+    ws:sendText("to and fro")
+    wait(function() return answer end)
+  end
+
+  local function now()
+    local file <close> = assert(io.open("/proc/uptime"))
+    return file:read("n")
+  end
+
+  local function read(...)
+    local file <close> = assert(io.open(("/proc/%d/task/%d/%s"):format(...)))
+    return file:read("a")
+  end
+
+  -- A line for each thread but the script's own: how often it left a processor, and its ticks on one.
+  local function threads()
+    local file <close> = assert(io.open("/proc/self/stat"))
+    local process, lines = file:read("n"), {}
+    local list <close> = assert(io.popen(("ls /proc/%d/task"):format(process)))
+    for thread in list:lines("n") do
+      if thread ~= process then
+        local name, ticks = read(process, thread, "stat"):match("%((.*)%)" .. (" %S+"):rep(11) .. " (%d+ %d+)")
+        local switches = read(process, thread, "status"):match("voluntary_ctxt_switches.*")
+        lines[#lines + 1] = name .. ": " .. ticks .. " " .. switches:gsub("%s+", " ")
+      end
+    end
+    return table.concat(lines, "\n")
+  end
+
+  -- Returns once the engine has done what there was to do, and its thread has taken the loop back; or never rests.
+  local function settle()
+    local stop = now() + 3
+    repeat
+      local before, from = threads(), now()
+      repeat until now() - from > 0.2
+    until threads() == before or now() > stop
+  end
+]]
+
+describe("idle:", function()
+  local python, secure, refused
+  lazy_setup(function()
+    python, secure, refused = helper.serve("python"), helper.serve("python-tls"), helper.serve("raw")
+    refused:stop()
+  end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.remove_files)
+
+  local function script(text, server)
+    return helper.script(prelude .. text, server:url("/echo"), helper.certificates .. "/ca.pem")
+  end
+
+  describe("no thread runs while the script does something else, with", function()
+    for _, case in ipairs {
+      { "an open connection", "connect({}, 'open') exchange()", function() return python end },
+      { "an open connection over TLS", "connect({}, 'open') exchange()", function() return secure end },
+      { "a keepalive that is not due", "connect({ pinginterval = 60 }, 'open') exchange()",
+        function() return python end },
+      { "a connecttimeout that was kept", "connect({ connecttimeout = 1 }, 'open') exchange()",
+        function() return python end },
+      { "a wait for the next attempt", "connect({ minreconnectwait = 60, maxreconnectwait = 60 }, 'waiting')",
+        function() return refused end },
+      { "no connection any more", "connect({}, 'open') ws:close() websocket.run()", function() return python end },
+    } do
+      local name, start, server = table.unpack(case)
+      it(name, function()
+        if is_sanitized then return pending("a sanitizer has threads of its own") end
+        local output, code = script(start .. [[
+          settle()
+          local before = threads()
+          os.execute("sleep 1")
+          print(before .. "\n\n" .. threads())
+        ]], server())
+        assert.equal(0, code, output)
+        local first, last = output:match("^(.*)\n\n(.*)\n$")
+        assert.truthy(first and first:find("websocket: ", 1, true), output)
+        assert.equal(first, last)
+      end)
+    end
+  end)
+
+  describe("poll(1) takes a handful of system calls, of all threads, with", function()
+    for name, server in pairs {
+      ["an open connection"] = function() return python end,
+      ["an open connection over TLS"] = function() return secure end,
+    } do
+      it(name, function()
+        if is_sanitized then return pending("a sanitizer makes calls of its own") end
+        local _, failed = helper.finish(helper.start("strace", "-o", "/dev/null", "true"))
+        if failed ~= 0 then return pending("a process must not trace another one here (ptrace): strace can't count") end
+        local log = helper.file()
+        local text = helper.write_script(prelude .. [[
+          connect({}, "open")
+          exchange()
+          settle()
+          io.open "/from here"
+          local count = websocket.poll(1)
+          io.open "/to here"
+          assert(count == 0)
+          os.exit(true, false)
+        ]])
+        local output, code = helper.finish(helper.start(
+          "strace", "-f", "-o", log, helper.lua, text, server():url("/echo"), helper.certificates .. "/ca.pem"))
+        assert.equal(0, code, output)
+        local file <close> = assert(io.open(log))
+        local calls = file:read("a"):match('"/from here"[^\n]*\n(.*\n)[^\n]*"/to here"')
+        local count = 0
+        for line in calls:gmatch("[^\n]+") do
+          -- The second line of a call during which another thread made one.
+          if not line:find(" resumed>", 1, true) then count = count + 1 end
+        end
+        assert.is_true(count > 0 and count <= 20, calls)
+      end)
+    end
+  end)
+end)
