@@ -13,6 +13,9 @@ public final class Engine: Sendable {
     private static let making = Mutex<Void>(())
 
     private let generation = Fork.generation.load(ordering: .relaxed)
+    /// A stream that pauses for so long has ended.
+    private static let pause = Nanoseconds(seconds: 0.001)
+
     private let mailbox: Mailbox
     /// Whoever holds it runs the loop.
     private let loop: Mutex<Loop>
@@ -61,7 +64,8 @@ public final class Engine: Sendable {
             let isHalted = loop.withLock { loop in
                 // A Lua thread may have come first.
                 while !turns.areLent {
-                    if loop.turn() == .halted { return true }
+                    let limit = turns.isStreaming ? loop.now + Self.pause : nil
+                    if loop.turn(until: limit) == .halted { return true }
                     turns.isStreaming = loop.isStreaming
                 }
                 return false
@@ -78,7 +82,7 @@ public final class Engine: Sendable {
         let (time, isStreaming) = loop.withLock(ifTaken: { mailbox.wake() }) { loop in
             // The engine's thread may have queued something until now.
             while queue.isEmpty {
-                guard case .turned = loop.turn(until: limit, mask), loop.now < limit else { break }
+                guard case .turned = loop.turn(until: limit, mask, forScript: true), loop.now < limit else { break }
             }
             return (loop.now, loop.isStreaming)
         }

@@ -93,14 +93,22 @@ public final class EventQueue: Sendable {
     /// Waits until something is queued, a signal arrives or the time is over. With a `mask` the caller has blocked
     /// all signals, and the wait is open to those that are not in it.
     public func wait(until limit: Double, _ mask: UnsafePointer<sigset_t>?) {
-        guard let engine = Engine.current else { return sleep(until: limit, mask) }
+        guard let engine = Engine.current else {
+            sleep(until: limit, mask)
+            return
+        }
         guard !engine.serve(self, until: Nanoseconds(seconds: limit), mask) else { return }
         engine.sleeping {
-            let isQueued = shared.withLock { shared in
-                shared.observed = true
-                return !shared.log.isEmpty
+            // It is woken by what was dropped, too.
+            var sleeps = true
+            while sleeps {
+                sleeps = shared.withLock { shared in
+                    shared.observed = true
+                    shared.silence(wakeup)
+                    return shared.log.isEmpty
+                }
+                sleeps = sleeps && sleep(until: limit, mask)
             }
-            if !isQueued { sleep(until: limit, mask) }
             shared.withLock { shared in
                 shared.observed = false
                 shared.silence(wakeup)
@@ -108,15 +116,14 @@ public final class EventQueue: Sendable {
         }
     }
 
-    private func sleep(until limit: Double, _ mask: UnsafePointer<sigset_t>? = nil) {
+    /// False when it ended by a signal or because the time is over.
+    @discardableResult
+    private func sleep(until limit: Double, _ mask: UnsafePointer<sigset_t>? = nil) -> Bool {
         let seconds = max(limit - now().seconds, 0)
         // What no timespec can hold is for ever.
-        if seconds < 1e9 {
-            var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
-            _ = ws_wait_readable(wakeup.number, &time, mask)
-        } else {
-            _ = ws_wait_readable(wakeup.number, nil, mask)
-        }
+        guard seconds < 1e9 else { return ws_wait_readable(wakeup.number, nil, mask) > 0 }
+        var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
+        return ws_wait_readable(wakeup.number, &time, mask) > 0
     }
 
     /// The Lua state ends: nothing is queued any more. Waits, for so long at most, until the state's

@@ -70,7 +70,10 @@ struct Loop: ~Copyable {
     var now: Nanoseconds { reactor.now }
 
     /// Waits for the next things to do, until `limit` at most or a signal that is not in `mask`, and does them.
-    mutating func turn(until limit: Nanoseconds? = nil, _ mask: UnsafePointer<sigset_t>? = nil) -> Outcome {
+    /// - Parameter forScript: whether a script waits meanwhile.
+    mutating func turn(
+        until limit: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil, forScript: Bool = false
+    ) -> Outcome {
         // What the commands came to may be all that the thread waits for.
         let hasObeyed = reactor.mailbox.hasMail && obey()
         guard !isHalted else { return .halted }
@@ -78,7 +81,7 @@ struct Loop: ~Copyable {
         var timeout = earlier(reactor.timers.next, limit).map { $0 > reactor.now ? $0 - reactor.now : 0 }
         var unfinished: [Poller.Token] = []
         if !reactor.unfinished.isEmpty { swap(&unfinished, &reactor.unfinished) }
-        if !reactor.lingering.isEmpty { timeout = limit == nil ? min(timeout ?? .max, Self.linger) : 0 }
+        if !reactor.lingering.isEmpty { timeout = forScript ? 0 : min(timeout ?? .max, Self.linger) }
         if !reactor.mailbox.await() || hasObeyed || !unfinished.isEmpty { timeout = 0 }
         let count = reactor.poller.wait(timeout, mask)
         reactor.now = WebSocketEngine.now()
