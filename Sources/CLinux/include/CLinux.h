@@ -32,7 +32,7 @@ static inline ssize_t ws_receive(int socket, void *bytes, size_t count)
 }
 static inline int ws_epoll_wait(int epoll, struct epoll_event *events, int most, int milliseconds, const sigset_t *mask)
 {
-    return (int)syscall(SYS_epoll_pwait, epoll, events, most, milliseconds, mask, _NSIG / 8);
+    return (int)syscall(SYS_epoll_pwait, epoll, events, most, milliseconds, mask, (size_t)_NSIG / 8);
 }
 
 /* accept4: close-on-exec, not blocking. */
