@@ -73,7 +73,7 @@ let package = Package(
         ),
         .testTarget(
             name: "WebSocketEngineTests",
-            dependencies: ["WebSocketEngine"],
+            dependencies: ["WebSocketEngine", "COpenSSL"],
             swiftSettings: settings
         ),
     ]

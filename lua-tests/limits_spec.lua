@@ -89,6 +89,24 @@ describe("limits:", function()
     assert.equal("open", c.ws.state)
   end)
 
+  it("memory for much that was sent is given back", function()
+    if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer gives nothing back") end
+    local function resident()
+      local file <close> = assert(io.open("/proc/self/statm"))
+      return select(2, file:read("n", "n")) * 4096
+    end
+    local size = 40 << 20
+    local c = helper.client { url = raw:url("/frames"), maxbuffered = 2 * size }:open()
+    collectgarbage()
+    local before = resident()
+    c.ws:sendBinary(("x"):rep(size))
+    helper.wait(function() return c.ws.bufferedamount == 0 end, "all to leave")
+    collectgarbage()
+    helper.wait(function() return resident() < before + size / 4 end, function()
+      return ("%d bytes more to go"):format(resident() - before)
+    end)
+  end)
+
   it("maxqueued: a server that floods is paused, nothing is lost, the order is kept", function()
     local count, size = 1500, 20000 -- 30 MB
     local c = helper.client {

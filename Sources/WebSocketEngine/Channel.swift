@@ -34,6 +34,8 @@ final class Channel {
     private var isPaused = false
     /// Whether there is more to write than the last turn could.
     private var isWriting = false
+    /// When large buffers are given back, if they are empty then.
+    private var shrinksAt: Nanoseconds?
 
     // The closing handshake.
     private var toSend: CloseFrame?
@@ -60,8 +62,10 @@ final class Channel {
     private static let headRoom = 4 << 10
     /// A read of so many bytes that ends within a message is one of many.
     private static let streamSize = 64 << 10
-    /// A buffer that is empty keeps at most so much.
+    /// With more than so much a buffer is large. While it is used again and again, asking the system for its memory
+    /// each time would cost more than the copying: what has been empty for a moment gives it back.
     private static let idleCapacity = 64 << 10
+    private static let memoryPatience = Nanoseconds(seconds: 0.5)
     /// A script in the middle of a burst is overtaken after each message: so often the engine writes the few bytes that
     /// there are by then, then it lets more come together.
     private static let smallWrites = 3
@@ -92,7 +96,7 @@ final class Channel {
     var token: Poller.Token { transport.token }
 
     /// When `timeout` wants to be called.
-    var deadline: Nanoseconds? { earlier(endsAt, isEnding ? nil : keepalive?.deadline) }
+    var deadline: Nanoseconds? { earlier(earlier(endsAt, shrinksAt), isEnding ? nil : keepalive?.deadline) }
 
     /// Whether the closing handshake has begun, or the connection fails: keepalive has nothing more to say.
     private var isEnding: Bool { end != nil || sent != nil || toSend != nil || isBroken }
@@ -144,6 +148,7 @@ final class Channel {
             switch transport.read(into: target) {
             case .wouldBlock:
                 watch(&reactor)
+                transport.readLater(&reactor)
                 return isBroken ? .over : .going
             case .end:
                 if transport.tls?.isTruncated == true {
@@ -301,7 +306,9 @@ final class Channel {
                 if !wire.isEmpty { keepalive?.progressed(reactor.now) }
                 // As long as it takes bytes, the peer is alive.
                 if sent != nil || toSend != nil { renewDeadline(&reactor) }
-                if wire.isEmpty { wire.removeAll(keepingAtMost: Self.idleCapacity) }
+                if wire.isEmpty, wire.capacity > Self.idleCapacity, shrinksAt == nil {
+                    shrinksAt = reactor.now + Self.memoryPatience
+                }
             case .wouldBlock:
                 left(&reactor)
                 return .going
@@ -325,6 +332,13 @@ final class Channel {
         isWriting = false
         watch(&reactor)
         return true
+    }
+
+    /// What is in use comes here again once it is empty.
+    private func shrink() {
+        shrinksAt = nil
+        if wire.isEmpty { wire.removeAll(keepingAtMost: Self.idleCapacity) }
+        socket.outbox.withLock { $0.shrink(keepingAtMost: Self.idleCapacity) }
     }
 
     /// The rest goes when the socket is writable again.
@@ -395,6 +409,7 @@ final class Channel {
     }
 
     func timeout(_ reactor: inout Reactor) -> Progress {
+        if let shrinksAt, shrinksAt <= reactor.now { shrink() }
         if !isEnding, keepAlive(&reactor) == .over { return .over }
         guard let endsAt, endsAt <= reactor.now else { return .going }
         return end != nil && !isConcluded ? conclude(&reactor) : .over

@@ -61,7 +61,9 @@ final class Handshaking {
     private func read(_ reactor: inout Reactor) -> Progress {
         for _ in 0..<Transport.readsInTurn {
             switch transport.read(into: reactor.input) {
-            case .wouldBlock: return .pending
+            case .wouldBlock:
+                transport.readLater(&reactor)
+                return .pending
             case .bytes(let count):
                 let input = UnsafeRawBufferPointer(rebasing: reactor.input[..<count])
                 if let progress = received(input, reactor.now) { return progress }

@@ -208,6 +208,7 @@ final class Opening {
         switch transport.shakeHands() {
         case .wouldBlock:
             transport.watch(.read, reactor.poller)
+            transport.readLater(&reactor)
             return .pending
         case .bytes:
             note("TLS: \(transport.tls?.description ?? "")", &reactor)

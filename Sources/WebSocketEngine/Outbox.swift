@@ -93,6 +93,10 @@ struct Outbox: ~Copyable {
         if buffer.isEmpty { isScheduled = false }
     }
 
+    mutating func shrink(keepingAtMost limit: Int) {
+        if frames.isEmpty { frames.removeAll(keepingAtMost: limit) }
+    }
+
     /// No message is taken any more; those that were still leave.
     mutating func stop() { isOpen = false }
 

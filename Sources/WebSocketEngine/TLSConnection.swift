@@ -8,6 +8,7 @@ import WebSocketProtocol
 
 final class TLSConnection {
     private let context: TLSContext
+    private let socket: Int32
     /// An SSL.
     private let ssl: OpaquePointer
     /// Whom the certificate must name.
@@ -24,14 +25,21 @@ final class TLSConnection {
     private var wasAccepted = false
     /// How many bytes of the socket may still be read in this call.
     private var budget = 0
-    /// Of one call, so that others get their turn.
+    /// Of one call, so that others get their turn; also of one that writes.
     private static let budget = 256 << 10
     /// What the socket must be ready for until the call that would have blocked can be made again.
     private(set) var readNeeds = Poller.Interest.read
     private(set) var writeNeeds = Poller.Interest.write
+    /// Records on their way to the socket, which takes many of them with one call.
+    private var records = ByteBuffer()
+    private var isGathering = false
+    /// How many bytes of `write`'s buffer are in `records`, still the caller's: there are records only as long as the
+    /// caller has some of theirs, and so comes again.
+    private var held = 0
     /// What came behind bytes that were read in the same call.
     private var deferred: Transport.Result?
-    /// Whether more can be read without the socket becoming readable.
+    /// Whether more can be read without the socket becoming readable: OpenSSL has it, or the last call read no more
+    /// of the socket than it may.
     private(set) var hasPending = false
     /// Whether the stream ended without the peer's close_notify (RFC 8446 section 6.1).
     private(set) var isTruncated = false
@@ -41,6 +49,7 @@ final class TLSConnection {
     ///   - socket: stays the caller's, and must outlive this.
     init(_ context: TLSContext, host: String, port: Int, socket: Int32) throws(TLSFailure) {
         self.context = context
+        self.socket = socket
         var name = context.options.serverName ?? host
         // A root's dot is none of the certificate's.
         if name.hasSuffix(".") { name.removeLast() }
@@ -85,8 +94,9 @@ final class TLSConnection {
         SSL_free(ssl)
     }
 
-    /// OpenSSL's own socket BIO, but for two things: no SIGPIPE, which would end the host, and an end to reading:
-    /// OpenSSL skips some records by itself, and would not return while a peer sends nothing else.
+    /// OpenSSL's own socket BIO, but that it gathers what is written (`put`), raises no SIGPIPE, which would end the
+    /// host, and has an end to reading: OpenSSL skips some records by itself, and would not return while a peer sends
+    /// nothing else.
     // unsafe: made once; from then on OpenSSL only reads it.
     nonisolated(unsafe) private static let method: OpaquePointer? = {
         let socket = BIO_s_socket()
@@ -102,20 +112,15 @@ final class TLSConnection {
                 BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
                 return -1
             }
-            let read = BIO_meth_get_read(BIO_s_socket())!(bio, bytes, count)
-            connection.budget -= Int(max(read, 0))
-            return read
+            // OpenSSL takes an interruption for a read that would block.
+            let read = retrying { Int(BIO_meth_get_read(BIO_s_socket())!(bio, bytes, count)) }
+            connection.budget -= max(read, 0)
+            return Int32(read)
         }
         BIO_meth_set_write(method) { bio, bytes, count in
-            BIO_clear_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY)
-            if BIO_test_flags(bio, WS_BIO_FLAGS_KTLS_TX_CTRL_MSG) != 0 {
-                return withoutSIGPIPE { BIO_meth_get_write(BIO_s_socket())!(bio, bytes, count) }
-            }
-            var socket: Int32 = -1
-            BIO_ctrl(bio, BIO_C_GET_FD, 0, &socket)
-            let written = retrying { send(socket, bytes, Int(count), Int32(MSG_NOSIGNAL)) }
-            if written < 0, errno == EAGAIN { BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY) }
-            return Int32(written)
+            guard let context = BIO_get_ex_data(bio, 0) else { return -1 }
+            let connection = Unmanaged<TLSConnection>.fromOpaque(context).takeUnretainedValue()
+            return connection.put(UnsafeRawBufferPointer(start: bytes, count: Int(count)), bio)
         }
         return method
     }()
@@ -127,6 +132,7 @@ final class TLSConnection {
         budget = Self.budget
         let result = call { SSL_do_handshake(ssl) }
         readNeeds = .read
+        hasPending = budget <= 0
         guard result != 1 else {
             // Some ciphers know no certificates.
             return isVerified
@@ -156,7 +162,7 @@ final class TLSConnection {
             }
             let (outcome, needs) = outcome(result, during: "TLS")
             readNeeds = needs
-            hasPending = false
+            hasPending = budget <= 0
             guard total > 0 else { return outcome }
             if case .wouldBlock = outcome {
             } else {
@@ -169,30 +175,93 @@ final class TLSConnection {
         return .bytes(total)
     }
 
-    /// Writes records as long as the socket takes them.
+    /// Tells how much of the buffer has left for the socket in records; the rest is to be given again, where it may be
+    /// elsewhere and longer. `wouldBlock` is the socket's word, `bytes` leaves open whether it takes more.
     func write(_ buffer: UnsafeRawBufferPointer) -> Transport.Result {
         writeNeeds = .write
+        var refusal: Transport.Result?
+        if records.isEmpty { refusal = gather(buffer) }
+        if let number = flush() {
+            hasFailed = true
+            refusal = .failed(.system(number))
+        }
+        // A record is longer than what is in it.
+        let left = min(held, records.count)
+        let count = min(held - left, buffer.count)
+        held = left
+        return count > 0 ? .bytes(count) : refusal ?? .wouldBlock
+    }
+
+    /// Makes records of what the buffer begins with. If OpenSSL takes no more: why.
+    private func gather(_ buffer: UnsafeRawBufferPointer) -> Transport.Result? {
         let limit = min(buffer.count, Self.budget)
-        var total = 0
-        while total < limit {
+        swap(&records, &context.spare)
+        records.reserve(limit + (limit / Int(SSL3_RT_MAX_PLAIN_LENGTH) + 1) * Int(SSL3_RT_MAX_ENCRYPTED_OVERHEAD))
+        isGathering = true
+        defer { isGathering = false }
+        while held < limit {
             var count = 0
             // The whole of what is left: a call that is made again must not be given less.
-            let result = call { SSL_write_ex(ssl, buffer.baseAddress! + total, buffer.count - total, &count) }
-            if result == 1 {
-                total += count
-                continue
+            let result = call { SSL_write_ex(ssl, buffer.baseAddress! + held, buffer.count - held, &count) }
+            guard result == 1 else {
+                let (outcome, needs) = outcome(result, during: "TLS")
+                writeNeeds = needs
+                return outcome
             }
-            let (outcome, needs) = outcome(result, during: "TLS")
-            writeNeeds = needs
-            return total > 0 ? .bytes(total) : outcome
+            held += count
         }
-        return .bytes(total)
+        return nil
+    }
+
+    /// Hands the records to the socket; returns the error's number if that fails.
+    private func flush() -> Int32? {
+        let sent = records.isEmpty ? 0 : send(UnsafeRawBufferPointer(records.bytes))
+        guard sent >= 0 else { return errno == EAGAIN ? nil : errno }
+        records.consume(sent)
+        if records.isEmpty {
+            swap(&records, &context.spare)
+            // Another connection's may have come back meanwhile.
+            records.removeAll(keepingAtMost: 0)
+        }
+        return nil
+    }
+
+    private func send(_ bytes: UnsafeRawBufferPointer) -> Int {
+        // SIGPIPE would end the host.
+        retrying { ws_send(socket, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL)) }
+    }
+
+    /// Takes a record from OpenSSL.
+    private func put(_ record: UnsafeRawBufferPointer, _ bio: OpaquePointer?) -> Int32 {
+        BIO_clear_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY)
+        if BIO_test_flags(bio, WS_BIO_FLAGS_KTLS_TX_CTRL_MSG) != 0 {
+            // The socket must have got the data before it.
+            _ = flush()
+            if records.isEmpty {
+                return withoutSIGPIPE {
+                    let bytes = record.assumingMemoryBound(to: CChar.self)
+                    return BIO_meth_get_write(BIO_s_socket())!(bio, bytes.baseAddress, Int32(bytes.count))
+                }
+            }
+        } else if records.isEmpty, !isGathering {
+            let sent = send(record)
+            if sent >= 0 || errno != EAGAIN { return Int32(sent) }
+        } else if records.count < 2 * Self.budget {
+            if records.append(record) { return Int32(record.count) }
+            errno = ENOMEM
+            return -1
+        }
+        BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY)
+        return -1
     }
 
     /// Sends close_notify, if that is possible at once.
     func finish() {
-        // OpenSSL forbids it after a fatal error, and it means nothing before the handshake is done.
-        guard !hasFailed, SSL_is_init_finished(ssl) == 1, SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN == 0 else { return }
+        // OpenSSL forbids it after a fatal error, and it means nothing before the handshake is done. The end of what
+        // has not left can't be told.
+        guard !hasFailed, records.isEmpty, SSL_is_init_finished(ssl) == 1,
+            SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN == 0
+        else { return }
         SSL_shutdown(ssl)
         ERR_clear_error()
     }

@@ -2,6 +2,7 @@
 // sessions that a reconnect resumes. Websockets with equal options share one.
 
 import COpenSSL
+import WebSocketProtocol
 
 /// Why TLS can't go on, in words.
 struct TLSFailure: Error, Sendable {
@@ -18,6 +19,8 @@ final class TLSContext: @unchecked Sendable {
     /// For `name:port`, the newest session (RFC 8446 section 2.2, RFC 5077).
     private var sessions: [String: OpaquePointer] = [:]
     private static let maximumSessions = 64
+    /// Memory for records: a connection has it while it writes, and for as long as the socket does not take them.
+    var spare = ByteBuffer()
 
     /// Reads files: not for the engine's thread.
     init(_ options: Options.TLS) throws(TLSFailure) {

@@ -98,6 +98,12 @@ final class Transport {
     /// Whether more can be read without the socket becoming readable.
     var hasPending: Bool { tls?.hasPending ?? false }
 
+    /// After a read that would block: TLS may have left it at that, with more in the socket, so that others get their
+    /// turn.
+    func readLater(_ reactor: inout Reactor) {
+        if hasPending { reactor.unfinished.append(token) }
+    }
+
     /// Has `ready` tell when one can read or write as `interest` says, once for each time that it would have blocked
     /// before. Look again after each read or write: TLS may have to write in order to read, and the reverse.
     func watch(_ interest: Poller.Interest, _ poller: borrowing Poller) {

@@ -17,6 +17,7 @@ attempts = {}
 pings = {}
 captured = {}
 ended = asyncio.Condition()
+releases = {}
 
 
 def frame(payload, opcode=1, fin=True):
@@ -89,8 +90,8 @@ class Peer:
 
     async def end(self):
         """As `end` says: hold (until the client ends), mute (the same, and never answers Close), close, reset,
-        deaf (reads nothing), closed (a Close frame was sent); over TLS also cut (no close_notify), garbage (no record),
-        forged (a record that nobody encrypted)."""
+        deaf (reads nothing), held (the same, until /release), closed (a Close frame was sent); over TLS also cut (no
+        close_notify), garbage (no record), forged (a record that nobody encrypted)."""
         how = self.query.get("end", "hold")
         self.has_closed = how == "closed"
         if how in ("hold", "mute", "closed"):
@@ -100,6 +101,11 @@ class Peer:
         elif how == "deaf":
             self.writer.transport.pause_reading()
             await asyncio.sleep(300)
+        elif how == "held":
+            self.writer.transport.pause_reading()
+            await releases.setdefault(self.key, asyncio.Event()).wait()
+            self.writer.transport.resume_reading()
+            await self.rest()
         elif how == "cut":
             self.writer.cut()
         elif how in ("garbage", "forged"):
@@ -292,6 +298,12 @@ async def tell_attempts(peer):
     await peer.rest()
 
 
+async def release(peer):
+    releases.setdefault(peer.key, asyncio.Event()).set()
+    await peer.switch()
+    await peer.rest()
+
+
 async def tell_pings(peer):
     await peer.switch()
     await peer.send(frame(str(pings.get(peer.key, 0))))
@@ -329,7 +341,7 @@ behaviours = {
     "/frames": frames, "/together": together, "/drip": drip, "/last-words": last_words, "/accepts": accepts,
     "/redirect": redirect, "/beats": beats, "/pings": tell_pings, "/dialogue": dialogue,
     "/refuses": refuses, "/attempts": tell_attempts, "/burst": burst, "/crossing": crossing,
-    "/captured": tell_captured, "/request": tell_request, "/tls": tell_tls, "/ending": tell_ending,
+    "/captured": tell_captured, "/request": tell_request, "/release": release, "/tls": tell_tls, "/ending": tell_ending,
 }
 
 
