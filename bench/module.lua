@@ -97,21 +97,22 @@ end
 
 function modes.roundtrip()
   local now, payloads, cycle, count = client.now, job.payloads, #job.payloads, job.count
-  local times, start, ok = {}, nil, true
+  local times, n, sent, start, ok = {}, 0, payloads[1], nil, true
   local ws
   ws = open(function(_, data)
-    local n = #times
-    times[n + 1] = now() - start
-    if data ~= payloads[n % cycle + 1] then ok = false end
+    local time = now() - start
     n = n + 1
+    times[n] = time
+    if data ~= sent then ok = false end
     if n == count then return end
+    sent = payloads[n % cycle + 1]
     start = now()
-    ws:sendText(payloads[n % cycle + 1])
+    ws:sendText(sent)
   end)
   local stop = client.stopwatch()
   start = now()
-  ws:sendText(payloads[1])
-  while #times < count do websocket.poll(1) end
+  ws:sendText(sent)
+  while n < count do websocket.poll(1) end
   local seconds, cpu = stop()
   client.report_roundtrips(times, seconds, cpu, ok)
 end

@@ -137,7 +137,7 @@ static void stop(lua_State *L, module_state *module, websocket *ws)
 }
 
 /* Moves past the record: from now on it is the script's. */
-static inline void consume(lua_State *L, module_state *module, ws_event *event, websocket *ws)
+static inline __attribute__((always_inline)) void consume(lua_State *L, module_state *module, ws_event *event, websocket *ws)
 {
     size_t size = ws_event_size(event);
     module->cursor += size;

@@ -139,7 +139,12 @@ final class Channel {
     /// - Parameter ends: whether there may be an end to read behind the last bytes.
     private func read(_ reactor: inout Reactor, ends: Bool = true) -> Progress {
         var total = 0
-        defer { if total >= Self.streamSize, connection.isInMessage { reactor.isStreaming = true } }
+        // Without what goes straight to its place: that takes a copy and no more, the cheaper the nearer Lua's is.
+        var parsed = 0
+        defer {
+            let hasMore = total >= reactor.input.count || connection.isInMessage
+            if parsed >= Self.streamSize, hasMore { reactor.isStreaming = true }
+        }
         for _ in 0..<Transport.readsInTurn where total < reactor.input.count {
             guard !isPaused else { break }
             let direct = connection.directSpace(&reactor.log)
@@ -161,6 +166,7 @@ final class Channel {
                 return .over
             case .bytes(let count):
                 total += count
+                if direct == nil || transport.tls != nil { parsed += count }
                 let result =
                     direct == nil
                     ? connection.receive(UnsafeMutableRawBufferPointer(rebasing: target[..<count]), into: &reactor.log)
@@ -170,10 +176,7 @@ final class Channel {
                 if count < target.count, !ends, !transport.hasPending { return .going }
             }
         }
-        if !isPaused {
-            reactor.unfinished.append(token)
-            reactor.isStreaming = true
-        }
+        if !isPaused { reactor.unfinished.append(token) }
         return .going
     }
 

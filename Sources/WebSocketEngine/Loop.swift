@@ -77,14 +77,15 @@ struct Loop: ~Copyable {
         // What the commands came to may be all that the thread waits for.
         let hasObeyed = reactor.mailbox.hasMail && obey()
         guard !isHalted else { return .halted }
-        reactor.now = WebSocketEngine.now()
-        var timeout = earlier(reactor.timers.next, limit).map { $0 > reactor.now ? $0 - reactor.now : 0 }
+        var deadline = earlier(reactor.timers.next, limit)
+        if !reactor.lingering.isEmpty { deadline = earlier(deadline, forScript ? 0 : reactor.now + Self.linger) }
         var unfinished: [Poller.Token] = []
         if !reactor.unfinished.isEmpty { swap(&unfinished, &reactor.unfinished) }
-        if !reactor.lingering.isEmpty { timeout = forScript ? 0 : min(timeout ?? .max, Self.linger) }
-        if !reactor.mailbox.await() || hasObeyed || !unfinished.isEmpty { timeout = 0 }
-        let count = reactor.poller.wait(timeout, mask)
+        let hasMail = !reactor.mailbox.await()
+        if hasMail || hasObeyed || !unfinished.isEmpty { deadline = 0 }
+        let count = reactor.poller.wait(until: deadline, mask)
         reactor.now = WebSocketEngine.now()
+        reactor.poller.passed(reactor.now)
         reactor.isStreaming = false
         var isSignalled = false
         for index in 0..<max(count, 0) {

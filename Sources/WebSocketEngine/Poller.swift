@@ -30,11 +30,23 @@ struct Poller: ~Copyable {
     private static let batch = 256
 
     private let epoll: FileDescriptor
+    /// Ends a wait at its deadline. Left set from wait to wait: deadlines move on and on, and a timer that is set and
+    /// taken back each time, as epoll's own would be, costs much of a round trip.
+    private let alarm: Alarm
+    private var alarmAt = Nanoseconds.max
     private let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: batch)
     private var serial: UInt64 = 0
 
     init() throws(SystemError) {
-        epoll = try FileDescriptor(epoll_create1(Int32(EPOLL_CLOEXEC)), from: "epoll_create1")
+        let epoll = try FileDescriptor(epoll_create1(Int32(EPOLL_CLOEXEC)), from: "epoll_create1")
+        let alarm = try Alarm()
+        // Nobody's token.
+        var event = epoll_event(events: EPOLLIN.rawValue | EPOLLET.rawValue, data: epoll_data(u64: .max))
+        guard epoll_ctl(epoll.number, EPOLL_CTL_ADD, alarm.descriptor.number, &event) == 0 else {
+            throw SystemError("epoll_ctl")
+        }
+        self.epoll = epoll
+        self.alarm = alarm
     }
 
     deinit { events.deallocate() }
@@ -76,12 +88,19 @@ struct Poller: ~Copyable {
         epoll_ctl(epoll.number, EPOLL_CTL_MOD, descriptor.number, &event)
     }
 
-    /// Waits for at most `timeout` (nil: for ever) and returns how many descriptors are ready; -1 when a signal came.
-    /// `mask`: the signals blocked meanwhile, unless they stay as they are.
-    func wait(_ timeout: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
-        // Rounded up: waking before the deadline would spin until it.
-        let milliseconds = timeout.map { Int32(min(($0 + 999_999) / 1_000_000, UInt64(Int32.max))) } ?? -1
-        return Int(ws_epoll_wait(epoll.number, events, Int32(Self.batch), milliseconds, mask))
+    /// Waits until `deadline` at most (nil: for ever; 0: not at all), but it may end before. Returns how many events
+    /// there are; -1 when a signal came. `mask`: the signals blocked meanwhile, unless they stay as they are.
+    mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
+        if let deadline, deadline != 0, deadline < alarmAt {
+            alarm.set(deadline)
+            alarmAt = deadline
+        }
+        return Int(ws_epoll_wait(epoll.number, events, Int32(Self.batch), deadline == 0 ? 0 : -1, mask))
+    }
+
+    /// An alarm that has gone off is to be set again.
+    mutating func passed(_ now: Nanoseconds) {
+        if alarmAt <= now { alarmAt = .max }
     }
 
     func ready(_ index: Int) -> Readiness {

@@ -2,8 +2,6 @@
 // loop itself, so that what comes for it needs no other thread; the engine's takes it back when they have left it
 // alone for a moment.
 
-import CLinux
-import Glibc
 import Synchronization
 
 final class Turns: Sendable {
@@ -25,18 +23,16 @@ final class Turns: Sendable {
     private let sleepers = Atomic(0)
     /// When the engine's thread looks.
     private let due = Atomic(Nanoseconds.max)
-    /// A timerfd, set to `due`.
-    private let timer: FileDescriptor
+    /// Set to `due`.
+    private let alarm: Alarm
 
     init() throws(SystemError) {
-        timer = try FileDescriptor(timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC)), from: "timerfd_create")
+        alarm = try Alarm()
     }
 
     private func look(at time: Nanoseconds) {
         due.store(time, ordering: .sequentiallyConsistent)
-        var setting = itimerspec()
-        (setting.it_value.tv_sec, setting.it_value.tv_nsec) = (Int(time / 1_000_000_000), Int(time % 1_000_000_000))
-        timerfd_settime(timer.number, Int32(TFD_TIMER_ABSTIME), &setting, nil)
+        alarm.set(time)
     }
 
     private var graceEnds: Nanoseconds { since.load(ordering: .relaxed) + Self.grace }
@@ -90,8 +86,7 @@ final class Turns: Sendable {
     /// Waits until the Lua threads have left the loop alone.
     func awaitReturn() {
         while true {
-            var count: UInt64 = 0
-            _ = read(timer.number, &count, MemoryLayout<UInt64>.size)
+            alarm.await()
             due.store(.max, ordering: .sequentiallyConsistent)
             // Whoever has it sets the timer when it leaves.
             guard !isBorrowed.load(ordering: .sequentiallyConsistent) else { continue }

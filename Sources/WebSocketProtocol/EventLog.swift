@@ -67,7 +67,8 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     /// The payload of the record that began at `start`, so far.
     func payload(from start: Int) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(records.bytes)[(start + MemoryLayout<ws_event>.size)...])
+        let bytes = UnsafeRawBufferPointer(records.bytes)
+        return UnsafeRawBufferPointer(rebasing: bytes[(start + MemoryLayout<ws_event>.size)...])
     }
 
     /// False when there is no memory.

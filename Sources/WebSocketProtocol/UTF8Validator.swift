@@ -16,8 +16,13 @@ public struct UTF8Validator: Sendable {
     public var isComplete: Bool { needed == 0 }
 
     /// Whether the bytes are a text as a whole.
+    @inline(__always)
     public static func isText(_ input: UnsafeRawBufferPointer) -> Bool {
-        if input.count < shortCount, isASCII(input) { return true }
+        input.count < shortCount && isASCII(input) || isLongText(input)
+    }
+
+    @inline(never)
+    static func isLongText(_ input: UnsafeRawBufferPointer) -> Bool {
         var validator = UTF8Validator()
         return validator.validate(input) && validator.isComplete
     }
