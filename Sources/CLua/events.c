@@ -247,7 +247,7 @@ static double monotonic(void)
  * That takes two system calls; most waits are brief, and those do without. */
 static size_t wait_for_events(lua_State *L, ws_state *state, double seconds)
 {
-    const double brief = 0.02;
+    const double brief = 0.1;
     double start = monotonic();
     size_t queued = ws_state_wait(state, start + fmin(seconds, brief), NULL);
     /* A wait may end a rounding before its time: that is no signal. */

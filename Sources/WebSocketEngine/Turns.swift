@@ -7,9 +7,10 @@ import Synchronization
 final class Turns: Sendable {
     /// So long nobody runs the loop after a Lua thread has left it: it will be back, or it computes.
     private static let grace = Nanoseconds(seconds: 0.001)
-    /// After so long at most the engine's thread looks whether they come back. That is put off as long as they do:
-    /// a look costs more than many rounds of theirs.
-    private static let patience = Nanoseconds(seconds: 0.02)
+    /// After so long at most the engine's thread looks whether they come back: the longer, the more often they did. A
+    /// look costs more than many rounds of theirs.
+    private static let leastPatience = Nanoseconds(seconds: 0.02)
+    private static let mostPatience = Nanoseconds(seconds: 0.16)
 
     /// Whether Lua threads have the loop, or want it.
     private let isLent = Atomic(false)
@@ -21,6 +22,7 @@ final class Turns: Sendable {
     private let since = Atomic<Nanoseconds>(0)
     /// Lua threads that wait while another runs the loop.
     private let sleepers = Atomic(0)
+    private let patience = Atomic(leastPatience)
     /// When the engine's thread looks.
     private let due = Atomic(Nanoseconds.max)
     /// Set to `due`.
@@ -53,9 +55,8 @@ final class Turns: Sendable {
         isBorrowed.store(false, ordering: .sequentiallyConsistent)
         if streaming || sleepers.load(ordering: .sequentiallyConsistent) > 0 {
             look(at: time)
-        } else {
-            let due = due.load(ordering: .sequentiallyConsistent)
-            if due == .max || due < time + Self.patience / 2 { look(at: time + Self.patience) }
+        } else if due.load(ordering: .sequentiallyConsistent) == .max {
+            look(at: time + patience.load(ordering: .relaxed))
         }
     }
 
@@ -88,14 +89,21 @@ final class Turns: Sendable {
         while true {
             alarm.await()
             due.store(.max, ordering: .sequentiallyConsistent)
-            // Whoever has it sets the timer when it leaves.
-            guard !isBorrowed.load(ordering: .sequentiallyConsistent) else { continue }
+            // Whoever has it sets the alarm when it leaves.
+            guard !isBorrowed.load(ordering: .sequentiallyConsistent) else {
+                let longer = patience.load(ordering: .relaxed) * 2
+                patience.store(min(longer, Self.mostPatience), ordering: .relaxed)
+                continue
+            }
             guard now() >= graceEnds || sleepers.load(ordering: .sequentiallyConsistent) > 0 || isStreaming else {
                 look(at: graceEnds)
                 continue
             }
             isLent.store(false, ordering: .sequentiallyConsistent)
-            guard isBorrowed.load(ordering: .sequentiallyConsistent) else { return }
+            guard isBorrowed.load(ordering: .sequentiallyConsistent) else {
+                patience.store(Self.leastPatience, ordering: .relaxed)
+                return
+            }
             // One came at the same moment.
             isLent.store(true, ordering: .sequentiallyConsistent)
         }
