@@ -48,7 +48,7 @@ let package = Package(
         ),
         .target(
             name: "WebSocketLua",
-            dependencies: ["WebSocketEngine", "CLua"],
+            dependencies: ["WebSocketEngine", "WebSocketProtocol", "CLua"],
             swiftSettings: settings,
             linkerSettings: [
                 .unsafeFlags([

@@ -25,24 +25,21 @@ function client.stopwatch()
   end
 end
 
--- What one of many connections receives, checked as the clients in C do it (client.h).
-local Tally = {}
-Tally.__index = Tally
-
+--- What one of many connections receives, checked as the clients in C do it (client.h): a function that takes each
+--- message and returns true when that was the end, and one that tells how many there were, and whether all was right.
 function client.tally(job)
-  return setmetatable({ count = 0, expected = job.count, last = "", ordered = true }, Tally)
-end
-
---- True when that was the end.
-function Tally:take(data)
-  if self.count == self.expected then
-    self.ok = self.ordered and data == "done" .. self.last
-    return true
+  local count, expected, last, ordered, ok = 0, job.count, "", true, false
+  local function take(data)
+    if count == expected then
+      ok = ordered and data == "done" .. last
+      return true
+    end
+    count = count + 1
+    if data <= last then ordered = false end
+    last = data
+    return false
   end
-  self.count = self.count + 1
-  if data <= self.last then self.ordered = false end
-  self.last = data
-  return false
+  return take, function() return count, ok end
 end
 
 --- Prints the line.
@@ -56,12 +53,13 @@ end
 
 --- Of many connections.
 function client.report_tallies(tallies, job, seconds, cpu)
-  local messages, ok = 0, true
-  for _, tally in ipairs(tallies) do
-    messages = messages + tally.count
-    ok = ok and tally.ok
+  local messages, all_ok = 0, true
+  for _, result in ipairs(tallies) do
+    local count, ok = result()
+    messages = messages + count
+    all_ok = all_ok and ok
   end
-  client.report{ messages = messages, bytes = messages * job.size, seconds = seconds, cpu = cpu, ok = ok }
+  client.report{ messages = messages, bytes = messages * job.size, seconds = seconds, cpu = cpu, ok = all_ok }
 end
 
 --- Of round trips, with the time of each.

@@ -117,18 +117,18 @@ function modes.roundtrip()
   client.report_roundtrips(times, seconds, cpu, ok)
 end
 
--- Opens `count` websockets; `make(i)` gives each its callback for all but OPEN.
+-- Opens `count` websockets; `make(i)` gives each its callback for messages.
 local function open_many(count, make)
   local all, opened = {}, 0
   for i = 1, count do
     local onreceive = make(i)
     all[i] = websocket.WebSocket(options(function(type, data, err)
-      if type == types.OPEN then
+      if type == message_type then
+        onreceive(data)
+      elseif type == types.OPEN then
         opened = opened + 1
       elseif type == types.ERROR or type == types.CLOSE then
         error("a connection has ended: " .. err)
-      else
-        onreceive(type, data)
       end
     end))
     all[i]:connect()
@@ -150,10 +150,10 @@ end
 function modes.tick()
   local tallies, complete = {}, 0
   local all = open_many(client.TICKING, function(i)
-    local tally = client.tally(job)
-    tallies[i] = tally
-    return function(_, data)
-      if tally:take(data) then complete = complete + 1 end
+    local take
+    take, tallies[i] = client.tally(job)
+    return function(data)
+      if take(data) then complete = complete + 1 end
     end
   end)
   local stop = client.stopwatch()

@@ -8,6 +8,8 @@ import Glibc
 // Sendable: there is one owner, and the memory that the records lend goes with it.
 public struct EventLog: ~Copyable, @unchecked Sendable {
     var records = ByteBuffer()
+    /// Whether any record was lent: without, nothing is walked a second time.
+    private var hasLent = false
     /// Memory of messages that were delivered, kept for the next ones.
     private var spares: [ws_block] = []
     /// Records in the log.
@@ -109,6 +111,7 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
         (records.bytes.baseAddress! + records.count - MemoryLayout<ws_block>.size - MemoryLayout<ws_event>.size)
             .assumingMemoryBound(to: ws_event.self).pointee.length = UInt64(length)
         size += length
+        hasLent = true
     }
 
     /// Not even the log could grow: without it nothing can be told to the script, this included.
@@ -123,11 +126,13 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
             swap(&records, &other.records)
             swap(&count, &other.count)
             swap(&size, &other.size)
+            swap(&hasLent, &other.hasLent)
             return
         }
         guard records.append(UnsafeRawBufferPointer(other.records.bytes)) else { outOfMemory() }
         count += other.count
         size += other.size
+        hasLent = hasLent || other.hasLent
         other.forget()
     }
 
@@ -141,10 +146,11 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
         records.removeAll(keepingAtMost: records.count < Self.idleCapacity / 4 ? Self.idleCapacity : .max)
         count = 0
         size = 0
+        hasLent = false
     }
 
     private func freeLent() {
-        guard count > 0, var p = records.bytes.baseAddress else { return }
+        guard hasLent, var p = records.bytes.baseAddress else { return }
         let end = p + records.count
         while p < end {
             let event = p.assumingMemoryBound(to: ws_event.self)

@@ -98,11 +98,11 @@ function modes.tick()
   local queue = cqueues.new()
   local stop = client.stopwatch()
   for i, ws in ipairs(all) do
-    local tally = client.tally(job)
-    tallies[i] = tally
+    local take
+    take, tallies[i] = client.tally(job)
     queue:wrap(function()
       assert(ws:send("go"))
-      repeat until tally:take((assert(ws:receive())))
+      repeat until take((assert(ws:receive())))
     end)
   end
   assert(queue:loop())
