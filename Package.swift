@@ -43,7 +43,7 @@ let package = Package(
         ),
         .target(
             name: "WebSocketEngine",
-            dependencies: ["WebSocketProtocol", "CLinux", "COpenSSL"],
+            dependencies: ["WebSocketProtocol", "CEvents", "CLinux", "COpenSSL"],
             swiftSettings: settings
         ),
         .target(
@@ -73,7 +73,7 @@ let package = Package(
         ),
         .testTarget(
             name: "WebSocketEngineTests",
-            dependencies: ["WebSocketEngine", "COpenSSL"],
+            dependencies: ["WebSocketEngine", "WebSocketProtocol", "COpenSSL"],
             swiftSettings: settings
         ),
     ]
