@@ -1,0 +1,70 @@
+-- Much of it at once: what comes faster than a script takes it, and what a script sends faster than it leaves.
+local helper = require "helper"
+local websocket = helper.websocket
+local TEXT, OPEN = helper.types.TEXT, helper.types.OPEN
+
+describe("streams:", function()
+  local server
+  lazy_setup(function() server = helper.serve("raw") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  -- Its own handler: a list of all events would be what takes the time.
+  local function counter(url)
+    local last, ordered, opened = 0, true, false
+    local c = helper.client {
+      url = url,
+      onreceive = function(type, data)
+        if type == OPEN then opened = true end
+        if type ~= TEXT then return end
+        local n = tonumber(data)
+        if n ~= last + 1 then ordered = false end
+        last = n
+      end,
+    }
+    helper.wait(function() return opened end, "OPEN")
+    return c.ws, function() return last, ordered end, function() last = 0 end
+  end
+
+  it("many small messages come in their order, time and again, and an answer behind them", function()
+    local ws, seen, again = counter(server:url("/burst"))
+    for _, count in ipairs { 100000, 1, 30000, 200000, 1 } do
+      again()
+      ws:sendText("burst ", count)
+      helper.wait(function() return seen() == count end, count .. " texts")
+      assert.is_true(select(2, seen()), "lost or out of order")
+    end
+  end)
+
+  it("what comes while the script computes is there when it polls, with pauses at maxqueued", function()
+    local ws, seen = counter(server:url("/burst"))
+    ws:sendText("burst 300000")
+    websocket.poll(helper.TIMEOUT)
+    local busy = helper.now() + 0.2
+    repeat until helper.now() > busy
+    helper.wait(function() return seen() == 300000 end, "all texts")
+    assert.is_true(select(2, seen()), "lost or out of order")
+  end)
+
+  it("a burst leaves while the script does not poll, to its last byte", function()
+    local ws = counter(server:url("/burst"))
+    for i = 1, 20000 do ws:sendText(i) end
+    local deadline = helper.now() + helper.TIMEOUT
+    repeat until ws.bufferedamount == 0 or helper.now() > deadline
+    assert.equal(0, ws.bufferedamount)
+  end)
+
+  it("bursts come back in their order", function()
+    local ws, seen = counter(server:url("/burst"))
+    local sent = 0
+    for _ = 1, 20 do
+      for _ = 1, 500 do
+        sent = sent + 1
+        ws:sendText(sent)
+      end
+      websocket.poll(0)
+    end
+    helper.wait(function() return seen() == sent end, "all answers")
+    assert.is_true(select(2, seen()), "lost or out of order")
+  end)
+end)
