@@ -10,10 +10,10 @@ describe("streams:", function()
   after_each(helper.close_clients)
 
   -- Its own handler: a list of all events would be what takes the time.
-  local function counter(url)
+  local function counter(url, maxqueued)
     local last, ordered, opened = 0, true, false
     local c = helper.client {
-      url = url,
+      url = url, maxqueued = maxqueued,
       onreceive = function(type, data)
         if type == OPEN then opened = true end
         if type ~= TEXT then return end
@@ -37,7 +37,7 @@ describe("streams:", function()
   end)
 
   it("what comes while the script computes is there when it polls, with pauses at maxqueued", function()
-    local ws, seen = counter(server:url("/burst"))
+    local ws, seen = counter(server:url("/burst"), 1 << 20)
     ws:sendText("burst 300000")
     websocket.poll(helper.TIMEOUT)
     local busy = helper.now() + 0.2
