@@ -54,6 +54,8 @@ need_to_build() {
     need cmake cmake
     need make make
     need cc gcc libc6-dev
+    # Part of the module (linking/); which folder it is in, the compiler knows.
+    [ -e "$(cc -print-file-name=libstdc++.a 2>/dev/null)" ] || needed+=(g++)
 }
 
 # build_module: build/websocket.so. Silent unless it fails.
