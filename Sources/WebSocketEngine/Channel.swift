@@ -8,19 +8,8 @@ final class Channel {
     /// Whether it goes on; once it is over, `summary` tells how it ended.
     enum Progress { case going, over }
 
-    /// What a CLOSE event tells.
-    struct Summary {
-        var code: CloseCode
-        var reason: String
-        /// Both Close frames were exchanged.
-        var isClean: Bool
-        /// The peer began.
-        var isRemote: Bool
-        var unsent: Int
-    }
-
-    private let socket: WebSocket
-    private let transport: Transport
+    let socket: WebSocket
+    let transport: Transport
     private let epoch: UInt16
     private var connection: Connection
     private var compression: Compression?
@@ -31,24 +20,24 @@ final class Channel {
     private var wire = ByteBuffer()
     /// How much of the read buffer the next read may fill.
     private var room = Int.max
-    private var isPaused = false
+    var isPaused = false
     /// Whether there is more to write than the last turn could.
     private var isWriting = false
     /// When large buffers are given back, if they are empty then.
     private var shrinksAt: Nanoseconds?
 
     // The closing handshake.
-    private var toSend: CloseFrame?
-    private var sent: CloseFrame?
-    private var received: CloseFrame?
-    private var isRemote = true
+    var toSend: CloseFrame?
+    var sent: CloseFrame?
+    var received: CloseFrame?
+    var isRemote = true
     /// The peer's Close, or why the connection fails: the last that counts of what the peer sends.
-    private var end: Connection.Outcome?
-    private var isConcluded = false
+    var end: Connection.Outcome?
+    var isConcluded = false
     /// Whether a write has failed.
-    private var isBroken = false
+    var isBroken = false
     /// When the peer's part of the closing handshake is waited for no longer, or Lua before an end.
-    private var endsAt: Nanoseconds?
+    var endsAt: Nanoseconds?
     private var keepalive: Keepalive?
 
     /// Pongs wait in the protocol, where they are few, while so much is on its way.
@@ -220,43 +209,14 @@ final class Channel {
         watch(&reactor)
     }
 
-    private func unpause(_ reactor: inout Reactor) {
+    func unpause(_ reactor: inout Reactor) {
         isPaused = false
         keepalive?.resume(reactor.now)
         watch(&reactor)
     }
 
-    /// Answers the peer's Close (5.5.1), or fails the connection (7.1.7).
-    private func conclude(_ reactor: inout Reactor) -> Progress {
-        guard !isConcluded, let end else { return .going }
-        isConcluded = true
-        isPaused = false
-        renewDeadline(&reactor)
-        let answer: CloseCode
-        switch end {
-        case .open: return .going
-        case .closed(let frame):
-            received = frame
-            answer = frame.code
-        case .failed(let failure):
-            let kind =
-                switch failure.code {
-                case .tooBig: "size"
-                case .internalError: "system"
-                default: "protocol"
-                }
-            report(kind, failure.reason, &reactor)
-            answer = failure.code
-        }
-        // No answer can leave, and nothing can come any more.
-        if isBroken { return .over }
-        if sent == nil, toSend == nil { begin(CloseFrame(code: answer), &reactor) }
-        reactor.unfinished.append(token)
-        return flush(&reactor)
-    }
-
     /// Tells why the connection breaks.
-    private func report(_ kind: String, _ reason: String, _ reactor: inout Reactor) {
+    func report(_ kind: String, _ reason: String, _ reactor: inout Reactor) {
         socket.note("failed: \(reason)", &reactor.log)
         var info = Info(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
         info.add("kind", kind)
@@ -394,46 +354,12 @@ final class Channel {
         }
     }
 
-    // MARK: - The end
-
-    /// Begins the closing handshake, unless it has begun.
-    func close(_ frame: CloseFrame, _ reactor: inout Reactor) -> Progress {
-        guard toSend == nil, sent == nil else { return .going }
-        if end == nil { isRemote = false }
-        begin(frame, &reactor)
-        return flush(&reactor)
-    }
-
-    /// Nobody will catch up with the events, and the peer's answer is behind them.
-    func abandon(_ reactor: inout Reactor) -> Progress {
-        guard isPaused else { return .going }
-        unpause(&reactor)
-        return end == nil ? .going : conclude(&reactor)
-    }
+    // MARK: - Time
 
     func timeout(_ reactor: inout Reactor) -> Progress {
         if let shrinksAt, shrinksAt <= reactor.now { shrink() }
         if !isEnding, keepAlive(&reactor) == .over { return .over }
         guard let endsAt, endsAt <= reactor.now else { return .going }
         return end != nil && !isConcluded ? conclude(&reactor) : .over
-    }
-
-    private func begin(_ frame: CloseFrame, _ reactor: inout Reactor) {
-        toSend = frame
-        socket.outbox.withLock { $0.stop() }
-        socket.entered(.closing)
-        renewDeadline(&reactor)
-    }
-
-    private func renewDeadline(_ reactor: inout Reactor) {
-        endsAt = reactor.now + Nanoseconds(seconds: socket.options.closeTimeout)
-    }
-
-    /// How it ended; nothing leaves any more.
-    func summary() -> Summary {
-        let unsent = socket.outbox.withLock { $0.close() }
-        return Summary(
-            code: received?.code ?? .abnormal, reason: received?.reason ?? "", isClean: received != nil && sent != nil,
-            isRemote: isRemote, unsent: unsent)
     }
 }

@@ -39,7 +39,7 @@ public struct Connection: ~Copyable {
     private var messageCompressed = false
     private var utf8 = UTF8Validator()
 
-    private var pongs = ByteBuffer()
+    private var pongs = Pongs()
     /// The payload of the latest pong that answers a ping with the keepalive's key; the owner takes it away.
     public var keepalivePong: UInt64?
 
@@ -49,8 +49,6 @@ public struct Connection: ~Copyable {
     private static let inflatedInLog = 128 << 10
     /// What is reserved at once for a message; more only as bytes arrive, whatever a frame claims.
     private static let reservation = 1 << 20
-    /// Pings beyond this, unanswered, are forgotten but for the latest (section 5.5.3 allows it).
-    private static let pongBacklog = 4 << 10
 
     /// - Parameters:
     ///   - socket, epoch: written into each event record.
@@ -212,10 +210,7 @@ public struct Connection: ~Copyable {
         defer { control.removeAll(keepingAtMost: 0) }
         switch opcode {
         case .ping:
-            // 5.5.2: a Ping must be answered; 5.5.3: with its own payload, only the latest if there are many.
-            if pongs.count > Self.pongBacklog { pongs.removeAll() }
-            withUnsafeBytes(of: UInt8(truncatingIfNeeded: body.count)) { _ = pongs.append($0) }
-            pongs.append(body)
+            pongs.add(body)
             events.append(type: WS_EVENT_PING, socket: socket, epoch: epoch, body)
         case .pong:
             if let keepaliveKey, body.count == 8, body.loadUnaligned(as: UInt32.self) == keepaliveKey {
@@ -230,12 +225,7 @@ public struct Connection: ~Copyable {
     }
 
     /// The payload of the next ping to answer, valid until the next mutation.
-    public mutating func nextPong() -> UnsafeRawBufferPointer? {
-        guard let length = pongs.bytes.first else { return nil }
-        let payload = UnsafeRawBufferPointer(rebasing: pongs.bytes[1..<1 + Int(length)])
-        pongs.consume(1 + Int(length))
-        return payload
-    }
+    public mutating func nextPong() -> UnsafeRawBufferPointer? { pongs.next() }
 
     // MARK: - Messages
 
@@ -398,30 +388,5 @@ public struct Connection: ~Copyable {
         frame = nil
         if finishes { finish(&events) } else { fragment(&events) }
         return outcome
-    }
-}
-
-/// The bytes of a header that a read cut in two.
-private struct PartialHeader {
-    private var bytes: (UInt64, UInt64) = (0, 0)
-    private(set) var count = 0
-
-    /// Takes bytes from `p` on; the header once it is whole.
-    mutating func take(_ p: inout UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer) throws(ProtocolFailure)
-        -> FrameHeader?
-    {
-        let header = try withUnsafeMutableBytes(of: &bytes) { (storage) throws(ProtocolFailure) -> FrameHeader? in
-            while p < end {
-                storage[count] = p.load(as: UInt8.self)
-                count += 1
-                p += 1
-                if count >= 2, count == FrameHeader.size(secondByte: storage[1]) {
-                    return try FrameHeader(reading: storage.baseAddress!)
-                }
-            }
-            return nil
-        }
-        if header != nil { count = 0 }
-        return header
     }
 }

@@ -1,0 +1,25 @@
+// Pings that wait for their answer. A Ping must be answered with its own payload (RFC 6455 section 5.5.2); when there are
+// many, an answer to the latest is enough (5.5.3), so a peer that does not read can't make them pile up.
+
+struct Pongs: ~Copyable {
+    /// Of each a length byte, then the payload.
+    private var payloads = ByteBuffer()
+
+    /// With more bytes than this, those that wait are forgotten when another comes.
+    private static let backlog = 4 << 10
+
+    /// - Parameter payload: 125 bytes at most.
+    mutating func add(_ payload: UnsafeRawBufferPointer) {
+        if payloads.count > Self.backlog { payloads.removeAll() }
+        withUnsafeBytes(of: UInt8(truncatingIfNeeded: payload.count)) { _ = payloads.append($0) }
+        payloads.append(payload)
+    }
+
+    /// The payload of the next answer, valid until the next mutation.
+    mutating func next() -> UnsafeRawBufferPointer? {
+        guard let length = payloads.bytes.first else { return nil }
+        let payload = UnsafeRawBufferPointer(rebasing: payloads.bytes[1..<1 + Int(length)])
+        payloads.consume(1 + Int(length))
+        return payload
+    }
+}
