@@ -25,19 +25,20 @@ function client.stopwatch()
   end
 end
 
---- What one of many connections receives, checked as the clients in C do it (client.h): a function that takes each
---- message and returns true when that was the end, and one that tells how many there were, and whether all was right.
-function client.tally(job)
+--- Checks what one of many connections receives as the clients in C do it (client.h). Returns a callback that takes
+--- each message of the type, calls `finished` at the end, and `other` with whatever is no message; and a function that
+--- tells how many there were, and whether all was right.
+function client.tally(job, expected_type, finished, other)
   local count, expected, last, ordered, ok = 0, job.count, "", true, false
-  local function take(data)
+  local function take(type, data, err)
+    if type ~= expected_type then return other(type, data, err) end
     if count == expected then
       ok = ordered and data == "done" .. last
-      return true
+      return finished()
     end
     count = count + 1
     if data <= last then ordered = false end
     last = data
-    return false
   end
   return take, function() return count, ok end
 end

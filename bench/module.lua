@@ -117,20 +117,18 @@ function modes.roundtrip()
   client.report_roundtrips(times, seconds, cpu, ok)
 end
 
--- Opens `count` websockets; `make(i)` gives each its callback for messages.
+-- Opens `count` websockets; `make(i, other)` gives each its callback, which calls `other` with what is no message.
 local function open_many(count, make)
   local all, opened = {}, 0
+  local function other(type, _, err)
+    if type == types.OPEN then
+      opened = opened + 1
+    elseif type == types.ERROR or type == types.CLOSE then
+      error("a connection has ended: " .. err)
+    end
+  end
   for i = 1, count do
-    local onreceive = make(i)
-    all[i] = websocket.WebSocket(options(function(type, data, err)
-      if type == message_type then
-        onreceive(data)
-      elseif type == types.OPEN then
-        opened = opened + 1
-      elseif type == types.ERROR or type == types.CLOSE then
-        error("a connection has ended: " .. err)
-      end
-    end))
+    all[i] = websocket.WebSocket(options(make(i, other)))
     all[i]:connect()
     while i - opened >= client.OPENING_AT_ONCE do websocket.poll(1) end
   end
@@ -141,24 +139,22 @@ end
 function modes.idle()
   local empty = client.rss()
   local stop = client.stopwatch()
-  local nothing = function() end
-  local all = open_many(job.count, function() return nothing end)
+  local all = open_many(job.count, function(_, other) return other end)
   local seconds, cpu = stop()
   client.report{ messages = #all, seconds = seconds, cpu = cpu, empty = empty, ok = true }
 end
 
 function modes.tick()
-  local tallies, complete = {}, 0
-  local all = open_many(client.TICKING, function(i)
+  local tallies, left = {}, client.TICKING
+  local function finished() left = left - 1 end
+  local all = open_many(client.TICKING, function(i, other)
     local take
-    take, tallies[i] = client.tally(job)
-    return function(data)
-      if take(data) then complete = complete + 1 end
-    end
+    take, tallies[i] = client.tally(job, message_type, finished, other)
+    return take
   end)
   local stop = client.stopwatch()
   for _, ws in ipairs(all) do ws:sendText("go") end
-  while complete < #all do websocket.poll(1) end
+  while left > 0 do websocket.poll(1) end
   client.report_tallies(tallies, job, stop())
 end
 

@@ -98,11 +98,14 @@ function modes.tick()
   local queue = cqueues.new()
   local stop = client.stopwatch()
   for i, ws in ipairs(all) do
-    local take
-    take, tallies[i] = client.tally(job)
+    local take, over
+    take, tallies[i] = client.tally(job, kind, function() over = true end)
     queue:wrap(function()
       assert(ws:send("go"))
-      repeat until take((assert(ws:receive())))
+      repeat
+        local data, type = assert(ws:receive())
+        take(type, data)
+      until over
     end)
   end
   assert(queue:loop())
