@@ -2,6 +2,7 @@
 #ifndef WS_CLINUX_H
 #define WS_CLINUX_H
 
+#include <linux/futex.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -34,6 +35,13 @@ static inline int ws_epoll_wait(int epoll, struct epoll_event *events, int most,
 {
     return (int)syscall(SYS_epoll_pwait, epoll, events, most, milliseconds, mask, (size_t)_NSIG / 8);
 }
+
+/* Waits as long as the word is `value`, or for less; wakes one that waits for it. */
+static inline void ws_futex_wait(void *word, unsigned value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+static inline void ws_futex_wake(void *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
 
 /* accept4: close-on-exec, not blocking. */
 int ws_accept(int listener);

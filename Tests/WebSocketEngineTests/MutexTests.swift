@@ -1,0 +1,64 @@
+import Glibc
+import Synchronization
+import Testing
+
+@testable import WebSocketEngine
+
+@Suite struct MutexTests {
+    private final class Counter: Sendable {
+        static let threads = 4
+        static let rounds = 50_000
+        let count = WebSocketEngine.Mutex(0)
+        let meetings = Atomic(0)
+        let running = Atomic(threads)
+    }
+
+    /// Runs `body` on some threads at once, until all are through.
+    private func together(_ body: @escaping @Sendable (Counter) -> Void) throws -> Counter {
+        let counter = Counter()
+        for _ in 0..<Counter.threads {
+            try onThread {
+                body(counter)
+                counter.running.subtract(1, ordering: .sequentiallyConsistent)
+            }
+        }
+        while counter.running.load(ordering: .sequentiallyConsistent) > 0 { sched_yield() }
+        return counter
+    }
+
+    @Test func oneThreadAtATimeAndNoneIsForgotten() throws {
+        let counter = try together { counter in
+            for _ in 0..<Counter.rounds {
+                counter.count.withLock { count in
+                    // Read and written apart, now and then with a pause, so that others come meanwhile.
+                    let before = count
+                    if before % 1000 == 0 { usleep(1) }
+                    count = before + 1
+                }
+            }
+        }
+        #expect(counter.count.withLock { $0 } == Counter.threads * Counter.rounds)
+    }
+
+    @Test func whoHasToWaitSaysSoBefore() throws {
+        let counter = try together { counter in
+            for _ in 0..<1000 {
+                counter.count.withLock(
+                    ifTaken: { counter.meetings.add(1, ordering: .relaxed) },
+                    { count in
+                        sched_yield()
+                        count += 1
+                    })
+            }
+        }
+        #expect(counter.count.withLock { $0 } == Counter.threads * 1000)
+        #expect(counter.meetings.load(ordering: .relaxed) > 0)
+    }
+
+    @Test func isFreeAfterAnError() {
+        struct Failure: Error {}
+        let mutex = WebSocketEngine.Mutex(1)
+        #expect(throws: Failure.self) { try mutex.withLock { (_) throws(Failure) in throw Failure() } }
+        #expect(mutex.withLock { $0 } == 1)
+    }
+}
