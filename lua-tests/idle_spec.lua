@@ -60,16 +60,18 @@ local prelude = [[
 ]]
 
 describe("idle:", function()
-  local python, secure, refused
+  local python, secure, raw, refused
   lazy_setup(function()
-    python, secure, refused = helper.serve("python"), helper.serve("python-tls"), helper.serve("raw")
+    python, secure, raw = helper.serve("python"), helper.serve("python-tls"), helper.serve("raw")
+    refused = helper.serve("raw")
     refused:stop()
   end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
   local function script(text, server)
-    return helper.script(prelude .. text, server:url("/echo"), helper.certificates .. "/ca.pem")
+    local path = server == raw and "/burst" or "/echo"
+    return helper.script(prelude .. text, server:url(path), helper.certificates .. "/ca.pem")
   end
 
   describe("no thread runs while the script does something else, with", function()
@@ -99,6 +101,20 @@ describe("idle:", function()
         assert.equal(first, last)
       end)
     end
+  end)
+
+  it("a wait behind brisk traffic sleeps after a moment", function()
+    local output, code = script([[
+      connect({}, "open")
+      ws:sendText("row 20000")
+      wait(function() return answer == "20000" end)
+      local before = os.clock()
+      assert(websocket.poll(1) == 0)
+      local seconds = os.clock() - before
+      assert(seconds < 0.1, seconds)
+      os.exit(true, false)
+    ]], raw)
+    assert.equal(0, code, output)
   end)
 
   describe("poll(1) takes a handful of system calls, of all threads, with", function()

@@ -42,6 +42,7 @@ struct Loop: ~Copyable {
     private var slots: [ObjectIdentifier: Int] = [:]
     private var commands: [Command] = []
     private let mailToken: Poller.Token
+    private var spin = Spin()
     /// So long at most what lingers does, or not at all while a script waits.
     private static let linger = Nanoseconds(seconds: 0.001)
     /// What waits for the last session's end.
@@ -79,13 +80,10 @@ struct Loop: ~Copyable {
         guard !isHalted else { return .halted }
         var deadline = earlier(reactor.timers.next, limit)
         if !reactor.lingering.isEmpty { deadline = earlier(deadline, forScript ? 0 : reactor.now + Self.linger) }
-        var unfinished: [Poller.Token] = []
-        if !reactor.unfinished.isEmpty { swap(&unfinished, &reactor.unfinished) }
+        let unfinished = reactor.unfinished.count
         let hasMail = !reactor.mailbox.await()
-        if hasMail || hasObeyed || !unfinished.isEmpty { deadline = 0 }
-        let count = reactor.poller.wait(until: deadline, mask)
-        reactor.now = WebSocketEngine.now()
-        reactor.poller.passed(reactor.now)
+        if hasMail || hasObeyed || unfinished > 0 { deadline = 0 }
+        let count = wait(until: deadline, mask, forScript: forScript)
         reactor.isStreaming = false
         var isSignalled = false
         for index in 0..<max(count, 0) {
@@ -96,24 +94,55 @@ struct Loop: ~Copyable {
                 with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
             }
         }
-        for token in unfinished {
-            with(Poller.slot(of: token)) {
-                $0.ready(Poller.Readiness(token: token, readable: true, writable: true), &$1)
-            }
-        }
+        if unfinished > 0 { resume(unfinished) }
         reactor.mailbox.awoke(signalled: isSignalled)
         if reactor.mailbox.hasMail { _ = obey() }
-        if !reactor.lingering.isEmpty {
-            var lingering: [Poller.Token] = []
-            swap(&lingering, &reactor.lingering)
-            for token in lingering { with(Poller.slot(of: token)) { $0.flush(&$1) } }
-        }
+        if !reactor.lingering.isEmpty { flushLingering() }
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
         for _ in 0..<reactor.timers.count {
             guard let slot = reactor.timers.expired(reactor.now) else { break }
             with(slot) { $0.timeout(&$1) }
         }
         return isHalted ? .halted : count < 0 ? .interrupted : .turned
+    }
+
+    /// As the poller's: but for a script it looks again and again for a moment first, if that pays.
+    private mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>?, forScript: Bool) -> Int {
+        let before = reactor.now
+        defer { reactor.poller.passed(reactor.now) }
+        if forScript, deadline != 0, spin.pays {
+            let begin = WebSocketEngine.now()
+            repeat {
+                let count = reactor.poller.wait(until: 0, mask)
+                reactor.now = WebSocketEngine.now()
+                if count != 0 {
+                    spin.ended(hit: true)
+                    return count
+                }
+            } while reactor.now - begin < Spin.limit
+            spin.ended(hit: false)
+        }
+        let count = reactor.poller.wait(until: deadline, mask)
+        reactor.now = WebSocketEngine.now()
+        if forScript, count > 0 { spin.slept(reactor.now - before) }
+        return count
+    }
+
+    /// The first `count` of those that had more to do; others come behind them meanwhile.
+    private mutating func resume(_ count: Int) {
+        for index in 0..<count {
+            let token = reactor.unfinished[index]
+            with(Poller.slot(of: token)) {
+                $0.ready(Poller.Readiness(token: token, readable: true, writable: true), &$1)
+            }
+        }
+        reactor.unfinished.removeFirst(count)
+    }
+
+    private mutating func flushLingering() {
+        let count = reactor.lingering.count
+        for index in 0..<count { with(Poller.slot(of: reactor.lingering[index])) { $0.flush(&$1) } }
+        reactor.lingering.removeFirst(count)
     }
 
     /// Whether there was anything to do.

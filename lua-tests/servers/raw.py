@@ -189,13 +189,16 @@ async def last_words(peer):
 
 
 async def burst(peer):
-    """Answers "burst N" with N texts in one segment, and anything else with itself."""
+    """Answers "burst N" with N texts in one segment, "row N" with one after another, and anything else with itself."""
     await peer.switch()
     opcode = None
     while opcode != 8:
         opcode, payload = await peer.receive()
         if payload.startswith(b"burst "):
             await peer.send(b"".join(frame(str(i + 1)) for i in range(int(payload[6:]))))
+        elif payload.startswith(b"row "):
+            for i in range(int(payload[4:])):
+                await peer.send(frame(str(i + 1)))
         else:
             await peer.send(frame(payload, 10 if opcode == 9 else opcode))
 
