@@ -21,7 +21,8 @@ typedef struct module_state {
     ws_state *state;
     const char *cursor; /* the next record to deliver */
     const char *end;    /* of the records that were taken */
-    uint64_t delivered; /* records, since the module was loaded */
+    uint64_t taken;     /* records, since the module was loaded */
+    uint64_t delivered;
     uint64_t polls;
     uint32_t sockets; /* made so far: the last id */
     uint32_t live;

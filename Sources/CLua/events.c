@@ -114,6 +114,17 @@ static int push_values(lua_State *L, const ws_event *event)
     }
 }
 
+/* Takes what is queued, or waits for it (ws_state_take), unless there is still something to deliver. */
+static void take(module_state *module, double limit, const sigset_t *mask)
+{
+    if (module->cursor != module->end) return;
+    size_t count;
+    ws_slice log = ws_state_take(module->state, limit, mask, &count);
+    module->cursor = log.bytes;
+    module->end = log.bytes + log.count;
+    module->taken += count;
+}
+
 /* Gives a message's memory back; returns how many bytes it had. */
 static size_t give_back(module_state *module, ws_event *event)
 {
@@ -182,12 +193,8 @@ static lua_Integer deliver(lua_State *L, module_state *module, lua_Integer n, lu
     run_hooks(L);
     /* A coroutine may be resumed by a finalizer when the state is gone. */
     while (module->state && module->delivered < last) {
-        if (module->cursor == module->end) {
-            ws_slice log = ws_state_take(module->state);
-            module->cursor = log.bytes;
-            module->end = log.bytes + log.count;
-            if (!log.count) break;
-        }
+        take(module, 0, NULL);
+        if (module->cursor == module->end) break;
         ws_event *event = (ws_event *)module->cursor;
         if (event->socket != current) {
             lua_settop(L, AT_EMPTY);
@@ -242,17 +249,17 @@ static double monotonic(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Waits for the first event; returns how many there are. A signal whose handler sets a hook, as the interpreter's own
- * for Ctrl-C does, ends the wait whenever it comes: from the last look at the hook to the wait itself it is blocked.
- * That takes two system calls; most waits are brief, and those do without. */
-static size_t wait_for_events(lua_State *L, ws_state *state, double seconds)
+/* Waits for the first event. A signal whose handler sets a hook, as the interpreter's own for Ctrl-C does, ends the wait
+ * whenever it comes: from the last look at the hook to the wait itself it is blocked. That takes two system calls; most
+ * waits are brief, and those do without. */
+static void wait_for_events(lua_State *L, module_state *module, double seconds)
 {
     const double brief = 0.1;
     double start = monotonic();
-    size_t queued = ws_state_wait(state, start + fmin(seconds, brief), NULL);
+    take(module, start + fmin(seconds, brief), NULL);
     /* A wait may end a rounding before its time: that is no signal. */
     const double rounding = 1e-6;
-    if (queued || seconds <= brief || monotonic() < start + brief - rounding) return queued;
+    if (module->cursor != module->end || seconds <= brief || monotonic() < start + brief - rounding) return;
     sigset_t all, before;
     sigfillset(&all);
     for (;;) {
@@ -260,21 +267,24 @@ static size_t wait_for_events(lua_State *L, ws_state *state, double seconds)
         run_hooks(L);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         bool is_quiet = lua_gethook(L) == hook;
-        if (is_quiet) queued = ws_state_wait(state, start + seconds, &before);
+        if (is_quiet) take(module, start + seconds, &before);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (is_quiet) return queued;
+        if (is_quiet) return;
     }
 }
 
-/* Waits for the first event and prepares the stack for delivering what is there by then. */
+/* Takes what is there, or waits for the first event, and prepares the stack for delivering that and no more. */
 static void await(lua_State *L, module_state *module, double seconds)
 {
     module->polls++;
     ws_account(module);
-    size_t queued = ws_state_queued(module->state);
-    if (!queued && seconds > 0 && module->cursor == module->end) queued = wait_for_events(L, module->state, seconds);
-    uint64_t last = module->delivered + queued;
-    for (const char *p = module->cursor; p < module->end; p += ws_event_size((const ws_event *)p)) last++;
+    /* Something is left where a callback has raised, or polls. */
+    size_t more = module->cursor == module->end ? 0 : ws_state_queued(module->state);
+    if (seconds > 0)
+        wait_for_events(L, module, seconds);
+    else
+        take(module, 0, NULL);
+    uint64_t last = module->taken + more;
     lua_settop(L, 1);
     lua_pushinteger(L, (lua_Integer)last);
     lua_pushliteral(L, "");

@@ -85,7 +85,9 @@ final class Channel {
     var token: Poller.Token { transport.token }
 
     /// When `timeout` wants to be called.
-    var deadline: Nanoseconds? { earlier(earlier(endsAt, shrinksAt), isEnding ? nil : keepalive?.deadline) }
+    var deadline: Nanoseconds? {
+        earlier(earlier(endsAt, shrinksAt), keepalive == nil || isEnding ? nil : keepalive?.deadline)
+    }
 
     /// Whether the closing handshake has begun, or the connection fails: keepalive has nothing more to say.
     private var isEnding: Bool { end != nil || sent != nil || toSend != nil || isBroken }

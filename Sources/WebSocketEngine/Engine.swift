@@ -28,17 +28,19 @@ public final class Engine: Sendable {
         loop = Mutex(try Loop(mailbox))
     }
 
-    /// The engine, if anything was ever connected in this process.
-    static var current: Engine? {
-        guard let latest = latest.load(ordering: .acquiring) else { return nil }
-        let engine = latest.takeUnretainedValue()
-        return engine.generation == Fork.generation.load(ordering: .relaxed) ? engine : nil
+    /// Calls `body` with the engine, if anything was ever connected in this process.
+    @inline(__always) @discardableResult
+    static func withCurrent<Result>(_ body: (Engine) -> Result) -> Result? {
+        // It lives as long as the process: nothing is counted.
+        latest.load(ordering: .acquiring)?._withUnsafeGuaranteedRef { engine in
+            engine.generation == Fork.generation.load(ordering: .relaxed) ? body(engine) : nil
+        }
     }
 
     static func running() throws(SystemError) -> Engine {
         _ = Fork.counting
         return try making.withLock { (_) throws(SystemError) -> Engine in
-            if let current { return current }
+            if let current = withCurrent({ $0 }) { return current }
             let engine = try Engine()
             engine.start()
             latest.store(Unmanaged.passRetained(engine), ordering: .releasing)
@@ -96,7 +98,7 @@ public final class Engine: Sendable {
     /// At the end of the process: what was sent gets so long to leave, then the engine does nothing any more.
     /// It must be through before others take apart what it uses, OpenSSL above all.
     public static func leave(seconds: Double) {
-        guard let engine = current, !engine.isLeaving.exchange(true, ordering: .relaxed) else { return }
+        guard let engine = withCurrent({ $0 }), !engine.isLeaving.exchange(true, ordering: .relaxed) else { return }
         let deadline = DispatchTime.now() + seconds
         let done = DispatchSemaphore(value: 0)
         engine.post(.leave(done))

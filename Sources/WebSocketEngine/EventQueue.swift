@@ -78,6 +78,7 @@ public final class EventQueue: Sendable {
     /// Exchanges `log`, whose records were all delivered, for what is queued.
     public func take(_ log: inout EventLog) {
         log.removeAll()
+        guard !isEmpty else { return }
         shared.withLock { shared in
             shared.log.takeSpares(of: &log)
             swap(&shared.log, &log)
@@ -88,31 +89,32 @@ public final class EventQueue: Sendable {
     /// Keeps the memory of a delivered message for the next ones.
     public func giveBack(_ block: ws_block) { shared.withLock { $0.log.giveBack(block) } }
 
-    var isEmpty: Bool { count == 0 }
+    public var isEmpty: Bool { count == 0 }
 
     /// Waits until something is queued, a signal arrives or the time is over. With a `mask` the caller has blocked
     /// all signals, and the wait is open to those that are not in it.
     public func wait(until limit: Double, _ mask: UnsafePointer<sigset_t>?) {
-        guard let engine = Engine.current else {
-            sleep(until: limit, mask)
-            return
+        let served: Void? = Engine.withCurrent { engine in
+            if engine.serve(self, until: Nanoseconds(seconds: limit), mask) { return }
+            engine.sleeping { sleepUntilSignalled(limit, mask) }
         }
-        guard !engine.serve(self, until: Nanoseconds(seconds: limit), mask) else { return }
-        engine.sleeping {
-            // It is woken by what was dropped, too.
-            var sleeps = true
-            while sleeps {
-                sleeps = shared.withLock { shared in
-                    shared.observed = true
-                    shared.silence(wakeup)
-                    return shared.log.isEmpty
-                }
-                sleeps = sleeps && sleep(until: limit, mask)
-            }
-            shared.withLock { shared in
-                shared.observed = false
+        if served == nil { sleep(until: limit, mask) }
+    }
+
+    private func sleepUntilSignalled(_ limit: Double, _ mask: UnsafePointer<sigset_t>?) {
+        // It is woken by what was dropped, too.
+        var sleeps = true
+        while sleeps {
+            sleeps = shared.withLock { shared in
+                shared.observed = true
                 shared.silence(wakeup)
+                return shared.log.isEmpty
             }
+            sleeps = sleeps && sleep(until: limit, mask)
+        }
+        shared.withLock { shared in
+            shared.observed = false
+            shared.silence(wakeup)
         }
     }
 
@@ -140,7 +142,7 @@ public final class EventQueue: Sendable {
                 return shared.live > 0
             }
             // A child of fork has no engine that could end them.
-            guard live, let engine = Engine.current else { return }
+            guard live, let engine = Engine.withCurrent({ $0 }) else { return }
             guard now() < deadline else { return engine.post(.drop(self)) }
             engine.sleeping { sleep(until: deadline.seconds) }
         }

@@ -69,8 +69,9 @@ final class Session {
     // MARK: - What the network does
 
     func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) {
-        if let channel {
-            handle(channel.ready(readiness, &reactor), &reactor)
+        // Only `handle` lets it go: nothing is counted for a message.
+        if let channel = channel.map({ Unmanaged.passUnretained($0) }) {
+            handle(channel._withUnsafeGuaranteedRef { $0.ready(readiness, &reactor) }, &reactor)
         } else if let opening {
             handle(opening.ready(readiness, &reactor), &reactor)
         }

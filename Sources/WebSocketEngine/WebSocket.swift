@@ -81,7 +81,7 @@ public final class WebSocket: Sendable {
         if !wasOpen, stateNow.load(ordering: .relaxed) != .closing {
             stateNow.store(.closed, ordering: .relaxed)
         }
-        Engine.current?.post(.close(self, frame))
+        Engine.withCurrent { $0.post(.close(self, frame)) }
     }
 
     /// Nobody listens any more: what was sent still leaves, then the connection is closed (1001).
@@ -110,7 +110,7 @@ public final class WebSocket: Sendable {
                 opcode, parts, count: count, limit: options.maxBuffered, random: &random, directly: directly,
                 wakes: &wakes)
         }
-        if wakes { Engine.current?.post(.flush(self)) }
+        if wakes { Engine.withCurrent { $0.post(.flush(self)) } }
         return result
     }
 
@@ -135,7 +135,7 @@ public final class WebSocket: Sendable {
         guard left <= resumesAt.load(ordering: .sequentiallyConsistent), paused.load(ordering: .sequentiallyConsistent),
             paused.exchange(false, ordering: .sequentiallyConsistent)
         else { return }
-        Engine.current?.post(.resume(self))
+        Engine.withCurrent { $0.post(.resume(self)) }
     }
 
     // MARK: - The engine's side

@@ -75,19 +75,15 @@ public func ws_state_free(_ state: OpaquePointer, _ seconds: Double) {
 public func ws_state_queued(_ state: OpaquePointer) -> Int { with(state, as: LuaState.self) { $0.queue.count } }
 
 @c @implementation
-public func ws_state_take(_ state: OpaquePointer) -> ws_slice {
+public func ws_state_take(
+    _ state: OpaquePointer, _ limit: Double, _ mask: UnsafePointer<sigset_t>?, _ count: UnsafeMutablePointer<Int>
+) -> ws_slice {
     with(state, as: LuaState.self) { state in
+        if limit > 0, state.queue.isEmpty { state.queue.wait(until: limit, mask) }
         state.queue.take(&state.taken)
+        count.pointee = state.taken.count
         let bytes = state.taken.bytes
         return ws_slice(bytes: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), count: bytes.count)
-    }
-}
-
-@c @implementation
-public func ws_state_wait(_ state: OpaquePointer, _ limit: Double, _ mask: UnsafePointer<sigset_t>?) -> Int {
-    with(state, as: LuaState.self) { state in
-        state.queue.wait(until: limit, mask)
-        return state.queue.count
     }
 }
 

@@ -37,12 +37,12 @@ void ws_state_free(ws_state *_Nonnull state, double seconds);
 
 /* Events that are queued behind what `ws_state_take` gave last. */
 size_t ws_state_queued(ws_state *_Nonnull state);
-/* Takes what is queued: the records stay valid until the next take. Call it when the last are delivered. */
-ws_slice ws_state_take(ws_state *_Nonnull state);
-/* Waits until something is queued, a signal arrives or the monotonic clock shows `limit` seconds. With a `mask` the
- * caller has blocked all signals, and the wait itself is open to those that are not in it. Returns how many events are
- * queued. */
-size_t ws_state_wait(ws_state *_Nonnull state, double limit, const sigset_t *_Nullable mask);
+/* Takes what is queued, when the last records are delivered: these stay valid until the next take. With nothing queued
+ * it waits until there is something, a signal arrives or the monotonic clock shows `limit` seconds; 0: not at all. With
+ * a `mask` the caller has blocked all signals, and the wait itself is open to those that are not in it. `count`: how
+ * many records there are. */
+ws_slice ws_state_take(
+    ws_state *_Nonnull state, double limit, const sigset_t *_Nullable mask, size_t *_Nonnull count);
 /* At the end of the process: closes every websocket of every state, waits at most `seconds`. */
 void ws_leave(double seconds);
 /* The memory of a delivered message. */
