@@ -176,6 +176,7 @@ final class Channel {
         heard(&reactor)
         // First of all: an answer of the script to what came with the ping must not overtake the pong.
         let progress = answerPings(&reactor)
+        if reactor.log.hasLent { shrinkLater(&reactor) }
         if socket.publish(&reactor.log) {
             socket.note("reading stops until the script has caught up with maxqueued", &reactor.log)
             pause(&reactor)
@@ -271,9 +272,7 @@ final class Channel {
                 if !wire.isEmpty { keepalive?.progressed(reactor.now) }
                 // As long as it takes bytes, the peer is alive.
                 if sent != nil || toSend != nil { renewDeadline(&reactor) }
-                if wire.isEmpty, wire.capacity > Self.idleCapacity, shrinksAt == nil {
-                    shrinksAt = reactor.now + Self.memoryPatience
-                }
+                if wire.isEmpty, wire.capacity > Self.idleCapacity { shrinkLater(&reactor) }
             case .wouldBlock:
                 left(&reactor)
                 return .going
@@ -299,11 +298,17 @@ final class Channel {
         return true
     }
 
+    private func shrinkLater(_ reactor: inout Reactor) {
+        if shrinksAt == nil { shrinksAt = reactor.now + Self.memoryPatience }
+    }
+
     /// What is in use comes here again once it is empty.
-    private func shrink() {
+    func shrink(_ reactor: inout Reactor) {
         shrinksAt = nil
         if wire.isEmpty { wire.removeAll(keepingAtMost: Self.idleCapacity) }
         socket.outbox.withLock { $0.shrink(keepingAtMost: Self.idleCapacity) }
+        socket.queue.freeSpares()
+        reactor.log.freeSpares()
     }
 
     /// The rest goes when the socket is writable again.
@@ -359,7 +364,7 @@ final class Channel {
     // MARK: - Time
 
     func timeout(_ reactor: inout Reactor) -> Progress {
-        if let shrinksAt, shrinksAt <= reactor.now { shrink() }
+        if let shrinksAt, shrinksAt <= reactor.now { shrink(&reactor) }
         if !isEnding, keepAlive(&reactor) == .over { return .over }
         guard let endsAt, endsAt <= reactor.now else { return .going }
         return end != nil && !isConcluded ? conclude(&reactor) : .over

@@ -11,6 +11,8 @@ public import WebSocketProtocol
 public final class EventQueue: Sendable {
     private struct Shared: ~Copyable {
         var log = EventLog()
+        /// Whether large messages come, so that the memory of those that were delivered is soon used again.
+        var keepsSpares = false
         /// Whether somebody waits for the descriptor.
         var observed = false
         /// Whether the descriptor is readable.
@@ -57,12 +59,22 @@ public final class EventQueue: Sendable {
             if shared.isShut {
                 log.removeAll()
             } else {
+                if log.hasLent { shared.keepsSpares = true }
                 shared.log.take(&log)
                 log.takeSpares(of: &shared.log)
                 queued.store(shared.log.count, ordering: .releasing)
             }
             shared.signal(wakeup)
             return !shared.isShut
+        }
+    }
+
+    /// No large message has come for a moment: the memory of the last ones is kept no longer, even if it is given back
+    /// only later.
+    func freeSpares() {
+        shared.withLock { shared in
+            shared.keepsSpares = false
+            shared.log.freeSpares()
         }
     }
 
@@ -86,8 +98,13 @@ public final class EventQueue: Sendable {
         }
     }
 
-    /// Keeps the memory of a delivered message for the next ones.
-    public func giveBack(_ block: ws_block) { shared.withLock { $0.log.giveBack(block) } }
+    /// Takes the memory of a delivered message back, for the next ones or none.
+    public func giveBack(_ block: ws_block) {
+        shared.withLock { shared in
+            shared.log.giveBack(block)
+            if !shared.keepsSpares { shared.log.freeSpares() }
+        }
+    }
 
     public var isEmpty: Bool { count == 0 }
 

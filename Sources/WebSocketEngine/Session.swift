@@ -188,6 +188,7 @@ final class Session {
         guard progress == .over, let channel else { return }
         self.channel = nil
         let summary = channel.summary()
+        channel.shrink(&reactor)
         let epoch = lifecycle.epoch
         socket.note(
             "closed: \(summary.code.rawValue), \(summary.reason.isEmpty ? "" : "\(summary.reason), ")\(summary.isClean ? "clean" : "not clean"), "

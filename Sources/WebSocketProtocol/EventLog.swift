@@ -9,9 +9,11 @@ import Glibc
 public struct EventLog: ~Copyable, @unchecked Sendable {
     var records = ByteBuffer()
     /// Whether any record was lent: without, nothing is walked a second time.
-    private var hasLent = false
-    /// Memory of messages that were delivered, kept for the next ones.
+    public private(set) var hasLent = false
+    /// Memory of messages that were delivered, kept for the next ones: the latest, which the processor still has in its
+    /// cache, is used first.
     private var spares: [ws_block] = []
+    private var spareSize = 0
     /// Records in the log.
     public private(set) var count = 0
     /// Bytes in the log, lent ones included: what counts against `maxqueued`.
@@ -19,9 +21,9 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     /// A message of at least so many bytes is lent, not copied.
     static let lendingThreshold = 16 << 10
-    /// How much delivered memory is kept for the next messages.
-    private static let spareBlocks = 4
-    private static let spareBytes = 16 << 20
+    /// How many bytes of delivered memory are kept for the next messages: of as many as wait for Lua in a stream, or each
+    /// would be asked for anew, and the system has to give and take back its pages.
+    private static let spareLimit = 16 << 20
     /// An empty log keeps at most so much memory of a burst that is over.
     private static let idleCapacity = 1 << 20
 
@@ -165,22 +167,41 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     /// Takes back the memory of a delivered message: kept for the next, or freed.
     public mutating func giveBack(_ block: ws_block) {
-        guard spares.count < Self.spareBlocks, block.capacity <= UInt64(Self.spareBytes / Self.spareBlocks) else {
+        guard hasRoom(for: block) else {
             free(block.bytes)
             return
         }
+        keep(block)
+    }
+
+    private func hasRoom(for block: ws_block) -> Bool { block.capacity <= UInt64(Self.spareLimit - spareSize) }
+
+    private mutating func keep(_ block: ws_block) {
         spares.append(block)
+        spareSize += Int(block.capacity)
     }
 
     /// Moves kept memory from `other` to where the next messages are put together.
     public mutating func takeSpares(of other: inout EventLog) {
-        while !other.spares.isEmpty, spares.count < Self.spareBlocks { spares.append(other.spares.removeLast()) }
+        while let block = other.spares.last, hasRoom(for: block) { keep(other.removeSpare(at: other.spares.count - 1)) }
+    }
+
+    private mutating func removeSpare(at index: Int) -> ws_block {
+        spareSize -= Int(spares[index].capacity)
+        return spares.remove(at: index)
     }
 
     /// An empty buffer of at least `minimum` bytes if one is kept.
     mutating func spare(_ minimum: Int) -> ByteBuffer? {
-        guard let index = spares.firstIndex(where: { $0.capacity >= UInt64(minimum) }) else { return nil }
-        let block = spares.remove(at: index)
+        guard let index = spares.lastIndex(where: { $0.capacity >= UInt64(minimum) }) else { return nil }
+        let block = removeSpare(at: index)
         return ByteBuffer(adopting: block.bytes, capacity: Int(block.capacity))
+    }
+
+    /// Nothing large has come for a while.
+    public mutating func freeSpares() {
+        for block in spares { free(block.bytes) }
+        spares = []
+        spareSize = 0
     }
 }

@@ -182,32 +182,51 @@ import Testing
         #expect(again == nil)
     }
 
-    @Test func fourSparesAreKept() {
+    @Test func theLatestSpareIsTheFirstToBeUsed() {
         var log = EventLog()
-        for _ in 0..<6 { log.giveBack(Self.block(20_000)) }
-        #expect(log.countSpares() == 4)
+        let blocks = (0..<3).map { _ in Self.block(20_000) }
+        for block in blocks { log.giveBack(block) }
+        let first = log.takeSpare(1)
+        #expect(first == blocks[2].bytes)
+        let second = log.takeSpare(1)
+        #expect(second == blocks[1].bytes)
     }
 
-    @Test func aHugeBlockIsNotKept() {
+    @Test func sparesOf16MiBAreKept() {
         var log = EventLog()
-        log.giveBack(Self.block(4 << 20 + 1))
-        #expect(log.countSpares() == 0)
-        log.giveBack(Self.block(4 << 20))
+        for _ in 0..<17 { log.giveBack(Self.block(1 << 20)) }
+        #expect(log.countSpares() == 16)
+        // What was taken out makes room.
+        log.giveBack(Self.block(16 << 20))
+        log.giveBack(Self.block(1))
         #expect(log.countSpares() == 1)
+        log.giveBack(Self.block(16 << 20 + 1))
+        #expect(log.countSpares() == 0)
     }
 
     @Test func sparesGoWhereTheNextMessagesAre() {
         var log = EventLog()
         var other = EventLog()
-        for _ in 0..<3 {
-            log.giveBack(Self.block(20_000))
-            other.giveBack(Self.block(20_000))
+        for _ in 0..<10 {
+            log.giveBack(Self.block(1 << 20))
+            other.giveBack(Self.block(1 << 20))
         }
         log.takeSpares(of: &other)
-        #expect(log.countSpares() == 4)
-        #expect(other.countSpares() == 2)
+        #expect(log.countSpares() == 16)
+        #expect(other.countSpares() == 4)
         log.takeSpares(of: &other)
         #expect(log.countSpares() == 0)
+    }
+
+    @Test func sparesAreFreed() {
+        var log = EventLog()
+        for _ in 0..<20 {
+            for _ in 0..<16 { log.giveBack(Self.block(1 << 20)) }
+            log.freeSpares()
+        }
+        #expect(log.countSpares() == 0)
+        log.giveBack(Self.block(16 << 20))
+        #expect(log.countSpares() == 1)
     }
 
     private static func block(_ capacity: Int) -> ws_block {
