@@ -1,6 +1,8 @@
-/* Preloaded: counts what the whole process asks of malloc. Loaded by Lua as well: a function that tells. */
+/* Preloaded: counts what the whole process asks of malloc, and the bytes that it holds. Loaded by Lua as well: a function
+ * that tells both. */
 #include <errno.h>
 #include <lauxlib.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -8,31 +10,33 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *old, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
+void __libc_free(void *memory);
 
-static atomic_long allocations;
+static atomic_long allocations, held;
 
-void *malloc(size_t size)
+static void *given(void *memory)
 {
     allocations++;
-    return __libc_malloc(size);
+    held += (long)malloc_usable_size(memory);
+    return memory;
 }
 
-void *calloc(size_t count, size_t size)
-{
-    allocations++;
-    return __libc_calloc(count, size);
-}
+void *malloc(size_t size) { return given(__libc_malloc(size)); }
+
+void *calloc(size_t count, size_t size) { return given(__libc_calloc(count, size)); }
 
 void *realloc(void *old, size_t size)
 {
-    allocations++;
-    return __libc_realloc(old, size);
+    held -= (long)malloc_usable_size(old);
+    return given(__libc_realloc(old, size));
 }
 
-void *aligned_alloc(size_t alignment, size_t size)
+void *aligned_alloc(size_t alignment, size_t size) { return given(__libc_memalign(alignment, size)); }
+
+void free(void *memory)
 {
-    allocations++;
-    return __libc_memalign(alignment, size);
+    held -= (long)malloc_usable_size(memory);
+    __libc_free(memory);
 }
 
 int posix_memalign(void **result, size_t alignment, size_t size)
@@ -46,7 +50,8 @@ int posix_memalign(void **result, size_t alignment, size_t size)
 static int tell(lua_State *L)
 {
     lua_pushinteger(L, allocations);
-    return 1;
+    lua_pushinteger(L, held);
+    return 2;
 }
 
 int luaopen_allocations(lua_State *L)

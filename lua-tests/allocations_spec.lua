@@ -18,13 +18,23 @@ describe("allocations:", function()
   end)
   after_each(helper.remove_files)
 
-  -- Runs `round` often, and returns how many allocations one of the later took, rounded down: a buffer may still grow
-  -- when more comes at once than ever before.
-  local function allocations(url, round)
-    local script = helper.write_script(([[
+  -- Runs a script with what tells of malloc in `count`, and the address in `url`; returns what it prints.
+  local function run(text, url)
+    local script = helper.write_script([[
       local websocket = require "websocket"
       local library, url = ...
       local count = package.loadlib(library, "luaopen_allocations")()
+    ]] .. text)
+    local output, code = helper.finish(helper.start(
+      "env LD_PRELOAD=" .. library .. " " .. helper.lua, script, library, url))
+    assert.equal(0, code, output)
+    return output
+  end
+
+  -- Runs `round` often, and returns how many allocations one of the later took, rounded down: a buffer may still grow
+  -- when more comes at once than ever before.
+  local function allocations(url, round)
+    return tonumber(run(([[
       local got, kept = 0, {}
       local ws = websocket.WebSocket { url = url, onreceive = function(type, data)
         if type ~= websocket.WebSocketMessageType.TEXT then return end
@@ -49,11 +59,7 @@ describe("allocations:", function()
       for _ = 1, 50 do round() end
       print((count() - before) // 50)
       os.exit(true, false)
-    ]]):format(round))
-    local output, code = helper.finish(helper.start(
-      "env LD_PRELOAD=" .. library .. " " .. helper.lua, script, library, url))
-    assert.equal(0, code, output)
-    return tonumber(output)
+    ]]):format(round), url))
   end
 
   it("none for short messages that come", function()
@@ -75,5 +81,37 @@ describe("allocations:", function()
     if is_sanitized then return pending("a sanitizer has a malloc of its own") end
     local count = allocations(python:url("/echo"), "for i = 1, 2 do ws:sendText(large) end await(2)")
     assert.is_true(count <= 2, count)
+  end)
+
+  it("the memory of large messages is given back once no more come", function()
+    if is_sanitized then return pending("a sanitizer has a malloc of its own") end
+    local output = run([[
+      local got = 0
+      local ws = websocket.WebSocket { url = url, reconnect = false, onreceive = function(type)
+        if type == websocket.WebSocketMessageType.TEXT then got = got + 1 end
+      end }
+      local function held()
+        collectgarbage()
+        return select(2, count())
+      end
+      local function compute(seconds, done)
+        local stop = os.clock() + seconds
+        repeat until done and done() or os.clock() > stop
+      end
+      ws:connect()
+      repeat websocket.poll(1) until ws.state == "open"
+      local before = held()
+      -- The engine takes in all of them while the script does something else, for longer than the
+      -- memory of delivered messages is kept.
+      compute(1.5)
+      local most = held() - before
+      repeat websocket.poll(1) until got == 16 -- with "end"
+      compute(10, function() return held() < before + 1e6 end)
+      print(most, held() - before)
+      os.exit(true, false)
+    ]], python:url("/flood?count=15&size=1000000"))
+    local most, left = output:match("^(%d+)%s(-?%d+)")
+    assert.is_true(tonumber(most) > 10e6, output)
+    assert.is_true(tonumber(left) < 1e6, output)
   end)
 end)

@@ -23,6 +23,8 @@ final class Channel {
     var isPaused = false
     /// Whether there is more to write than the last turn could.
     private var isWriting = false
+    /// Whether the loop was asked to come back.
+    private var isUnfinished = false
     /// When large buffers are given back, if they are empty then.
     private var shrinksAt: Nanoseconds?
 
@@ -113,9 +115,22 @@ final class Channel {
 
     func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) -> Progress {
         guard readiness.token == token else { return .going }
+        if readiness.isPromised {
+            isUnfinished = false
+        } else if isUnfinished {
+            // What was promised comes in this turn as well: one is enough, or others would wait for a second.
+            return .going
+        }
         let ready = transport.ready(readiness)
         if ready.contains(.write), isWriting, flush(&reactor) == .over { return .over }
         return ready.contains(.read) ? read(&reactor, ends: readiness.ends) : .going
+    }
+
+    /// There is more to read or write than one turn takes.
+    func goOn(_ reactor: inout Reactor) {
+        guard !isUnfinished else { return }
+        isUnfinished = true
+        reactor.unfinished.append(token)
     }
 
     private func watch(_ reactor: inout Reactor) {
@@ -144,7 +159,7 @@ final class Channel {
             switch transport.read(into: target) {
             case .wouldBlock:
                 watch(&reactor)
-                transport.readLater(&reactor)
+                if transport.hasPending { goOn(&reactor) }
                 return isBroken ? .over : .going
             case .end:
                 if transport.tls?.isTruncated == true {
@@ -167,7 +182,7 @@ final class Channel {
                 if count < target.count, !ends, !transport.hasPending { return .going }
             }
         }
-        if !isPaused { reactor.unfinished.append(token) }
+        if !isPaused { goOn(&reactor) }
         return .going
     }
 
@@ -284,7 +299,7 @@ final class Channel {
             }
         }
         left(&reactor)
-        reactor.unfinished.append(token)
+        goOn(&reactor)
         return .going
     }
 

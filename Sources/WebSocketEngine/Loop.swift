@@ -132,9 +132,7 @@ struct Loop: ~Copyable {
     private mutating func resume(_ count: Int) {
         for index in 0..<count {
             let token = reactor.unfinished[index]
-            with(Poller.slot(of: token)) {
-                $0.ready(Poller.Readiness(token: token, readable: true, writable: true), &$1)
-            }
+            with(Poller.slot(of: token)) { $0.ready(.promised(token), &$1) }
         }
         reactor.unfinished.removeFirst(count)
     }

@@ -23,7 +23,14 @@ struct Poller: ~Copyable {
         let readable: Bool
         let writable: Bool
         /// The peer has closed its side, or the connection is broken: behind the last bytes there is an end to read.
-        var ends = true
+        let ends: Bool
+        /// Not told by epoll, but asked for (`Reactor.unfinished`).
+        var isPromised = false
+
+        /// Anything may have come meanwhile.
+        static func promised(_ token: Token) -> Readiness {
+            Readiness(token: token, readable: true, writable: true, ends: true, isPromised: true)
+        }
     }
 
     static let slotBits: UInt64 = 24

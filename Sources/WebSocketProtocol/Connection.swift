@@ -31,6 +31,8 @@ public struct Connection: ~Copyable {
     private var partialHeader = PartialHeader()
     private var frame: FrameHeader?
     private var remaining = 0
+    /// Whether its last bytes went straight to their place: the rest does, however little it is.
+    private var isDirect = false
     private var control = ByteBuffer()
 
     // The message being put together.
@@ -360,10 +362,10 @@ public struct Connection: ~Copyable {
     /// Where the next bytes of the peer may be read to, past the read buffer, while a large frame arrives;
     /// nil at all other times. Valid until the next call.
     public mutating func directSpace(_ events: inout EventLog) -> UnsafeMutableRawBufferPointer? {
-        guard outcome == .open, remaining >= Self.directThreshold, let frame, !frame.opcode.isControl,
+        guard outcome == .open, isDirect || remaining >= Self.directThreshold, let frame, !frame.opcode.isControl,
             !messageCompressed
         else { return nil }
-        do { try reserve(Self.directThreshold, expecting: remaining, &events) } catch {
+        do { try reserve(min(remaining, Self.directThreshold), expecting: remaining, &events) } catch {
             outcome = .failed(error)
             return nil
         }
@@ -379,6 +381,7 @@ public struct Connection: ~Copyable {
         }
         message.produced(count)
         remaining -= count
+        isDirect = remaining > 0
         let finishes = remaining == 0 && header.fin
         do { try check(UnsafeRawBufferPointer(chunk), finishes: finishes) } catch {
             outcome = .failed(error)
