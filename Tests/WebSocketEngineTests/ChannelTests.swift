@@ -1,0 +1,83 @@
+import Glibc
+import Testing
+
+@testable import WebSocketEngine
+@testable import WebSocketProtocol
+
+@Suite struct ChannelTests {
+    /// An open channel, and the peer's end of its socket: all on one thread.
+    private final class Pair {
+        let channel: Channel
+        let peer: Int32
+        let socket: WebSocket
+        let queue: EventQueue
+        var reactor: Reactor
+
+        init() throws {
+            let path = "/tmp/websocket-channel-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+            let listener = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+            defer {
+                close(listener)
+                unlink(path)
+            }
+            let address = try #require(Address(path: path))
+            try #require(address.withSockaddr { bind(listener, $0, $1) } == 0 && listen(listener, 1) == 0)
+            reactor = Reactor(try Poller(), try Mailbox())
+            let transport = try Transport(connecting: address, slot: 0, &reactor.poller)
+            peer = accept(listener, nil, nil)
+            try #require(peer >= 0 && fcntl(peer, F_SETFL, O_NONBLOCK) == 0)
+            var room: Int32 = 1 << 20
+            setsockopt(peer, SOL_SOCKET, SO_SNDBUF, &room, socklen_t(4))
+            queue = try EventQueue()
+            var options = Options()
+            options.maxQueued = 1 << 30
+            socket = WebSocket(options, queue: queue, id: 1)
+            channel = Channel(socket, transport, ClientHandshake.Agreement(), [], epoch: 1, key: 0, now: 0)
+            try #require(channel.start(&reactor) == .going)
+        }
+
+        deinit { close(peer) }
+
+        /// Sends empty messages, as many as the socket takes; returns their bytes.
+        func flood() -> Int {
+            let frames = (0..<4096).flatMap { _ in [UInt8](arrayLiteral: 0x82, 0) }
+            var total = 0
+            while true {
+                let count = write(peer, frames, frames.count)
+                guard count > 0 else { return total }
+                total += count
+            }
+        }
+    }
+
+    @Test func anEventBesideWhatWasPromisedIsNoSecondTurn() throws {
+        let pair = try Pair()
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
+        var sent = pair.flood()
+        try #require(sent > pair.reactor.input.count)
+        // More than one turn takes: the rest is promised.
+        #expect(pair.channel.ready(event, &pair.reactor) == .going)
+        #expect(pair.reactor.unfinished == [pair.channel.token])
+        for _ in 0..<5 {
+            sent += pair.flood()
+            let before = pair.queue.count
+            #expect(pair.channel.ready(event, &pair.reactor) == .going)
+            #expect(pair.queue.count == before)
+            #expect(pair.reactor.unfinished == [pair.channel.token])
+            pair.reactor.unfinished.removeAll()
+            #expect(pair.channel.ready(.promised(pair.channel.token), &pair.reactor) == .going)
+            #expect(pair.queue.count > before)
+            #expect(pair.reactor.unfinished == [pair.channel.token])
+        }
+        // And to the end: none is lost.
+        while !pair.reactor.unfinished.isEmpty {
+            pair.reactor.unfinished.removeAll()
+            #expect(pair.channel.ready(.promised(pair.channel.token), &pair.reactor) == .going)
+        }
+        #expect(pair.queue.count == sent / 2)
+        // Events count again.
+        #expect(pair.flood() > 0)
+        #expect(pair.channel.ready(event, &pair.reactor) == .going)
+        #expect(pair.queue.count > sent / 2)
+    }
+}
