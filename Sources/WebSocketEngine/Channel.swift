@@ -145,7 +145,8 @@ final class Channel {
     /// - Parameter ends: whether there may be an end to read behind the last bytes.
     private func read(_ reactor: inout Reactor, ends: Bool = true) -> Progress {
         var total = 0
-        // Without what goes straight to its place: that takes a copy and no more, the cheaper the nearer Lua's is.
+        // Without what goes straight to its place: Lua's copy of it is the cheaper the nearer it follows, and three threads
+        // (the peer's is one) are too many for two processors.
         var parsed = 0
         defer {
             let hasMore = total >= reactor.input.count || connection.isInMessage
@@ -172,7 +173,7 @@ final class Channel {
                 return .over
             case .bytes(let count):
                 total += count
-                if direct == nil || transport.tls != nil { parsed += count }
+                if direct == nil { parsed += count }
                 let result =
                     direct == nil
                     ? connection.receive(UnsafeMutableRawBufferPointer(rebasing: target[..<count]), into: &reactor.log)

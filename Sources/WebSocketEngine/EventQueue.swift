@@ -13,37 +13,18 @@ public final class EventQueue: Sendable {
         var log = EventLog()
         /// Whether large messages come, so that the memory of those that were delivered is soon used again.
         var keepsSpares = false
-        /// Whether somebody waits for the descriptor.
-        var observed = false
-        /// Whether the descriptor is readable.
-        var signalled = false
+        /// Whether somebody waits for the descriptor, and was not signalled yet.
+        var isAwaited = false
         /// Whether the Lua state is gone: events are dropped.
         var isShut = false
         /// Websockets whose end was not published yet.
         var live = 0
-
-        // Both write and read the descriptor under the lock: `signalled` and what it tells never differ.
-
-        /// Makes the descriptor readable.
-        mutating func signal(_ wakeup: borrowing FileDescriptor) {
-            guard observed, !signalled else { return }
-            signalled = true
-            eventfd_write(wakeup.number, 1)
-        }
-
-        /// Makes the descriptor silent.
-        mutating func silence(_ wakeup: borrowing FileDescriptor) {
-            guard signalled else { return }
-            signalled = false
-            var count: UInt64 = 0
-            _ = eventfd_read(wakeup.number, &count)
-        }
     }
 
     private let shared = Mutex(Shared())
     /// Records that are queued: told without the lock.
     private let queued = Atomic(0)
-    /// An eventfd, readable while events wait.
+    /// An eventfd, readable when what is awaited has come; now and then without that.
     private let wakeup: FileDescriptor
 
     public init() throws(SystemError) {
@@ -55,7 +36,10 @@ public final class EventQueue: Sendable {
     /// Queues the records of `log` and leaves it empty. False when nobody will ever read them.
     @discardableResult
     func publish(_ log: inout EventLog) -> Bool {
-        shared.withLock { shared in
+        var wakes = false
+        // Once the lock is free: who wakes up takes it first of all.
+        defer { if wakes { eventfd_write(wakeup.number, 1) } }
+        return shared.withLock { shared in
             if shared.isShut {
                 log.removeAll()
             } else {
@@ -64,7 +48,7 @@ public final class EventQueue: Sendable {
                 log.takeSpares(of: &shared.log)
                 queued.store(shared.log.count, ordering: .releasing)
             }
-            shared.signal(wakeup)
+            swap(&wakes, &shared.isAwaited)
             return !shared.isShut
         }
     }
@@ -120,18 +104,15 @@ public final class EventQueue: Sendable {
 
     private func sleepUntilSignalled(_ limit: Double, _ mask: UnsafePointer<sigset_t>?) {
         // It is woken by what was dropped, too.
-        var sleeps = true
-        while sleeps {
-            sleeps = shared.withLock { shared in
-                shared.observed = true
-                shared.silence(wakeup)
-                return shared.log.isEmpty
-            }
-            sleeps = sleeps && sleep(until: limit, mask)
-        }
+        while awaits({ $0.log.isEmpty }), sleep(until: limit, mask) {}
+        _ = awaits { _ in false }
+    }
+
+    /// Whether `condition` holds: then the descriptor tells what may have changed it.
+    private func awaits(_ condition: (borrowing Shared) -> Bool) -> Bool {
         shared.withLock { shared in
-            shared.observed = false
-            shared.silence(wakeup)
+            shared.isAwaited = condition(shared)
+            return shared.isAwaited
         }
     }
 
@@ -140,26 +121,31 @@ public final class EventQueue: Sendable {
     private func sleep(until limit: Double, _ mask: UnsafePointer<sigset_t>? = nil) -> Bool {
         let seconds = max(limit - now().seconds, 0)
         // What no timespec can hold is for ever.
-        guard seconds < 1e9 else { return ws_wait_readable(wakeup.number, nil, mask) > 0 }
-        var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
-        return ws_wait_readable(wakeup.number, &time, mask) > 0
+        let isReadable =
+            if seconds < 1e9 {
+                withUnsafePointer(
+                    to: timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
+                ) { ws_wait_readable(wakeup.number, $0, mask) > 0 }
+            } else {
+                ws_wait_readable(wakeup.number, nil, mask) > 0
+            }
+        guard isReadable else { return false }
+        var count: UInt64 = 0
+        _ = eventfd_read(wakeup.number, &count)
+        return true
     }
 
     /// The Lua state ends: nothing is queued any more. Waits, for so long at most, until the state's
     /// websockets, which were abandoned, are closed; drops those that are not.
     public func shut(seconds: Double) {
         let deadline = now() + Nanoseconds(seconds: seconds)
-        while true {
-            let live = shared.withLock { shared in
-                shared.isShut = true
-                shared.observed = true
-                shared.silence(wakeup)
-                shared.log.removeAll()
-                queued.store(0, ordering: .relaxed)
-                return shared.live > 0
-            }
-            // A child of fork has no engine that could end them.
-            guard live, let engine = Engine.withCurrent({ $0 }) else { return }
+        shared.withLock { shared in
+            shared.isShut = true
+            shared.log.removeAll()
+            queued.store(0, ordering: .relaxed)
+        }
+        // A child of fork has no engine that could end them.
+        while awaits({ $0.live > 0 }), let engine = Engine.withCurrent({ $0 }) {
             guard now() < deadline else { return engine.post(.drop(self)) }
             engine.sleeping { sleep(until: deadline.seconds) }
         }

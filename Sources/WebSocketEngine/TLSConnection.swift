@@ -130,7 +130,8 @@ final class TLSConnection {
     /// Goes on with the handshake; `bytes` when it is done.
     func shakeHands() -> Transport.Result {
         budget = Self.budget
-        let result = call { SSL_do_handshake(ssl) }
+        forgetErrors()
+        let result = SSL_do_handshake(ssl)
         readNeeds = .read
         hasPending = budget <= 0
         guard result != 1 else {
@@ -152,10 +153,11 @@ final class TLSConnection {
         }
         readNeeds = .read
         budget = Self.budget
+        forgetErrors()
         var total = 0
         while total < buffer.count {
             var count = 0
-            let result = call { SSL_read_ex(ssl, buffer.baseAddress! + total, buffer.count - total, &count) }
+            let result = SSL_read_ex(ssl, buffer.baseAddress! + total, buffer.count - total, &count)
             if result == 1 {
                 total += count
                 continue
@@ -199,10 +201,11 @@ final class TLSConnection {
         records.reserve(limit + (limit / Int(SSL3_RT_MAX_PLAIN_LENGTH) + 1) * Int(SSL3_RT_MAX_ENCRYPTED_OVERHEAD))
         isGathering = true
         defer { isGathering = false }
+        forgetErrors()
         while held < limit {
             var count = 0
             // The whole of what is left: a call that is made again must not be given less.
-            let result = call { SSL_write_ex(ssl, buffer.baseAddress! + held, buffer.count - held, &count) }
+            let result = SSL_write_ex(ssl, buffer.baseAddress! + held, buffer.count - held, &count)
             guard result == 1 else {
                 let (outcome, needs) = outcome(result, during: "TLS")
                 writeNeeds = needs
@@ -266,11 +269,10 @@ final class TLSConnection {
         ERR_clear_error()
     }
 
-    /// With nothing left of earlier errors: `outcome` reads both.
-    private func call(_ body: () -> Int32) -> Int32 {
+    /// Those of others on this thread, above all: `outcome` reads both. A call that succeeds leaves none.
+    private func forgetErrors() {
         ERR_clear_error()
         errno = 0
-        return body()
     }
 
     private func outcome(_ result: Int32, during what: String) -> (Transport.Result, Poller.Interest) {
