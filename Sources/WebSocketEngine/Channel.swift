@@ -11,22 +11,24 @@ final class Channel {
     let socket: WebSocket
     let transport: Transport
     private let epoch: UInt16
-    private var connection: Connection
-    private var compression: Compression?
-    /// What came behind the handshake's answer in the same read.
-    private var early: [UInt8]
-
-    /// Frames on their way to the kernel.
-    private var wire = ByteBuffer()
-    /// How much of the read buffer the next read may fill.
-    private var room = Int.max
     var isPaused = false
     /// Whether there is more to write than the last turn could.
     private var isWriting = false
     /// Whether the loop was asked to come back.
     private var isUnfinished = false
+    /// Whether a write has failed.
+    var isBroken = false
+    /// How much of the read buffer the next read may fill.
+    private var room = Int.max
     /// When large buffers are given back, if they are empty then.
     private var shrinksAt: Nanoseconds?
+    /// When the peer's part of the closing handshake is waited for no longer, or Lua before an end.
+    var endsAt: Nanoseconds?
+    private var connection: Connection
+    private var keepalive: Keepalive?
+    private var compression: Compression?
+    /// Frames on their way to the kernel.
+    private var wire = ByteBuffer()
 
     // The closing handshake.
     var toSend: CloseFrame?
@@ -36,11 +38,9 @@ final class Channel {
     /// The peer's Close, or why the connection fails: the last that counts of what the peer sends.
     var end: Connection.Outcome?
     var isConcluded = false
-    /// Whether a write has failed.
-    var isBroken = false
-    /// When the peer's part of the closing handshake is waited for no longer, or Lua before an end.
-    var endsAt: Nanoseconds?
-    private var keepalive: Keepalive?
+
+    /// What came behind the handshake's answer in the same read.
+    private var early: [UInt8]
 
     /// Pongs wait in the protocol, where they are few, while so much is on its way.
     private static let pongLimit = 64 << 10
@@ -251,7 +251,7 @@ final class Channel {
     }
 
     private func answerPings(_ reactor: inout Reactor) -> Progress {
-        guard wire.count < Self.pongLimit, let first = connection.nextPong() else { return .going }
+        guard connection.hasPongs, wire.count < Self.pongLimit, let first = connection.nextPong() else { return .going }
         var next: UnsafeRawBufferPointer? = first
         while let payload = next {
             guard let key = reactor.random.next(),

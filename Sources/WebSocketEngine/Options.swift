@@ -5,6 +5,12 @@ import Glibc
 public import WebSocketProtocol
 
 public struct Options: Sendable {
+    // First what each read asks for.
+    public var maxQueued = 16 << 20
+    /// Whether the script wants to be told what goes on.
+    public var debug = false
+    public var maxBuffered = 64 << 20
+
     public var url: WebSocketURL?
     public var headers = HeaderFields()
     public var protocols: [String] = []
@@ -17,8 +23,6 @@ public struct Options: Sendable {
     public var connectTimeout = 30.0
     public var closeTimeout = 5.0
     public var maxMessageSize = 64 << 20
-    public var maxBuffered = 64 << 20
-    public var maxQueued = 16 << 20
     /// Of silence, after which a ping is sent; 0: never.
     public var pingInterval = 0.0
     /// How long the answer to it is waited for.
@@ -26,8 +30,6 @@ public struct Options: Sendable {
     public var tls = TLS()
     public var proxy = ProxyChoice.none
     public var maxRedirects = 5
-    /// Whether the script wants to be told what goes on.
-    public var debug = false
 
     public enum ProxyChoice: Sendable {
         case environment(ProxyEnvironment)

@@ -8,13 +8,13 @@ final class Session {
     let socket: WebSocket
     let slot: Int
 
-    private var lifecycle: Lifecycle
-    private var opening: Opening?
     private var channel: Channel?
-    /// When the next attempt begins.
-    private var retryAt: Nanoseconds?
+    private var opening: Opening?
+    private var lifecycle: Lifecycle
     /// The deadline that the timers know of.
     private var scheduled: Nanoseconds?
+    /// When the next attempt begins.
+    private var retryAt: Nanoseconds?
 
     init(_ socket: WebSocket, slot: Int) {
         self.socket = socket

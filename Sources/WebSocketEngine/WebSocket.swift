@@ -12,25 +12,28 @@ public final class WebSocket: Sendable {
         case closed, connecting, open, closing, waiting
     }
 
-    let options: Options
+    // With many connections each event finds its websocket out of the cache: what it touches stands together, at the
+    // front. So it is in Channel and Session.
+
     let queue: EventQueue
     /// What its event records carry.
     let id: UInt32
-    let outbox = Mutex(Outbox())
     private let generation = Fork.generation.load(ordering: .relaxed)
-
     private let stateNow = Atomic(State.closed)
+    /// Whether the engine has stopped reading until Lua has caught up.
+    private let paused = Atomic(false)
+    /// Whether nobody will ever read its events.
+    private let abandoned = Atomic(false)
+    /// Bytes of its records that were not delivered yet.
+    private let undelivered = Atomic(0)
+    /// How few bytes may be undelivered for reading to go on.
+    private let resumesAt = Atomic(0)
+    let outbox = Mutex(Outbox())
+    let options: Options
+
     private let attemptsNow = Atomic(0)
     /// The bits of a Double: seconds; negative before the first pong.
     private let latencyNow = Atomic((-1.0).bitPattern)
-    /// Bytes of its records that were not delivered yet.
-    private let undelivered = Atomic(0)
-    /// Whether the engine has stopped reading until Lua has caught up.
-    private let paused = Atomic(false)
-    /// How few bytes may be undelivered for reading to go on.
-    private let resumesAt = Atomic(0)
-    /// Whether nobody will ever read its events.
-    private let abandoned = Atomic(false)
 
     public init(_ options: Options, queue: EventQueue, id: UInt32) {
         self.options = options

@@ -19,31 +19,31 @@ public struct Connection: ~Copyable {
 
     // What this connection is.
     private let role: Role
-    private let socket: UInt32
-    private let epoch: UInt16
-    private let maximumMessageSize: Int
-    private var inflater: Inflater?
-    private let keepaliveKey: UInt32?
     private let traces: Bool
+    private let epoch: UInt16
+    private let socket: UInt32
+    private let maximumMessageSize: Int
 
     // The frame being read.
     private var outcome = Outcome.open
-    private var partialHeader = PartialHeader()
     private var frame: FrameHeader?
     private var remaining = 0
+    private var partialHeader = PartialHeader()
     /// Whether its last bytes went straight to their place: the rest does, however little it is.
     private var isDirect = false
-    private var control = ByteBuffer()
 
     // The message being put together.
-    private var message = ByteBuffer()
-    private var messageOpcode: Opcode?
     private var messageCompressed = false
+    private var messageOpcode: Opcode?
     private var utf8 = UTF8Validator()
+    private var message = ByteBuffer()
 
     private var pongs = Pongs()
+    private var control = ByteBuffer()
+    private let keepaliveKey: UInt32?
     /// The payload of the latest pong that answers a ping with the keepalive's key; the owner takes it away.
     public var keepalivePong: UInt64?
+    private var inflater: Inflater?
 
     /// A frame's payload goes straight into the message when at least so much of it is missing.
     private static let directThreshold = 32 << 10
@@ -225,6 +225,8 @@ public struct Connection: ~Copyable {
         case .continuation, .text, .binary: break
         }
     }
+
+    public var hasPongs: Bool { !pongs.isEmpty }
 
     /// The payload of the next ping to answer, valid until the next mutation.
     public mutating func nextPong() -> UnsafeRawBufferPointer? { pongs.next() }

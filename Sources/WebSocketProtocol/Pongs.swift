@@ -8,6 +8,8 @@ struct Pongs: ~Copyable {
     /// With more bytes than this, those that wait are forgotten when another comes.
     private static let backlog = 4 << 10
 
+    var isEmpty: Bool { payloads.isEmpty }
+
     /// - Parameter payload: 125 bytes at most.
     mutating func add(_ payload: UnsafeRawBufferPointer) {
         if payloads.count > Self.backlog { payloads.removeAll() }
