@@ -99,7 +99,9 @@ public final class EventQueue: Sendable {
             if engine.serve(self, until: Nanoseconds(seconds: limit), mask) { return }
             engine.sleeping { sleepUntilSignalled(limit, mask) }
         }
-        if served == nil { sleep(until: limit, mask) }
+        // Nothing can come. In a child of fork the descriptor is the parent's as well, and what makes it readable is not
+        // meant for us.
+        if served == nil { _ = Self.sleep(-1, until: limit, mask) }
     }
 
     private func sleepUntilSignalled(_ limit: Double, _ mask: UnsafePointer<sigset_t>?) {
@@ -119,20 +121,19 @@ public final class EventQueue: Sendable {
     /// False when it ended by a signal or because the time is over.
     @discardableResult
     private func sleep(until limit: Double, _ mask: UnsafePointer<sigset_t>? = nil) -> Bool {
-        let seconds = max(limit - now().seconds, 0)
-        // What no timespec can hold is for ever.
-        let isReadable =
-            if seconds < 1e9 {
-                withUnsafePointer(
-                    to: timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
-                ) { ws_wait_readable(wakeup.number, $0, mask) > 0 }
-            } else {
-                ws_wait_readable(wakeup.number, nil, mask) > 0
-            }
-        guard isReadable else { return false }
+        guard Self.sleep(wakeup.number, until: limit, mask) else { return false }
         var count: UInt64 = 0
         _ = eventfd_read(wakeup.number, &count)
         return true
+    }
+
+    /// Whether the descriptor is readable; -1 is none, and never.
+    private static func sleep(_ descriptor: Int32, until limit: Double, _ mask: UnsafePointer<sigset_t>?) -> Bool {
+        let seconds = max(limit - now().seconds, 0)
+        // What no timespec can hold is for ever.
+        guard seconds < 1e9 else { return ws_wait_readable(descriptor, nil, mask) > 0 }
+        var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
+        return ws_wait_readable(descriptor, &time, mask) > 0
     }
 
     /// The Lua state ends: nothing is queued any more. Waits, for so long at most, until the state's
