@@ -48,7 +48,7 @@ extension Channel {
         // No answer can leave, and nothing can come any more.
         if isBroken { return .over }
         if sent == nil, toSend == nil { begin(CloseFrame(code: answer), &reactor) }
-        goOn(&reactor)
+        transport.goOn(&reactor)
         return flush(&reactor)
     }
 

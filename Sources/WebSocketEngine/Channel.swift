@@ -14,13 +14,11 @@ final class Channel {
     var isPaused = false
     /// Whether there is more to write than the last turn could.
     private var isWriting = false
-    /// Whether the loop was asked to come back.
-    private var isUnfinished = false
     /// Whether a write has failed.
     var isBroken = false
     /// How much of the read buffer the next read may fill.
     private var room = Int.max
-    /// When large buffers are given back, if they are empty then.
+    /// When large memory is given back, if it is not used again until then.
     private var shrinksAt: Nanoseconds?
     /// When the peer's part of the closing handshake is waited for no longer, or Lua before an end.
     var endsAt: Nanoseconds?
@@ -114,23 +112,10 @@ final class Channel {
     }
 
     func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) -> Progress {
-        guard readiness.token == token else { return .going }
-        if readiness.isPromised {
-            isUnfinished = false
-        } else if isUnfinished {
-            // What was promised comes in this turn as well: one is enough, or others would wait for a second.
-            return .going
-        }
+        guard transport.heeds(readiness) else { return .going }
         let ready = transport.ready(readiness)
         if ready.contains(.write), isWriting, flush(&reactor) == .over { return .over }
         return ready.contains(.read) ? read(&reactor, ends: readiness.ends) : .going
-    }
-
-    /// There is more to read or write than one turn takes.
-    func goOn(_ reactor: inout Reactor) {
-        guard !isUnfinished else { return }
-        isUnfinished = true
-        reactor.unfinished.append(token)
     }
 
     private func watch(_ reactor: inout Reactor) {
@@ -160,7 +145,7 @@ final class Channel {
             switch transport.read(into: target) {
             case .wouldBlock:
                 watch(&reactor)
-                if transport.hasPending { goOn(&reactor) }
+                transport.readLater(&reactor)
                 return isBroken ? .over : .going
             case .end:
                 if transport.tls?.isTruncated == true {
@@ -183,16 +168,16 @@ final class Channel {
                 if count < target.count, !ends, !transport.hasPending { return .going }
             }
         }
-        if !isPaused { goOn(&reactor) }
+        if !isPaused { transport.goOn(&reactor) }
         return .going
     }
 
     /// Answers pings, hands the events of a read to Lua, then sees whether it was the last.
     private func received(_ outcome: Connection.Outcome, _ reactor: inout Reactor) -> Progress {
+        if reactor.log.hasLent { shrinkLater(&reactor) }
         heard(&reactor)
         // First of all: an answer of the script to what came with the ping must not overtake the pong.
         let progress = answerPings(&reactor)
-        if reactor.log.hasLent { shrinkLater(&reactor) }
         if socket.publish(&reactor.log) {
             socket.note("reading stops until the script has caught up with maxqueued", &reactor.log)
             pause(&reactor)
@@ -300,7 +285,7 @@ final class Channel {
             }
         }
         left(&reactor)
-        goOn(&reactor)
+        transport.goOn(&reactor)
         return .going
     }
 
@@ -314,12 +299,11 @@ final class Channel {
         return true
     }
 
-    private func shrinkLater(_ reactor: inout Reactor) {
-        if shrinksAt == nil { shrinksAt = reactor.now + Self.memoryPatience }
-    }
+    private func shrinkLater(_ reactor: inout Reactor) { shrinksAt = reactor.now + Self.memoryPatience }
 
-    /// What is in use comes here again once it is empty.
+    /// Gives large memory back that was used a moment ago. What is in use comes here again once it is empty.
     func shrink(_ reactor: inout Reactor) {
+        guard shrinksAt != nil else { return }
         shrinksAt = nil
         if wire.isEmpty { wire.removeAll(keepingAtMost: Self.idleCapacity) }
         socket.outbox.withLock { $0.shrink(keepingAtMost: Self.idleCapacity) }

@@ -15,6 +15,8 @@ public final class EventQueue: Sendable {
         var keepsSpares = false
         /// Whether somebody waits for the descriptor, and was not signalled yet.
         var isAwaited = false
+        /// The process that waits for the descriptor.
+        var generation = Fork.generation.load(ordering: .relaxed)
         /// Whether the Lua state is gone: events are dropped.
         var isShut = false
         /// Websockets whose end was not published yet.
@@ -76,18 +78,17 @@ public final class EventQueue: Sendable {
         log.removeAll()
         guard !isEmpty else { return }
         shared.withLock { shared in
-            shared.log.takeSpares(of: &log)
             swap(&shared.log, &log)
+            // Where the engine finds it.
+            shared.log.takeSpares(of: &log)
             queued.store(0, ordering: .relaxed)
         }
     }
 
     /// Takes the memory of a delivered message back, for the next ones or none.
     public func giveBack(_ block: ws_block) {
-        shared.withLock { shared in
-            shared.log.giveBack(block)
-            if !shared.keepsSpares { shared.log.freeSpares() }
-        }
+        let isKept = shared.withLock { $0.keepsSpares && $0.log.keep(block) }
+        if !isKept { free(block.bytes) }
     }
 
     public var isEmpty: Bool { count == 0 }
@@ -113,6 +114,15 @@ public final class EventQueue: Sendable {
     /// Whether `condition` holds: then the descriptor tells what may have changed it.
     private func awaits(_ condition: (borrowing Shared) -> Bool) -> Bool {
         shared.withLock { shared in
+            let generation = Fork.generation.load(ordering: .relaxed)
+            if shared.generation != generation {
+                // Of the parent's descriptor it would take away what the parent waits for.
+                shared.generation = generation
+                let own = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+                dup2(own, wakeup.number)
+                _ = fcntl(wakeup.number, F_SETFD, FD_CLOEXEC)
+                close(own)
+            }
             shared.isAwaited = condition(shared)
             return shared.isAwaited
         }

@@ -74,7 +74,7 @@ final class Handshaking {
             case .end, .failed: return .refused
             }
         }
-        reactor.unfinished.append(transport.token)
+        transport.goOn(&reactor)
         return .pending
     }
 

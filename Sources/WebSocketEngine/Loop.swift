@@ -116,7 +116,7 @@ struct Loop: ~Copyable {
                 let count = reactor.poller.wait(until: 0, mask)
                 reactor.now = WebSocketEngine.now()
                 if count != 0 {
-                    spin.ended(hit: true)
+                    spin.ended(hit: count > 0)
                     return count
                 }
             } while reactor.now - begin < Spin.limit
@@ -124,7 +124,7 @@ struct Loop: ~Copyable {
         }
         let count = reactor.poller.wait(until: deadline, mask)
         reactor.now = WebSocketEngine.now()
-        if forScript, count > 0 { spin.slept(reactor.now - before) }
+        if forScript, deadline != 0, count > 0 { spin.slept(reactor.now - before) }
         return count
     }
 

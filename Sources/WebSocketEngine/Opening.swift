@@ -241,11 +241,11 @@ final class Opening {
         switch stage {
         case .connecting(let race): return raced(race.ready(readiness.token, &reactor), &reactor)
         case .tunnelling(let tunnelling):
-            return tunnelling.transport.token == readiness.token ? tunnelled(tunnelling, &reactor) : .pending
+            return tunnelling.transport.heeds(readiness) ? tunnelled(tunnelling, &reactor) : .pending
         case .securing(let transport, let address):
-            return transport.token == readiness.token ? secured(transport, address, &reactor) : .pending
+            return transport.heeds(readiness) ? secured(transport, address, &reactor) : .pending
         case .handshaking(let handshaking):
-            return handshaking.transport.token == readiness.token ? shaken(handshaking, &reactor) : .pending
+            return handshaking.transport.heeds(readiness) ? shaken(handshaking, &reactor) : .pending
         case .preparing, .resolving, .over: return .pending
         }
     }

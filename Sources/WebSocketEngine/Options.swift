@@ -5,7 +5,7 @@ import Glibc
 public import WebSocketProtocol
 
 public struct Options: Sendable {
-    // First what each read asks for.
+    // First what each read or message asks for.
     public var maxQueued = 16 << 20
     /// Whether the script wants to be told what goes on.
     public var debug = false

@@ -35,6 +35,8 @@ final class Transport {
     private let poller: Int32
     let token: Poller.Token
     private var interest: Poller.Interest = .write
+    /// Whether the loop was asked to come back.
+    private var isUnfinished = false
 
     /// A connection that is silent for half a minute is probed by the kernel, and given up when six probes 10 s
     /// apart stay without an answer.
@@ -101,7 +103,23 @@ final class Transport {
     /// After a read that would block: TLS may have left it at that, with more in the socket, so that others get their
     /// turn.
     func readLater(_ reactor: inout Reactor) {
-        if hasPending { reactor.unfinished.append(token) }
+        if hasPending { goOn(&reactor) }
+    }
+
+    /// There is more to read or write than one turn takes.
+    func goOn(_ reactor: inout Reactor) {
+        guard !isUnfinished else { return }
+        isUnfinished = true
+        reactor.unfinished.append(token)
+    }
+
+    /// Whether to act on it now. An event beside what was promised is not: one turn in each is enough, or others would wait
+    /// for a second.
+    func heeds(_ readiness: Poller.Readiness) -> Bool {
+        guard readiness.token == token else { return false }
+        guard readiness.isPromised else { return !isUnfinished }
+        isUnfinished = false
+        return true
     }
 
     /// Has `ready` tell when one can read or write as `interest` says, once for each time that it would have blocked

@@ -46,7 +46,7 @@ final class Tunnelling {
                 }
             }
         }
-        reactor.unfinished.append(transport.token)
+        transport.goOn(&reactor)
         return .pending
     }
 }

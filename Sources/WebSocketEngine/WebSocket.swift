@@ -158,7 +158,8 @@ public final class WebSocket: Sendable {
     @discardableResult
     func publish(_ log: inout EventLog) -> Bool {
         let bytes = log.size
-        guard bytes > 0 else { return false }
+        // Some of the read may have been published before, with a line for the debug function.
+        guard bytes > 0 else { return isFull(undelivered.load(ordering: .sequentiallyConsistent)) }
         guard !isAbandoned else {
             // Nothing is queued, but whoever waits for the end looks again.
             log.removeAll()
@@ -166,9 +167,10 @@ public final class WebSocket: Sendable {
             return false
         }
         guard queue.publish(&log) else { return false }
-        let left = undelivered.add(bytes, ordering: .sequentiallyConsistent).newValue
-        return left >= options.maxQueued && pause(until: options.maxQueued / 2)
+        return isFull(undelivered.add(bytes, ordering: .sequentiallyConsistent).newValue)
     }
+
+    private func isFull(_ left: Int) -> Bool { left >= options.maxQueued && pause(until: options.maxQueued / 2) }
 
     /// Asks for a `resume` once no more than so many bytes are undelivered. False when that is so already.
     func pause(until left: Int) -> Bool {

@@ -165,25 +165,22 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     // MARK: - Memory of delivered messages
 
-    /// Takes back the memory of a delivered message: kept for the next, or freed.
-    public mutating func giveBack(_ block: ws_block) {
-        guard hasRoom(for: block) else {
-            free(block.bytes)
-            return
-        }
-        keep(block)
-    }
-
-    private func hasRoom(for block: ws_block) -> Bool { block.capacity <= UInt64(Self.spareLimit - spareSize) }
-
-    private mutating func keep(_ block: ws_block) {
+    /// Keeps the memory of a delivered message for the next; false when there is enough.
+    public mutating func keep(_ block: ws_block) -> Bool {
+        guard block.capacity <= UInt64(Self.spareLimit - spareSize) else { return false }
         spares.append(block)
         spareSize += Int(block.capacity)
+        return true
     }
 
     /// Moves kept memory from `other` to where the next messages are put together.
     public mutating func takeSpares(of other: inout EventLog) {
-        while let block = other.spares.last, hasRoom(for: block) { keep(other.removeSpare(at: other.spares.count - 1)) }
+        var count = 0
+        while count < other.spares.count, keep(other.spares[count]) {
+            other.spareSize -= Int(other.spares[count].capacity)
+            count += 1
+        }
+        other.spares.removeFirst(count)
     }
 
     private mutating func removeSpare(at index: Int) -> ws_block {

@@ -9,7 +9,7 @@ import Testing
         static let threads = 4
         static let rounds = 50_000
         let count = WebSocketEngine.Mutex(0)
-        let meetings = Atomic(0)
+        let prompts = Atomic(0)
         let running = Atomic(threads)
     }
 
@@ -41,18 +41,23 @@ import Testing
     }
 
     @Test func whoHasToWaitSaysSoBefore() throws {
-        let counter = try together { counter in
-            for _ in 0..<1000 {
+        let counter = Counter()
+        try counter.count.withLock { (count) throws(SystemError) in
+            try onThread {
                 counter.count.withLock(
-                    ifTaken: { counter.meetings.add(1, ordering: .relaxed) },
-                    { count in
-                        sched_yield()
-                        count += 1
-                    })
+                    ifTaken: { counter.prompts.add(1, ordering: .sequentiallyConsistent) }, { $0 += 1 })
+                counter.running.store(0, ordering: .sequentiallyConsistent)
             }
+            let deadline = now() + Nanoseconds(seconds: 10)
+            while counter.prompts.load(ordering: .sequentiallyConsistent) == 0, now() < deadline { sched_yield() }
+            #expect(counter.prompts.load(ordering: .sequentiallyConsistent) == 1)
+            #expect(count == 0)
         }
-        #expect(counter.count.withLock { $0 } == Counter.threads * 1000)
-        #expect(counter.meetings.load(ordering: .relaxed) > 0)
+        while counter.running.load(ordering: .sequentiallyConsistent) > 0 { sched_yield() }
+        #expect(counter.count.withLock { $0 } == 1)
+        // Nobody has it: nothing is said.
+        counter.count.withLock(ifTaken: { counter.prompts.add(1, ordering: .sequentiallyConsistent) }, { _ in })
+        #expect(counter.prompts.load(ordering: .sequentiallyConsistent) == 1)
     }
 
     @Test func isFreeAfterAnError() {

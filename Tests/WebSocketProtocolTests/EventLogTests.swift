@@ -173,7 +173,7 @@ import Testing
     @Test func memoryGivenBackIsASpare() throws {
         var log = EventLog()
         let block = Self.block(50_000)
-        log.giveBack(block)
+        _ = log.keep(block)
         let tooLarge = log.spare(50_001) == nil
         #expect(tooLarge)
         let spare = log.takeSpare(20_000)
@@ -185,7 +185,7 @@ import Testing
     @Test func theLatestSpareIsTheFirstToBeUsed() {
         var log = EventLog()
         let blocks = (0..<3).map { _ in Self.block(20_000) }
-        for block in blocks { log.giveBack(block) }
+        for block in blocks { _ = log.keep(block) }
         let first = log.takeSpare(1)
         #expect(first == blocks[2].bytes)
         let second = log.takeSpare(1)
@@ -194,13 +194,13 @@ import Testing
 
     @Test func sparesOf16MiBAreKept() {
         var log = EventLog()
-        for _ in 0..<17 { log.giveBack(Self.block(1 << 20)) }
+        for _ in 0..<17 { log.give(1 << 20) }
         #expect(log.countSpares() == 16)
         // What was taken out makes room.
-        log.giveBack(Self.block(16 << 20))
-        log.giveBack(Self.block(1))
+        log.give(16 << 20)
+        log.give(1)
         #expect(log.countSpares() == 1)
-        log.giveBack(Self.block(16 << 20 + 1))
+        log.give(16 << 20 + 1)
         #expect(log.countSpares() == 0)
     }
 
@@ -208,8 +208,8 @@ import Testing
         var log = EventLog()
         var other = EventLog()
         for _ in 0..<10 {
-            log.giveBack(Self.block(1 << 20))
-            other.giveBack(Self.block(1 << 20))
+            log.give(1 << 20)
+            other.give(1 << 20)
         }
         log.takeSpares(of: &other)
         #expect(log.countSpares() == 16)
@@ -221,11 +221,11 @@ import Testing
     @Test func sparesAreFreed() {
         var log = EventLog()
         for _ in 0..<20 {
-            for _ in 0..<16 { log.giveBack(Self.block(1 << 20)) }
+            for _ in 0..<16 { log.give(1 << 20) }
             log.freeSpares()
         }
         #expect(log.countSpares() == 0)
-        log.giveBack(Self.block(16 << 20))
+        log.give(16 << 20)
         #expect(log.countSpares() == 1)
     }
 
@@ -242,6 +242,12 @@ extension EventLog {
     fileprivate mutating func lend(_ count: Int) {
         var message = ByteBuffer(noise(count))
         append(type: WS_EVENT_BINARY, socket: 0, epoch: 0, taking: &message)
+    }
+
+    /// Keeps a new block, or frees it.
+    fileprivate mutating func give(_ capacity: Int) {
+        let block = ws_block(bytes: malloc(capacity), capacity: UInt64(capacity))
+        if !keep(block) { free(block.bytes) }
     }
 
     /// The address of a spare, which is freed.

@@ -1,0 +1,70 @@
+import CEvents
+import Glibc
+import Testing
+
+@testable import WebSocketEngine
+@testable import WebSocketProtocol
+
+@Suite struct EventQueueTests {
+    /// A log with a message that is lent.
+    private static func log() -> EventLog {
+        var log = EventLog()
+        var message = ByteBuffer()
+        message.reserve(1 << 20)
+        message.produced(1 << 20)
+        log.append(type: WS_EVENT_BINARY, socket: 0, epoch: 0, taking: &message)
+        return log
+    }
+
+    /// The memory of the message in the log, which is then the caller's.
+    private static func block(of log: borrowing EventLog) -> ws_block {
+        let event = log.bytes.baseAddress!.assumingMemoryBound(to: ws_event.self)
+        event.pointee.flags &= ~UInt8(WS_EVENT_LENT)
+        defer { event.pointee.length = UInt64(MemoryLayout<ws_block>.size) }
+        return (log.bytes.baseAddress! + MemoryLayout<ws_event>.size).load(as: ws_block.self)
+    }
+
+    @Test func memoryThatLuaGivesBackIsTheEnginesAgain() throws {
+        // Given back behind a publish, it went to Lua's side with the next take, and stayed there.
+        let queue = try EventQueue()
+        var engine = Self.log()
+        var lua = EventLog()
+        queue.publish(&engine)
+        queue.take(&lua)
+        let block = Self.block(of: lua)
+        engine = Self.log()
+        queue.publish(&engine)
+        queue.giveBack(block)
+        queue.take(&lua)
+        #expect(lua.countSpares() == 0)
+        queue.giveBack(Self.block(of: lua))
+        engine = Self.log()
+        queue.publish(&engine)
+        #expect(engine.countSpares() == 2)
+    }
+
+    @Test func memoryIsNotKeptOnceNothingLargeComes() throws {
+        let queue = try EventQueue()
+        var engine = Self.log()
+        var lua = EventLog()
+        queue.publish(&engine)
+        queue.take(&lua)
+        queue.freeSpares()
+        queue.giveBack(Self.block(of: lua))
+        engine.append(line: "small", socket: 0)
+        queue.publish(&engine)
+        #expect(engine.countSpares() == 0)
+    }
+}
+
+extension EventLog {
+    /// Takes all spares out.
+    fileprivate mutating func countSpares() -> Int {
+        var count = 0
+        while let spare = spare(1) {
+            _ = consume spare
+            count += 1
+        }
+        return count
+    }
+}
