@@ -9,19 +9,20 @@ import Synchronization
 
 // Sendable: whoever touches the value holds the lock.
 struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
-    private struct Locked: ~Copyable {
-        /// 0: free, 1: held, 2: held while others may wait. The first field: its address is that of all.
-        let word = Atomic<UInt32>(0)
-        var value: Value
+    /// 0: free, 1: held, 2: held while others may wait.
+    private let word = UnsafeMutablePointer<Atomic<UInt32>>.allocate(capacity: 1)
+    private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)
+
+    init(_ initial: consuming sending Value) {
+        word.initialize(to: Atomic(0))
+        value.initialize(to: initial)
     }
 
-    private let locked = UnsafeMutablePointer<Locked>.allocate(capacity: 1)
-
-    init(_ initial: consuming sending Value) { locked.initialize(to: Locked(value: initial)) }
-
     deinit {
-        locked.deinitialize(count: 1)
-        locked.deallocate()
+        word.deinitialize(count: 1)
+        word.deallocate()
+        value.deinitialize(count: 1)
+        value.deallocate()
     }
 
     @inline(__always)
@@ -30,7 +31,7 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     ) throws(Failure) -> Result {
         if !take() { wait() }
         defer { release() }
-        return try body(&locked.pointee.value)
+        return try body(&value.pointee)
     }
 
     /// Calls `prompt` before it waits for another thread that has the value.
@@ -41,22 +42,22 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
             wait()
         }
         defer { release() }
-        return body(&locked.pointee.value)
+        return body(&value.pointee)
     }
 
     @inline(__always)
     private func take() -> Bool {
-        locked.pointee.word.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
+        word.pointee.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
     }
 
     @inline(never)
     private func wait() {
         // Whoever has waited can't know whether others still do.
-        while locked.pointee.word.exchange(2, ordering: .acquiring) != 0 { ws_futex_wait(locked, 2) }
+        while word.pointee.exchange(2, ordering: .acquiring) != 0 { ws_futex_wait(word, 2) }
     }
 
     @inline(__always)
     private func release() {
-        if locked.pointee.word.exchange(0, ordering: .releasing) == 2 { ws_futex_wake(locked) }
+        if word.pointee.exchange(0, ordering: .releasing) == 2 { ws_futex_wake(word) }
     }
 }
