@@ -11,7 +11,7 @@ struct TLSFailure: Error, Sendable {
     var isPermanent = true
 }
 
-// Sendable: made on a thread of its own, from then on used by the engine's thread alone.
+// Sendable: made on a thread of its own, from then on used only by whoever runs the loop.
 final class TLSContext: @unchecked Sendable {
     let options: Options.TLS
     /// An SSL_CTX.

@@ -5,7 +5,18 @@ import Testing
 @testable import WebSocketEngine
 @testable import WebSocketProtocol
 
-@Suite struct EventQueueTests {
+@Suite struct EventQueueTests: ~Copyable {
+    private let queue: EventQueue
+    private var engine = EventQueueTests.log()
+    private var lua = EventLog()
+
+    /// A large message is at Lua.
+    init() throws {
+        queue = try EventQueue()
+        queue.publish(&engine)
+        queue.take(&lua)
+    }
+
     /// A log with a message that is lent.
     private static func log() -> EventLog {
         var log = EventLog()
@@ -24,13 +35,8 @@ import Testing
         return (log.bytes.baseAddress! + MemoryLayout<ws_event>.size).load(as: ws_block.self)
     }
 
-    @Test func memoryThatLuaGivesBackIsTheEnginesAgain() throws {
+    @Test mutating func memoryThatLuaGivesBackIsTheEnginesAgain() {
         // Given back behind a publish, it went to Lua's side with the next take, and stayed there.
-        let queue = try EventQueue()
-        var engine = Self.log()
-        var lua = EventLog()
-        queue.publish(&engine)
-        queue.take(&lua)
         let block = Self.block(of: lua)
         engine = Self.log()
         queue.publish(&engine)
@@ -43,12 +49,7 @@ import Testing
         #expect(engine.countSpares() == 2)
     }
 
-    @Test func memoryIsNotKeptOnceNothingLargeComes() throws {
-        let queue = try EventQueue()
-        var engine = Self.log()
-        var lua = EventLog()
-        queue.publish(&engine)
-        queue.take(&lua)
+    @Test mutating func memoryIsNotKeptOnceNothingLargeComes() {
         queue.freeSpares()
         queue.giveBack(Self.block(of: lua))
         engine.append(line: "small", socket: 0)

@@ -30,9 +30,9 @@ import Testing
         let counter = try together { counter in
             for _ in 0..<Counter.rounds {
                 counter.count.withLock { count in
-                    // Read and written apart, now and then with a pause, so that others come meanwhile.
+                    // Read and written apart, now and then with the processor left to others between.
                     let before = count
-                    if before % 1000 == 0 { usleep(1) }
+                    if before % 1000 == 0 { sched_yield() }
                     count = before + 1
                 }
             }
