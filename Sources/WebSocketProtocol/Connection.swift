@@ -158,6 +158,7 @@ public struct Connection: ~Copyable {
         if !header.opcode.isControl { try beginData(header) }
         frame = header
         remaining = header.length
+        isDirect = false
     }
 
     @inline(__always)
