@@ -4,7 +4,9 @@
  *   host both script url         two states on one thread: the script returns a function, called in turn until true
  *   host threads script url      two states, each on its own thread
  *   host fork script url         a state, and one more in a child of fork, which stays; the script returns a function,
- *                                called in the parent until true */
+ *                                called in the parent until true
+ *   host heir script url         two states, the first on its own thread; the second is also in a child of fork, where
+ *                                its `name` is "heir": the script returns a function, called in both until true */
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -80,6 +82,22 @@ int main(int argc, char **argv)
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         lua_close(L);
+    } else if (!strcmp(argv[1], "heir")) {
+        pthread_t first;
+        pthread_create(&first, NULL, run, "first");
+        lua_State *L = start("second");
+        pid_t child = fork();
+        if (!child) {
+            lua_pushliteral(L, "heir");
+            lua_setglobal(L, "name");
+        }
+        while (!step(L)) continue;
+        if (!child) _Exit(0);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        puts("done");
+        fflush(stdout);
+        _Exit(0); /* the first waits for ever */
     } else {
         pthread_t threads[2];
         pthread_create(&threads[0], NULL, run, "a");

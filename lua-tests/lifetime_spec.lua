@@ -423,5 +423,34 @@ describe("lifetime:", function()
       assert.equal("child\topen\nparent\ttrue\ndone\n", output)
       assert.equal(0, code)
     end)
+
+    it("one that a child of fork has too: the child takes no wake-up of its parent", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = run([[
+        local answers = 0
+        local ws = connect(url, { onreceive = function(type) if type == 0 then answers = answers + 1 end end })
+        wait(function() return ws.state == "open" end)
+        local function now() return io.open("/proc/uptime"):read("n") end
+        if name == "first" then while true do websocket.poll(60) end end
+        -- The other state gets the loop, so that this one waits beside it.
+        local started = now()
+        while now() - started < 0.3 do end
+        return function()
+          if name == "heir" then return websocket.poll(60) > 0 end
+          local late = 0
+          for i = 1, 500 do
+            local from = now()
+            ws:sendText(i)
+            while answers < i do websocket.poll(2) end
+            -- A wait looks again after a tenth of a second.
+            if now() - from > 0.08 then late = late + 1 end
+          end
+          print(late < 20 or late)
+          return true
+        end
+      ]], "heir")
+      assert.equal("true\ndone\n", output)
+      assert.equal(0, code)
+    end)
   end)
 end)

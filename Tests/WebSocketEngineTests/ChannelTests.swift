@@ -13,7 +13,7 @@ import Testing
         let queue: EventQueue
         var reactor: Reactor
 
-        init() throws {
+        init(maxQueued: Int = 1 << 30, debug: Bool = false) throws {
             let path = "/tmp/websocket-channel-\(getpid())-\(UInt32.random(in: 0 ... .max))"
             let listener = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
             defer {
@@ -30,7 +30,8 @@ import Testing
             setsockopt(peer, SOL_SOCKET, SO_SNDBUF, &room, socklen_t(4))
             queue = try EventQueue()
             var options = Options()
-            options.maxQueued = 1 << 30
+            options.maxQueued = maxQueued
+            options.debug = debug
             socket = WebSocket(options, queue: queue, id: 1)
             channel = Channel(socket, transport, ClientHandshake.Agreement(), [], epoch: 1, key: 0, now: 0)
             try #require(channel.start(&reactor) == .going)
@@ -79,5 +80,19 @@ import Testing
         #expect(pair.flood() > 0)
         #expect(pair.channel.ready(event, &pair.reactor) == .going)
         #expect(pair.queue.count > sent / 2)
+    }
+
+    @Test(arguments: [false, true]) func aReadThatFillsTheQueuePausesTheNext(debug: Bool) throws {
+        // A line for the debug function publishes what came with it: the pause belongs to the read all the same.
+        let pair = try Pair(maxQueued: 1, debug: debug)
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
+        let messageAndPing: [UInt8] = [0x82, 0, 0x89, 0]
+        try #require(write(pair.peer, messageAndPing, messageAndPing.count) == messageAndPing.count)
+        #expect(pair.channel.ready(event, &pair.reactor) == .going)
+        let before = pair.queue.count
+        #expect(before > 0)
+        #expect(pair.flood() > 0)
+        #expect(pair.channel.ready(event, &pair.reactor) == .going)
+        #expect(pair.queue.count == before)
     }
 }
