@@ -24,9 +24,7 @@ final class Channel {
     var endsAt: Nanoseconds?
     private var connection: Connection
     private var keepalive: Keepalive?
-    private var compression: Compression?
-    /// Frames on their way to the kernel.
-    private var wire = ByteBuffer()
+    private var wire: Wire
 
     // The closing handshake.
     var toSend: CloseFrame?
@@ -51,9 +49,7 @@ final class Channel {
     private static let headRoom = 4 << 10
     /// A read of so many bytes that ends within a message is one of many.
     private static let streamSize = 64 << 10
-    /// With more than so much a buffer is large. While it is used again and again, asking the system for its memory
-    /// each time would cost more than the copying: what has been empty for a moment gives it back.
-    private static let idleCapacity = 64 << 10
+    /// Large memory that was not used for so long is given back.
     private static let memoryPatience = Nanoseconds(seconds: 0.5)
     /// A script in the middle of a burst is overtaken after each message: so often the engine writes the few bytes that
     /// there are by then, then it lets more come together.
@@ -77,9 +73,11 @@ final class Channel {
             keepalive = Keepalive(
                 interval: socket.options.pingInterval, timeout: socket.options.pongTimeout, key: key, now: now)
         }
+        var compression: Compression?
         if let direction = agreement.deflate?.client, let options = socket.options.deflate {
             compression = Compression(direction, options)
         }
+        wire = Wire(compression)
     }
 
     var token: Poller.Token { transport.token }
@@ -94,7 +92,7 @@ final class Channel {
 
     /// Lets the script send.
     func open() {
-        let deflates = compression != nil
+        let deflates = wire.deflates
         // What goes past the engine can't be told.
         let direct = deflates || socket.options.debug ? nil : transport.direct
         socket.outbox.withLock { $0.open(direct: direct, deflating: deflates) }
@@ -239,9 +237,7 @@ final class Channel {
         guard connection.hasPongs, wire.count < Self.pongLimit, let first = connection.nextPong() else { return .going }
         var next: UnsafeRawBufferPointer? = first
         while let payload = next {
-            guard let key = reactor.random.next(),
-                FrameWriter.append(.pong, payload, mask: Mask(key: key), to: &wire)
-            else { return .over }
+            guard wire.append(.pong, payload, socket.outbox, &reactor.random) else { return .over }
             socket.note("sent PONG, \(payload.count) bytes", &reactor.log)
             next = wire.count < Self.pongLimit ? connection.nextPong() : nil
         }
@@ -253,7 +249,7 @@ final class Channel {
     /// Writes what waits, as far as the kernel takes it.
     func flush(_ reactor: inout Reactor) -> Progress {
         guard !isBroken else { return .going }
-        socket.outbox.withLock { $0.claim() }
+        wire.claim(socket.outbox)
         var smallWrites = 0
         for _ in 0..<Self.writesInTurn {
             if wire.isEmpty {
@@ -267,13 +263,13 @@ final class Channel {
                 }
             }
             if wire.count < Self.smallWrite { smallWrites += 1 }
-            switch transport.write(UnsafeRawBufferPointer(wire.bytes)) {
+            switch transport.write(wire.bytes) {
             case .bytes(let count):
                 wire.consume(count)
                 if !wire.isEmpty { keepalive?.progressed(reactor.now) }
                 // As long as it takes bytes, the peer is alive.
                 if sent != nil || toSend != nil { renewDeadline(&reactor) }
-                if wire.isEmpty, wire.capacity > Self.idleCapacity { shrinkLater(&reactor) }
+                if wire.isEmpty, wire.isLarge { shrinkLater(&reactor) }
             case .wouldBlock:
                 left(&reactor)
                 return .going
@@ -291,7 +287,7 @@ final class Channel {
 
     /// What comes next goes in a moment, together. False when there is enough for a write.
     private func linger(_ reactor: inout Reactor) -> Bool {
-        guard compression?.count ?? 0 == 0, toSend == nil, socket.outbox.withLock({ $0.linger(until: Self.enough) })
+        guard wire.uncompressed == 0, toSend == nil, socket.outbox.withLock({ $0.linger(until: Self.enough) })
         else { return false }
         reactor.lingering.append(token)
         isWriting = false
@@ -305,42 +301,33 @@ final class Channel {
     func shrink(_ reactor: inout Reactor) {
         guard shrinksAt != nil else { return }
         shrinksAt = nil
-        if wire.isEmpty { wire.removeAll(keepingAtMost: Self.idleCapacity) }
-        socket.outbox.withLock { $0.shrink(keepingAtMost: Self.idleCapacity) }
+        wire.shrink(socket.outbox)
         socket.queue.freeSpares()
         reactor.log.freeSpares()
     }
 
     /// The rest goes when the socket is writable again.
     private func left(_ reactor: inout Reactor) {
-        let left = wire.count + (compression?.count ?? 0)
-        socket.outbox.withLock { $0.taken = left }
+        let taken = wire.taken
+        socket.outbox.withLock { $0.taken = taken }
         isWriting = true
         watch(&reactor)
     }
 
-    /// Takes from the outbox; our Close frame comes behind the last message. False when memory or randomness
-    /// is out.
+    /// Takes from the outbox; our Close frame comes behind the last message. False when memory or randomness is out.
     private func fill(_ reactor: inout Reactor) -> Bool {
-        guard refill(&reactor) else { return false }
+        guard wire.refill(from: socket.outbox, &reactor.random) else { return false }
+        if wire.isEmpty, let frame = toSend {
+            toSend = nil
+            sent = frame
+            guard frame.body.withUnsafeBytes({ wire.append(.close, $0, socket.outbox, &reactor.random) }) else {
+                return false
+            }
+        }
         if socket.options.debug {
-            for frame in FrameWriter.descriptions(of: wire) { socket.note("sent \(frame)", &reactor.log) }
+            for frame in wire.descriptions { socket.note("sent \(frame)", &reactor.log) }
         }
         return true
-    }
-
-    private func refill(_ reactor: inout Reactor) -> Bool {
-        if compression == nil {
-            socket.outbox.withLock { $0.take(&wire) }
-        } else {
-            compression!.take(from: socket.outbox)
-            guard compression!.compress(to: &wire, &reactor.random) else { return false }
-        }
-        guard wire.isEmpty, let frame = toSend else { return true }
-        toSend = nil
-        sent = frame
-        guard let key = reactor.random.next() else { return false }
-        return FrameWriter.append(frame, mask: Mask(key: key), to: &wire)
     }
 
     private func keepAlive(_ reactor: inout Reactor) -> Progress {
@@ -353,9 +340,9 @@ final class Channel {
             isRemote = false
             return .over
         case .ping(let payload):
-            guard let key = reactor.random.next(),
-                withUnsafeBytes(of: payload, { FrameWriter.append(.ping, $0, mask: Mask(key: key), to: &wire) })
-            else { return .over }
+            guard withUnsafeBytes(of: payload, { wire.append(.ping, $0, socket.outbox, &reactor.random) }) else {
+                return .over
+            }
             socket.note("sent PING, 8 bytes, of the keepalive", &reactor.log)
             return flush(&reactor)
         }

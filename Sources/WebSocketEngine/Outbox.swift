@@ -25,6 +25,8 @@ struct Outbox: ~Copyable {
     private var enough = Int.max
     /// The socket, while Lua's thread may write to it: open, and without TLS or compression.
     private var direct: Int32?
+    /// Whether Lua's thread has written some of the first frame.
+    private var isBegun = false
     /// Whether frames wait for compression.
     private var isDeflating = false
 
@@ -56,6 +58,7 @@ struct Outbox: ~Copyable {
             // An error shows itself to the engine as well, which deals with it.
             if written > 0 { frames.consume(written) }
             if frames.isEmpty { return .sent }
+            isBegun = written > 0
         }
         if !isScheduled || frames.count >= enough {
             isScheduled = true
@@ -73,8 +76,12 @@ struct Outbox: ~Copyable {
         self.direct = direct
     }
 
-    /// The engine begins to write: until it finds nothing left, Lua's thread must not.
-    mutating func claim() { isScheduled = true }
+    /// The engine begins to write: until it finds nothing left, Lua's thread must not. A frame that it has begun goes to
+    /// `buffer`, which is empty then: nothing of the engine's own may come into the middle of it.
+    mutating func claim(_ buffer: inout ByteBuffer) {
+        isScheduled = true
+        if isBegun { take(&buffer) }
+    }
 
     /// All that was taken is written, and the engine looks again in a moment, or when so much waits; false when it does
     /// already.
@@ -88,6 +95,7 @@ struct Outbox: ~Copyable {
     /// Exchanges what waits for `buffer`, which is empty; `else` there is nothing, and the claim ends.
     mutating func take(_ buffer: inout ByteBuffer) {
         swap(&frames, &buffer)
+        isBegun = false
         enough = .max
         taken = buffer.count
         if buffer.isEmpty { isScheduled = false }
@@ -105,6 +113,7 @@ struct Outbox: ~Copyable {
         let unsent = count
         isOpen = false
         isScheduled = false
+        isBegun = false
         direct = nil
         taken = 0
         frames.removeAll(keepingAtMost: 0)

@@ -38,7 +38,7 @@ public struct CloseFrame: Equatable, Sendable {
     public static let maximumReason = 123
 
     /// The body on the wire; empty for `noStatus`.
-    var body: [UInt8] {
+    public var body: [UInt8] {
         if code == .noStatus { return [] }
         return [UInt8(code.rawValue >> 8), UInt8(code.rawValue & 0xFF)] + Array(reason.utf8)
     }

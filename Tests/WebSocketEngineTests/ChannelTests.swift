@@ -1,3 +1,4 @@
+import CEvents
 import Glibc
 import Testing
 
@@ -94,5 +95,47 @@ import Testing
         #expect(pair.flood() > 0)
         #expect(pair.channel.ready(event, &pair.reactor) == .going)
         #expect(pair.queue.count == before)
+    }
+
+    @Test func aPongDoesNotBreakIntoAFrameThatTheScriptBegan() throws {
+        // The kernel takes a part of a message from Lua's thread; the rest waits for the engine.
+        let pair = try Pair()
+        pair.channel.open()
+        var random = RandomPool()
+        let message = [UInt8](repeating: 0x41, count: 4 << 20)
+        let result = message.withUnsafeBytes { bytes in
+            withUnsafePointer(to: bytes) {
+                pair.socket.send(
+                    .binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: true)
+            }
+        }
+        #expect(result == .sent)
+        try #require(pair.socket.bufferedAmount > 0 && pair.socket.bufferedAmount < message.count)
+        let ping: [UInt8] = [0x89, 2, 0x68, 0x69]
+        try #require(write(pair.peer, ping, ping.count) == ping.count)
+        var event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
+        #expect(pair.channel.ready(event, &pair.reactor) == .going)
+
+        var peer = Connection(role: .server, maximumMessageSize: .max, inflating: nil)
+        var log = EventLog()
+        event = Poller.Readiness(token: pair.channel.token, readable: false, writable: true, ends: false)
+        var input = [UInt8](repeating: 0, count: 1 << 20)
+        while log.count < 2 {
+            let count = read(pair.peer, &input, input.count)
+            try #require(count > 0, "the rest of the frames does not come")
+            let outcome = input.withUnsafeMutableBytes {
+                peer.receive(UnsafeMutableRawBufferPointer(rebasing: $0[..<count]), into: &log)
+            }
+            try #require(outcome == .open)
+            #expect(pair.channel.ready(event, &pair.reactor) == .going)
+        }
+        let records = log.bytes
+        let first = records.loadUnaligned(as: ws_event.self)
+        #expect(Int(first.type) == WS_EVENT_BINARY && first.length == UInt64(message.count))
+        let block = records.loadUnaligned(fromByteOffset: MemoryLayout<ws_event>.size, as: ws_block.self)
+        #expect(memcmp(block.bytes, message, message.count) == 0)
+        let second = records.loadUnaligned(
+            fromByteOffset: withUnsafePointer(to: first) { ws_event_size($0) }, as: ws_event.self)
+        #expect(Int(second.type) == WS_EVENT_PONG && second.length == 2)
     }
 }

@@ -106,9 +106,33 @@ import WebSocketProtocol
         #expect(recv(pair[1], &received, 16, Int32(MSG_DONTWAIT)) == 8)
         #expect(received[..<2] == [0x81, 0x82])
         // While the engine has some of its own to write, nothing may overtake it.
-        outbox.claim()
+        var wire = ByteBuffer()
+        outbox.claim(&wire)
+        #expect(wire.count == 0)
         #expect(send("hi", &outbox, directly: true) == (.sent, false))
         #expect(recv(pair[1], &received, 16, Int32(MSG_DONTWAIT)) == -1)
+        outbox.claim(&wire)
+        #expect(wire.count == 0, "a frame that was not begun may wait")
         #expect(outbox.close() == 8)
+    }
+
+    @Test func theRestOfAMessageThatIsHalfWrittenGoesFirst() {
+        var pair: [Int32] = [0, 0]
+        socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
+        defer { pair.forEach { close($0) } }
+        var outbox = Outbox()
+        outbox.open(direct: pair[0], deflating: false)
+        let text = String(repeating: "x", count: 4 << 20)
+        #expect(send(text, &outbox, limit: .max, directly: true) == (.sent, true))
+        let rest = outbox.count
+        #expect(rest > 0 && rest < text.utf8.count)
+        var wire = ByteBuffer()
+        outbox.claim(&wire)
+        #expect(wire.count == rest)
+        #expect(outbox.count == rest)
+        // Once, and nobody writes past it.
+        #expect(send("hi", &outbox, limit: .max, directly: true) == (.sent, false))
+        outbox.claim(&wire)
+        #expect(wire.count == rest)
     }
 }

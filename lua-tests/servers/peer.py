@@ -74,11 +74,20 @@ async def pong(ws, query):
     await ws.wait_closed()
 
 
+async def ping_on_and_on(ws):
+    while True:
+        await ws.ping()
+        await asyncio.sleep(0.001)
+
+
 async def count(ws, query):
-    """Counts numbered messages up to "end"; says how many came in order."""
+    """Counts numbered messages up to "end"; says how many came in order. With `pings` it sends those meanwhile."""
     expected = 1
+    pinging = asyncio.create_task(ping_on_and_on(ws)) if "pings" in query else None
     async for message in ws:
         if message == "end":
+            if pinging:
+                pinging.cancel()
             await ws.send(f"{expected - 1} in order")
         elif message == "":
             pass

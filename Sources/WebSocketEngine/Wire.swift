@@ -1,0 +1,67 @@
+// Frames on their way to the kernel, whole and in order: what the script sent, compressed or as it is, and between its
+// messages the engine's control frames.
+
+import WebSocketProtocol
+
+struct Wire: ~Copyable {
+    private var frames = ByteBuffer()
+    private var compression: Compression?
+
+    /// With more than so much a buffer is large. While it is used again and again, asking the system for its memory
+    /// each time would cost more than the copying: what has been empty for a moment gives it back.
+    private static let idleCapacity = 64 << 10
+
+    init(_ compression: consuming Compression?) { self.compression = compression }
+
+    var deflates: Bool { compression != nil }
+
+    /// What leaves next, valid until the next mutation.
+    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(frames.bytes) }
+    var count: Int { frames.count }
+    var isEmpty: Bool { frames.isEmpty }
+    /// Bytes that were taken from the outbox and have not left; not compressed yet, where that comes.
+    var taken: Int { frames.count + uncompressed }
+    var uncompressed: Int {
+        switch compression {
+        case let compression?: compression.count
+        case nil: 0
+        }
+    }
+    var isLarge: Bool { frames.capacity > Self.idleCapacity }
+
+    /// The engine begins to write: until it finds nothing left, Lua's thread must not. A frame that it has begun goes
+    /// first.
+    mutating func claim(_ outbox: borrowing Mutex<Outbox>) { outbox.withLock { $0.claim(&frames) } }
+
+    /// Takes what comes next, unless there is something still; nothing, and the claim ends. False when memory or randomness
+    /// is out.
+    mutating func refill(from outbox: borrowing Mutex<Outbox>, _ random: inout RandomPool) -> Bool {
+        guard compression != nil else {
+            outbox.withLock { $0.take(&frames) }
+            return true
+        }
+        compression!.take(from: outbox)
+        return compression!.compress(to: &frames, &random)
+    }
+
+    /// Adds a control frame. False when memory or randomness is out.
+    mutating func append(
+        _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, _ outbox: borrowing Mutex<Outbox>, _ random: inout RandomPool
+    ) -> Bool {
+        claim(outbox)
+        guard let key = random.next() else { return false }
+        return FrameWriter.append(opcode, payload, mask: Mask(key: key), to: &frames)
+    }
+
+    /// Counts bytes that have left.
+    mutating func consume(_ count: Int) { frames.consume(count) }
+
+    /// Gives large memory back that is not in use.
+    mutating func shrink(_ outbox: borrowing Mutex<Outbox>) {
+        if frames.isEmpty { frames.removeAll(keepingAtMost: Self.idleCapacity) }
+        outbox.withLock { $0.shrink(keepingAtMost: Self.idleCapacity) }
+    }
+
+    /// What each of the frames is, for a log.
+    var descriptions: [String] { FrameWriter.descriptions(of: frames) }
+}
