@@ -46,7 +46,8 @@ struct Wire: ~Copyable {
 
     /// Adds a control frame. False when memory or randomness is out.
     mutating func append(
-        _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, _ outbox: borrowing Mutex<Outbox>, _ random: inout RandomPool
+        _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, _ outbox: borrowing Mutex<Outbox>,
+        _ random: inout RandomPool
     ) -> Bool {
         claim(outbox)
         guard let key = random.next() else { return false }
