@@ -128,7 +128,7 @@ describe("once broke:", function()
     assert.equal(0, code, output)
   end)
 
-  it("a pong, or a ping of the keepalive, came into the middle of a message that the kernel had taken a part of", function()
+  it("a pong, or the keepalive's ping, came into the middle of a message that was half written", function()
     local c = helper.client { url = python:url("/count?pings=yes"), pinginterval = 0.003, pongtimeout = 60 }:open()
     local padding = ("."):rep(4 << 20)
     for i = 1, 80 do

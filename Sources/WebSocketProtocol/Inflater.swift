@@ -41,7 +41,8 @@ struct Inflater: ~Copyable {
         let last = withUnsafeBytes(of: tail) { run(stream, $0, &output, limit - (inflated - before)) }
         // Between two blocks and at a byte's boundary, none of the four taken for content: anything else is a
         // message cut short.
-        if last == .done, stream.pointee.data_type & 0xFF != 128 || output.count > inflated { return .invalid }
+        if output.count > inflated { return .invalid }
+        if last == .done, stream.pointee.data_type & 0xFF != 128 { return .invalid }
         if !parameters.takeover {
             Self.end(stream)
             self.stream = nil

@@ -170,6 +170,15 @@ extension ConnectionTests {
         expectFailure(serverFrame(0xC2, block), .invalidData, Self.doesNotInflate, of: Self.takeover)
     }
 
+    /// Regression: where the four bytes that the receiver appends made a message larger than what is inflated into the
+    /// log, a message cut within a block came with bytes that nobody had sent.
+    @Test(arguments: [0, 1, 2, 116, 117, 500])
+    func aMessageThatEndsWithinABlockIsCutShortAtAnySize(less: Int) throws {
+        let before = try deflated([UInt8](repeating: 0x7A, count: 131_072 - 7 - less)) + [0x00, 0x00, 0xFF, 0xFF]
+        let cut: [UInt8] = [0x00, 0x02, 0x00, 0xFD, 0xFF, 0x61, 0x62, 0xF2, 0x0F, 0x15, 0x28, 0x10, 0x1F, 0x00]
+        expectFailure(serverFrame(0xC2, before + cut), .invalidData, Self.doesNotInflate, of: Self.takeover)
+    }
+
     /// Regression: the whole input in one piece failed for the bad stream, cut in pieces for the bad text.
     @Test func badTextBeforeABadStreamFailsForTheText() {
         let input: [UInt8] = [
