@@ -139,4 +139,28 @@ describe("once broke:", function()
     assert.equal("80 in order", c:get("TEXT").data)
     assert.is_true(c:count("PING") > 0)
   end)
+
+  it("an event was lost where callbacks that poll came to the limit of C's stack", function()
+    local got, err = {}, nil
+    local ws = websocket.WebSocket {
+      url = python:url("/flood?count=1000"),
+      onreceive = function(type, data)
+        if type ~= helper.types.TEXT then return end
+        got[#got + 1] = data
+        websocket.poll(1)
+      end,
+    }
+    ws:connect()
+    local deadline = helper.now() + helper.TIMEOUT
+    while got[#got] ~= "end" and helper.now() < deadline do
+      local ok, message = pcall(websocket.poll, 0.05)
+      if not ok then err = message end
+    end
+    ws:close()
+    websocket.run(helper.TIMEOUT)
+    assert.truthy(err:find("overflow", 1, true), err)
+    for i = 1, 1000 do
+      if got[i] ~= tostring(i) then error(got[i] .. " instead of " .. i) end
+    end
+  end)
 end)

@@ -169,13 +169,17 @@ static int nothing(lua_State *L)
     return 0;
 }
 
+static void call_nothing(lua_State *L)
+{
+    lua_pushcfunction(L, nothing);
+    lua_call(L, 0, 0);
+}
+
 /* A debug hook, as the interpreter's own for Ctrl-C, runs at a call: without one, an endless wait could not be
  * ended. */
 static void run_hooks(lua_State *L)
 {
-    if (!lua_gethook(L)) return;
-    lua_pushcfunction(L, nothing);
-    lua_call(L, 0, 0);
+    if (lua_gethook(L)) call_nothing(L);
 }
 
 /* Delivers up to the record counted by AT_LAST; `n` were delivered so far. Returns how many in the end. */
@@ -187,10 +191,10 @@ static lua_Integer deliver(lua_State *L, module_state *module, lua_Integer n, lu
     websocket *owner = NULL;
     bool is_handled = false;
     lua_settop(L, AT_EMPTY);
-    /* The memory that it takes to call a handler is there before a record is consumed: the stack for any Lua
-     * function, and a call frame. */
+    /* What it takes to call a handler is there before a record is consumed: the stack for any Lua function, a call
+     * frame, and one more call before C's stack is at its limit. A hook runs here, too. */
     luaL_checkstack(L, 280, NULL);
-    run_hooks(L);
+    call_nothing(L);
     /* A coroutine may be resumed by a finalizer when the state is gone. */
     while (module->state && module->delivered < last) {
         take(module, 0, NULL);
