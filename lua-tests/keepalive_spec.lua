@@ -201,6 +201,33 @@ describe("keepalive:", function()
     assert.equal(0, c:count("ERROR") + c:count("CLOSE"))
   end)
 
+  it("counts what came while the process was stopped", function()
+    -- A pong comes 0.2 s after its ping; the process is stopped for longer than it would wait.
+    keys = keys + 1
+    local process = helper.start_script([[
+      local websocket = require "websocket"
+      local t = websocket.WebSocketMessageType
+      local ws = websocket.WebSocket {
+        url = ..., pinginterval = 0.05, pongtimeout = 0.6, reconnect = false,
+        onreceive = function(type, data, err)
+          if type == t.OPEN then print("open") io.stdout:flush() end
+          if type == t.ERROR then print(err) end
+        end,
+      }
+      ws:connect()
+      os.exit(websocket.run(3), false)
+    ]], raw:url("/beats?key=keepalive%d&delay=0.2", keys))
+    assert.equal("open", process.pipe:read("l"))
+    for _ = 1, 2 do
+      during(0.2)
+      process:signal("STOP")
+      during(0.8)
+      process:signal("CONT")
+    end
+    local output = helper.finish(process)
+    assert.equal("", output)
+  end)
+
   it("leaves the closing handshake to closetimeout", function()
     local c = helper.client {
       url = raw:url("/frames?end=mute"), pinginterval = 0.05, pongtimeout = 0.05, closetimeout = 0.3,

@@ -42,21 +42,12 @@ public final class Engine: Sendable {
         return try making.withLock { (_) throws(SystemError) -> Engine in
             if let current = withCurrent({ $0 }) { return current }
             let engine = try Engine()
-            engine.start()
+            try onThread {
+                ws_name_thread("websocket")
+                engine.run()
+            }
             latest.store(Unmanaged.passRetained(engine), ordering: .releasing)
             return engine
-        }
-    }
-
-    private func start() {
-        // A new thread inherits the caller's mask: the engine's must not get the signals that end a Lua
-        // script's wait.
-        let before = blockSignals()
-        defer { before.restore() }
-        DispatchQueue(label: "websocket").async {
-            blockSignals()
-            ws_name_thread("websocket")
-            self.run()
         }
     }
 

@@ -45,6 +45,9 @@ struct Loop: ~Copyable {
     private var spin = Spin()
     /// So long at most what lingers does, or not at all while a script waits.
     private static let linger = Nanoseconds(seconds: 0.001)
+    /// Turns in a row after which some sockets may still be unread.
+    private var behind = 0
+    private static let mostBehind = 64
     /// What waits for the last session's end.
     private var left: DispatchSemaphore?
     private var isHalted = false
@@ -98,12 +101,19 @@ struct Loop: ~Copyable {
         reactor.mailbox.awoke(signalled: isSignalled)
         if reactor.mailbox.hasMail { _ = obey() }
         if !reactor.lingering.isEmpty { flushLingering() }
+        // What came before a deadline counts: a process that was stopped and goes on finds both. A signal and a full batch
+        // leave it unread; but not for ever.
+        behind = count < 0 || count == Poller.batch ? behind + 1 : 0
+        if behind == 0 || behind > Self.mostBehind { expire() }
+        return isHalted ? .halted : count < 0 ? .interrupted : .turned
+    }
+
+    private mutating func expire() {
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
         for _ in 0..<reactor.timers.count {
             guard let slot = reactor.timers.expired(reactor.now) else { break }
             with(slot) { $0.timeout(&$1) }
         }
-        return isHalted ? .halted : count < 0 ? .interrupted : .turned
     }
 
     /// As the poller's: but for a script it looks again and again for a moment first, if that pays.

@@ -34,7 +34,8 @@ struct Poller: ~Copyable {
     }
 
     static let slotBits: UInt64 = 24
-    private static let batch = 256
+    /// So many events at most come of one wait.
+    static let batch = 256
 
     private let epoll: FileDescriptor
     /// Ends a wait at its deadline. Left set from wait to wait: deadlines move on and on, and a timer that is set and

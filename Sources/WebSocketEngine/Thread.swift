@@ -1,5 +1,6 @@
-// Threads for what may take long and can't be waited for: files, the system's resolver. Not Dispatch's: its pool
-// has an end, and in a child of fork it counts on threads that only its parent has.
+// Threads: the engine's, and those for what may take long and can't be waited for, files and the system's resolver.
+// Not Dispatch's: its pool has an end, in a child of fork it counts on threads that only its parent has, and where the
+// system allows no more it waits for one on the caller's thread.
 
 import CLinux
 import Glibc
