@@ -159,6 +159,17 @@ describe("limits:", function()
     assert.is_true(c:get("CLOSE").info.clean)
   end)
 
+  it("a paused websocket's closetimeout begins once it is read again", function()
+    local c = helper.client {
+      url = server:url("/flood?count=40&size=20000"), maxqueued = 1 << 16, closetimeout = 0.4, reconnect = false,
+    }:open()
+    local from = helper.now()
+    while helper.now() - from < 0.1 do end -- luacheck: ignore 542
+    c.ws:close()
+    while helper.now() - from < 0.8 do end -- luacheck: ignore 542
+    assert.is_true(c:get("CLOSE").info.clean)
+  end)
+
   it("a paused websocket whose server is gone does not spin", function()
     local victim = helper.serve("python")
     local c = helper.client {

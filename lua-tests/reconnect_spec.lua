@@ -101,6 +101,44 @@ describe("reconnecting:", function()
     assert.equal(0, c:count("ERROR"))
   end)
 
+  it("a server that accepts and closes is no success for reconnect = 2", function()
+    local key = new_key()
+    local c = helper.client {
+      url = raw:url("/accepts?end=close&key=%s", key), reconnect = 2, maxreconnectwait = 0.01,
+    }
+    ends(c, "OPEN CLOSE OPEN CLOSE OPEN CLOSE")
+    assert.equal("number", type(c:get("CLOSE", 2).info.retryin))
+    assert.is_nil(c:get("CLOSE", 3).info.retryin)
+  end)
+
+  it("the ERROR of an open connection tells the wait that its CLOSE tells", function()
+    -- A text message that is not UTF-8.
+    local c = helper.client { url = raw:url("/frames?hex=8101ff"), maxreconnectwait = 0.2 }
+    local retryin = c:get("ERROR").info.retryin
+    assert.equal("number", type(retryin))
+    assert.equal(retryin, c:get("CLOSE").info.retryin)
+    c.ws:close()
+    local last = helper.client { url = raw:url("/frames?hex=8101ff"), reconnect = false }
+    assert.is_nil(last:get("ERROR").info.retryin)
+    ends(last, "OPEN ERROR CLOSE")
+  end)
+
+  it("connections that come and go while the script does not poll end at maxqueued", function()
+    local key = new_key()
+    local c = helper.client {
+      url = raw:url("/accepts?end=close&key=%s", key), maxreconnectwait = 0.01, maxqueued = 4000,
+    }:open()
+    local from = helper.now()
+    while helper.now() - from < 1 do end -- luacheck: ignore 542
+    local before = c:count("CLOSE")
+    websocket.poll()
+    local queued = c:count("CLOSE") - before
+    -- An OPEN and a CLOSE have some hundred bytes together.
+    assert.is_true(queued >= 2 and queued <= 20, queued)
+    -- And it goes on.
+    c:get("OPEN", c:count("OPEN") + 5)
+  end)
+
   it("a server that closes without an answer makes no tight loop", function()
     local key = new_key()
     local c = helper.client(raw:url("/refuses?key=%s", key))
@@ -251,9 +289,14 @@ describe("reconnecting:", function()
   end)
 
   it("ws.attempts counts the attempts", function()
-    local c = helper.client { url = refused:url("/"), maxreconnectwait = 0.01, minreconnectwait = 0.01 }
+    local c = helper.client { url = refused:url("/frames"), maxreconnectwait = 0.01, minreconnectwait = 0.01 }
     c:get("ERROR", 4)
     assert.is_true(c.ws.attempts >= 4)
+    local back = helper.serve("raw", refused.port)
+    c:get("OPEN")
+    assert.equal(0, c.ws.attempts)
+    c:close()
+    back:stop()
   end)
 
   for _, code in ipairs { 400, 401, 403, 404, 405, 410, 426 } do

@@ -42,7 +42,7 @@ extension Channel {
                 case .internalError: "system"
                 default: "protocol"
                 }
-            report(kind, failure.reason, &reactor)
+            failed?(kind, failure.reason, &reactor)
             answer = failure.code
         }
         // No answer can leave, and nothing can come any more.

@@ -10,7 +10,6 @@ final class Channel {
 
     let socket: WebSocket
     let transport: Transport
-    private let epoch: UInt16
     var isPaused = false
     /// Whether there is more to write than the last turn could.
     private var isWriting = false
@@ -34,6 +33,8 @@ final class Channel {
     /// The peer's Close, or why the connection fails: the last that counts of what the peer sends.
     var end: Connection.Outcome?
     var isConcluded = false
+    /// Told why the connection breaks, before it is over.
+    var failed: ((_ kind: String, _ reason: String, _ reactor: inout Reactor) -> Void)?
 
     /// What came behind the handshake's answer in the same read.
     private var early: [UInt8]
@@ -65,7 +66,6 @@ final class Channel {
         self.socket = socket
         self.transport = transport
         self.early = early
-        self.epoch = epoch
         connection = Connection(
             role: .client, socket: socket.id, epoch: epoch, maximumMessageSize: socket.options.maxMessageSize,
             inflating: agreement.deflate?.server, keepaliveKey: key, traces: socket.options.debug)
@@ -84,8 +84,11 @@ final class Channel {
 
     /// When `timeout` wants to be called.
     var deadline: Nanoseconds? {
-        earlier(earlier(endsAt, shrinksAt), keepalive == nil || isEnding ? nil : keepalive?.deadline)
+        earlier(earlier(isSilenced ? nil : endsAt, shrinksAt), keepalive == nil || isEnding ? nil : keepalive?.deadline)
     }
+
+    /// Whether the answer to our Close may wait unread: its time is to come.
+    private var isSilenced: Bool { isPaused && end == nil }
 
     /// Whether the closing handshake has begun, or the connection fails: keepalive has nothing more to say.
     private var isEnding: Bool { end != nil || sent != nil || toSend != nil || isBroken }
@@ -152,7 +155,8 @@ final class Channel {
                 return .over
             case .failed(let fault):
                 socket.note("the connection broke: \(fault.words)", &reactor.log)
-                if case .tls = fault { report("tls", fault.words, &reactor) }
+                // Behind the peer's Close, or a failure, nothing counts any more (RFC 6455 1.4).
+                if end == nil, case .tls = fault { failed?("tls", fault.words, &reactor) }
                 return .over
             case .bytes(let count):
                 total += count
@@ -214,15 +218,8 @@ final class Channel {
     func unpause(_ reactor: inout Reactor) {
         isPaused = false
         keepalive?.resume(reactor.now)
+        if endsAt != nil, end == nil { renewDeadline(&reactor) }
         watch(&reactor)
-    }
-
-    /// Tells why the connection breaks.
-    func report(_ kind: String, _ reason: String, _ reactor: inout Reactor) {
-        socket.note("failed: \(reason)", &reactor.log)
-        var info = Info(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
-        info.add("kind", kind)
-        socket.emit(WS_EVENT_ERROR, info, epoch: epoch, &reactor.log)
     }
 
     /// Lua has caught up.
@@ -334,7 +331,7 @@ final class Channel {
         switch keepalive?.due(reactor.now) ?? .nothing {
         case .nothing: return .going
         case .gone:
-            report(
+            failed?(
                 "timeout", "no sign of life within the pongtimeout of \(socket.options.pongTimeout) s after a ping",
                 &reactor)
             isRemote = false
@@ -353,7 +350,7 @@ final class Channel {
     func timeout(_ reactor: inout Reactor) -> Progress {
         if let shrinksAt, shrinksAt <= reactor.now { shrink(&reactor) }
         if !isEnding, keepAlive(&reactor) == .over { return .over }
-        guard let endsAt, endsAt <= reactor.now else { return .going }
+        guard !isSilenced, let endsAt, endsAt <= reactor.now else { return .going }
         return end != nil && !isConcluded ? conclude(&reactor) : .over
     }
 }

@@ -41,6 +41,8 @@ struct Lifecycle {
     private var retries = 0
     private var backoff: Backoff
     private let limit: Int?
+    /// What was told of what follows this connection.
+    private var outlook: Next?
     /// The epoch of a `connect` that came while closing.
     private var restart: UInt16?
 
@@ -92,7 +94,8 @@ struct Lifecycle {
 
     mutating func opened(_ now: Nanoseconds) {
         phase = .open(since: now)
-        retries = 0
+        attempts = 0
+        outlook = nil
     }
 
     /// - Parameters:
@@ -105,14 +108,23 @@ struct Lifecycle {
         return .retry(after: max(backoff.failed(random: random), atLeast))
     }
 
-    /// The connection is gone, whoever ended it.
-    mutating func lost(_ now: Nanoseconds, random: UInt32) -> Next {
-        guard case .open(let since) = phase, limit != 0 else { return stop() }
-        phase = .waiting
-        attempts = 0
+    /// What follows when the open connection is gone, unless the script asks for the end before. Once told, it stays so.
+    mutating func foresee(_ now: Nanoseconds, random: UInt32) -> Next {
+        guard case .open(let since) = phase else { return .stop }
+        if let outlook { return outlook }
         // An open connection was a success, but one that did not last must not make a tight loop.
         let wait = backoff.lost(afterUp: (now - since).seconds, random: random)
+        if backoff.failures == 0 { retries = 0 }
+        let next: Next = limit.map { retries < $0 } ?? true ? .retry(after: wait) : .stop
         retries += 1
+        outlook = next
+        return next
+    }
+
+    /// The connection is gone, whoever ended it.
+    mutating func lost(_ now: Nanoseconds, random: UInt32) -> Next {
+        guard case .open = phase, case .retry(let wait) = foresee(now, random: random) else { return stop() }
+        phase = .waiting
         return .retry(after: wait)
     }
 

@@ -62,8 +62,11 @@ final class Session {
     }
 
     func resume(_ reactor: inout Reactor) {
-        guard let channel else { return }
-        handle(channel.resume(&reactor), &reactor)
+        if let channel {
+            handle(channel.resume(&reactor), &reactor)
+        } else if lifecycle.phase == .waiting, retryAt == nil {
+            retry(&reactor)
+        }
     }
 
     // MARK: - What the network does
@@ -107,9 +110,15 @@ final class Session {
             handle(opening.timeout(&reactor), &reactor)
         } else if let retryAt, retryAt <= reactor.now {
             self.retryAt = nil
-            lifecycle.retry()
-            open(&reactor)
+            retry(&reactor)
         }
+    }
+
+    private func retry(_ reactor: inout Reactor) {
+        // The events of connections that come and go would pile up: `resume` tries again.
+        guard !socket.isFull else { return }
+        lifecycle.retry()
+        open(&reactor)
     }
 
     // MARK: - Attempts
@@ -134,6 +143,8 @@ final class Session {
             opening = nil
             self.channel = channel
             lifecycle.opened(reactor.now)
+            socket.attempted(lifecycle.attempts)
+            channel.failed = { [unowned self] in failed($0, $1, &$2) }
             // Before the script hears of it: it may send as soon as it does.
             channel.open()
             socket.entered(.open)
@@ -183,6 +194,16 @@ final class Session {
     }
 
     // MARK: - The open connection
+
+    private func failed(_ kind: String, _ reason: String, _ reactor: inout Reactor) {
+        socket.note("failed: \(reason)", &reactor.log)
+        var info = Info(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
+        info.add("kind", kind)
+        if case .retry(let seconds) = lifecycle.foresee(reactor.now, random: reactor.random.next() ?? 0) {
+            info.add("retryin", seconds)
+        }
+        emit(WS_EVENT_ERROR, info, &reactor)
+    }
 
     private func handle(_ progress: Channel.Progress, _ reactor: inout Reactor) {
         guard progress == .over, let channel else { return }

@@ -89,6 +89,7 @@ public final class WebSocket: Sendable {
 
     /// Nobody listens any more: what was sent still leaves, then the connection is closed (1001).
     public func abandon() {
+        guard !isInherited else { return }
         forsake()
         close(CloseFrame(code: .goingAway))
     }
@@ -159,7 +160,7 @@ public final class WebSocket: Sendable {
     func publish(_ log: inout EventLog) -> Bool {
         let bytes = log.size
         // Some of the read may have been published before, with a line for the debug function.
-        guard bytes > 0 else { return isFull(undelivered.load(ordering: .sequentiallyConsistent)) }
+        guard bytes > 0 else { return isFull }
         guard !isAbandoned else {
             // Nothing is queued, but whoever waits for the end looks again.
             log.removeAll()
@@ -169,6 +170,9 @@ public final class WebSocket: Sendable {
         guard queue.publish(&log) else { return false }
         return isFull(undelivered.add(bytes, ordering: .sequentiallyConsistent).newValue)
     }
+
+    /// Whether so much is undelivered that no more should come; then it asks for a `resume`.
+    var isFull: Bool { isFull(undelivered.load(ordering: .sequentiallyConsistent)) }
 
     private func isFull(_ left: Int) -> Bool { left >= options.maxQueued && pause(until: options.maxQueued / 2) }
 

@@ -212,7 +212,8 @@ public func ws_socket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id
 
 @c @implementation
 public func ws_socket_free(_ socket: OpaquePointer) {
-    with(socket, as: WebSocket.self) { if $0.state(started: true) != .closed { $0.abandon() } }
+    // Whatever its state says: a start may be on its way to the engine.
+    with(socket, as: WebSocket.self) { $0.abandon() }
     release(socket, as: WebSocket.self)
 }
 

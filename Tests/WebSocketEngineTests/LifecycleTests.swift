@@ -97,6 +97,54 @@ import Testing
         #expect(waits[5] >= 2)
     }
 
+    @Test func acceptedAndClosedCountsAsAnAttemptInARow() {
+        var lifecycle = lifecycle(reconnect: 2)
+        _ = lifecycle.connect(epoch: 1)
+        for _ in 0..<2 {
+            lifecycle.opened(0)
+            #expect(isRetry(lifecycle.lost(1000, random: 0)))
+            lifecycle.retry()
+        }
+        lifecycle.opened(0)
+        #expect(lifecycle.lost(1000, random: 0) == .stop)
+    }
+
+    @Test func whatFollowsIsTheSameAsWasForeseen() {
+        var lifecycle = lifecycle(reconnect: 1)
+        _ = lifecycle.connect(epoch: 1)
+        lifecycle.opened(0)
+        let next = lifecycle.foresee(1000, random: 0)
+        #expect(isRetry(next))
+        #expect(lifecycle.lost(Self.second, random: .max) == next)
+        lifecycle.retry()
+        lifecycle.opened(0)
+        #expect(lifecycle.foresee(1000, random: 0) == .stop)
+        #expect(lifecycle.lost(Self.second, random: .max) == .stop)
+    }
+
+    @Test func whatWasForeseenEndsWithTheScriptsClose() {
+        var lifecycle = lifecycle()
+        _ = lifecycle.connect(epoch: 1)
+        lifecycle.opened(0)
+        #expect(isRetry(lifecycle.foresee(1000, random: 0)))
+        _ = lifecycle.close()
+        #expect(lifecycle.lost(1000, random: 0) == .stop)
+    }
+
+    @Test func attemptsAreThoseSinceTheLastSuccess() {
+        var lifecycle = lifecycle()
+        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.failed(permanent: false, random: 0)
+        lifecycle.retry()
+        #expect(lifecycle.attempts == 2)
+        lifecycle.opened(0)
+        #expect(lifecycle.attempts == 0)
+        _ = lifecycle.lost(Self.second, random: 0)
+        #expect(lifecycle.attempts == 0)
+        lifecycle.retry()
+        #expect(lifecycle.attempts == 1)
+    }
+
     @Test func closedByTheScriptStops() {
         var lifecycle = lifecycle()
         _ = lifecycle.connect(epoch: 1)
