@@ -253,17 +253,17 @@ static double monotonic(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Waits for the first event. A signal whose handler sets a hook, as the interpreter's own for Ctrl-C does, ends the wait
+/* Waits for the first event; returns when it began. A signal whose handler sets a hook, as the interpreter's own for Ctrl-C does, ends the wait
  * whenever it comes: from the last look at the hook to the wait itself it is blocked. That takes two system calls; most
  * waits are brief, and those do without. */
-static void wait_for_events(lua_State *L, module_state *module, double seconds)
+static double wait_for_events(lua_State *L, module_state *module, double seconds)
 {
     const double brief = 0.1;
     double start = monotonic();
     take(module, start + fmin(seconds, brief), NULL);
     /* A wait may end a rounding before its time: that is no signal. */
     const double rounding = 1e-6;
-    if (module->cursor != module->end || seconds <= brief || monotonic() < start + brief - rounding) return;
+    if (module->cursor != module->end || seconds <= brief || monotonic() < start + brief - rounding) return start;
     sigset_t all, before;
     sigfillset(&all);
     for (;;) {
@@ -273,25 +273,28 @@ static void wait_for_events(lua_State *L, module_state *module, double seconds)
         bool is_quiet = lua_gethook(L) == hook;
         if (is_quiet) take(module, start + seconds, &before);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (is_quiet) return;
+        if (is_quiet) return start;
     }
 }
 
-/* Takes what is there, or waits for the first event, and prepares the stack for delivering that and no more. */
-static void await(lua_State *L, module_state *module, double seconds)
+/* Takes what is there, or waits for the first event, and prepares the stack for delivering that and no more. Returns when
+ * the wait began. */
+static double await(lua_State *L, module_state *module, double seconds)
 {
+    double start = 0;
     module->polls++;
     ws_account(module);
     /* Something is left where a callback has raised, or polls. */
     size_t more = module->cursor == module->end ? 0 : ws_state_queued(module->state);
     if (seconds > 0)
-        wait_for_events(L, module, seconds);
+        start = wait_for_events(L, module, seconds);
     else
         take(module, 0, NULL);
     uint64_t last = module->taken + more;
     lua_settop(L, 1);
     lua_pushinteger(L, (lua_Integer)last);
     lua_pushliteral(L, "");
+    return start;
 }
 
 static double check_timeout(lua_State *L, double standard)
@@ -317,9 +320,18 @@ int ws_poll(lua_State *L)
         lua_pushinteger(L, 0);
         return 1;
     }
-    await(L, module, seconds);
-    lua_pushinteger(L, deliver(L, module, 0, poll_continues));
-    return 1;
+    for (;;) {
+        uint64_t before = module->delivered;
+        double start = await(L, module, seconds);
+        lua_Integer n = deliver(L, module, 0, poll_continues);
+        /* The end of what was closed while it connected is no event of the script's. */
+        if (n == 0 && module->delivered != before && seconds > 0 && module->state) {
+            seconds = start + seconds - monotonic();
+            if (seconds > 0) continue;
+        }
+        lua_pushinteger(L, n);
+        return 1;
+    }
 }
 
 static int run_continues(lua_State *L, int status, lua_KContext n);
