@@ -61,7 +61,7 @@ func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
                 offset += direct
             } else {
                 outcome = connection.receive(piece, into: &log)
-                offset += count
+                offset += count - connection.unread
             }
             while let pong = connection.nextPong() { pongs.append(Array(pong)) }
         }

@@ -141,6 +141,20 @@ describe("limits:", function()
     assert.equal("end", c.events[count + 2].data)
   end)
 
+  it("maxqueued: compressed messages that come in one read are inflated one after the other", function()
+    collectgarbage()
+    local before = resident()
+    local c = helper.client {
+      url = server:url("/flood?count=100&size=1000000"), deflate = true, maxqueued = 1 << 20,
+    }:open()
+    local from = helper.now()
+    while helper.now() - from < 1 do end -- luacheck: ignore 542
+    local more = resident() - before
+    assert.is_true(more < 20 << 20, more)
+    c:get("TEXT", 101)
+    for i = 1, 100 do assert.equal(tostring(i), c.events[i + 1].data:match("^%d+")) end
+  end)
+
   it("a message larger than maxqueued still comes", function()
     local c = helper.client { url = server:url("/flood?count=3&size=100000"), maxqueued = 1000 }
     for i = 1, 3 do assert.equal(100000, #c:get("TEXT", i).data) end

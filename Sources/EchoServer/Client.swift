@@ -59,6 +59,8 @@ final class Client {
 
     private func receive(_ input: UnsafeMutableRawBufferPointer) {
         guard !isClosing, let outcome = connection?.receive(input, into: &log) else { return }
+        let unread = input.suffix(connection?.unread ?? 0)
+        defer { if !unread.isEmpty { receive(UnsafeMutableRawBufferPointer(rebasing: unread)) } }
         echo()
         while let payload = connection?.nextPong() { _ = FrameWriter.append(.pong, payload, mask: nil, to: &output) }
         switch outcome {

@@ -36,8 +36,8 @@ final class Channel {
     /// Told why the connection breaks, before it is over.
     var failed: ((_ kind: String, _ reason: String, _ reactor: inout Reactor) -> Void)?
 
-    /// What came behind the handshake's answer in the same read.
-    private var early: [UInt8]
+    /// What was read and has not been looked at: what came behind the handshake's answer, or would have been too much.
+    private var unread: [UInt8]
 
     /// Pongs wait in the protocol, where they are few, while so much is on its way.
     private static let pongLimit = 64 << 10
@@ -65,7 +65,7 @@ final class Channel {
     ) {
         self.socket = socket
         self.transport = transport
-        self.early = early
+        unread = early
         connection = Connection(
             role: .client, socket: socket.id, epoch: epoch, maximumMessageSize: socket.options.maxMessageSize,
             inflating: agreement.deflate?.server, keepaliveKey: key, traces: socket.options.debug)
@@ -104,11 +104,6 @@ final class Channel {
     /// Takes what has already come.
     func start(_ reactor: inout Reactor) -> Progress {
         watch(&reactor)
-        if !early.isEmpty {
-            let result = early.withUnsafeMutableBytes { connection.receive($0, into: &reactor.log) }
-            early = []
-            guard received(result, &reactor) == .going else { return .over }
-        }
         return read(&reactor)
     }
 
@@ -140,6 +135,13 @@ final class Channel {
         }
         for _ in 0..<Transport.readsInTurn where total < reactor.input.count {
             guard !isPaused else { break }
+            if !unread.isEmpty {
+                var input: [UInt8] = []
+                swap(&input, &unread)
+                total += input.count
+                guard input.withUnsafeMutableBytes({ parse($0, &reactor) }) == .going else { return .over }
+                continue
+            }
             let direct = connection.directSpace(&reactor.log)
             let target = direct ?? UnsafeMutableRawBufferPointer(rebasing: reactor.input.prefix(room))
             room = direct == nil ? reactor.input.count : Self.headRoom
@@ -160,18 +162,28 @@ final class Channel {
                 return .over
             case .bytes(let count):
                 total += count
-                if direct == nil { parsed += count }
-                let result =
-                    direct == nil
-                    ? connection.receive(UnsafeMutableRawBufferPointer(rebasing: target[..<count]), into: &reactor.log)
-                    : connection.receivedDirectly(count, into: &reactor.log)
-                guard received(result, &reactor) == .going else { return .over }
+                if direct == nil {
+                    parsed += count
+                    let input = UnsafeMutableRawBufferPointer(rebasing: target[..<count])
+                    guard parse(input, &reactor) == .going else { return .over }
+                } else {
+                    let outcome = connection.receivedDirectly(count, into: &reactor.log)
+                    guard received(outcome, &reactor) == .going else { return .over }
+                }
                 // Fewer than there was room for: the next read would block.
-                if count < target.count, !ends, !transport.hasPending { return .going }
+                if count < target.count, !ends, !transport.hasPending, unread.isEmpty { return .going }
             }
         }
         if !isPaused { transport.goOn(&reactor) }
         return .going
+    }
+
+    /// Takes bytes of the peer.
+    private func parse(_ input: UnsafeMutableRawBufferPointer, _ reactor: inout Reactor) -> Progress {
+        let outcome = connection.receive(input, into: &reactor.log)
+        // Before anything else may read on.
+        if connection.unread > 0 { unread = Array(input.suffix(connection.unread)) }
+        return received(outcome, &reactor)
     }
 
     /// Answers pings, hands the events of a read to Lua, then sees whether it was the last.

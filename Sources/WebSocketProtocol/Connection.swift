@@ -2,7 +2,7 @@
 // sections 5 to 7). Both roles. Sending needs none of this state: see FrameWriter.
 //
 // The owner calls `receive` (or `directSpace` and `receivedDirectly`) with whatever arrived, then looks at
-// the outcome and at `nextPong`. After `.closed` or `.failed` every further byte is ignored (section 1.4).
+// the outcome, at `nextPong` and at `unread`. After `.closed` or `.failed` every further byte is ignored (section 1.4).
 
 import CEvents
 
@@ -38,6 +38,10 @@ public struct Connection: ~Copyable {
     private var utf8 = UTF8Validator()
     private var message = ByteBuffer()
 
+    /// How many bytes of the last input are left: more would make too much of it at once. The owner delivers the events,
+    /// then gives these bytes again.
+    public private(set) var unread = 0
+
     private var pongs = Pongs()
     private var control = ByteBuffer()
     private let keepaliveKey: UInt32?
@@ -49,6 +53,8 @@ public struct Connection: ~Copyable {
     private static let directThreshold = 32 << 10
     /// A compressed message in one piece is inflated into the log if it has at most so many bytes.
     private static let inflatedInLog = 128 << 10
+    /// So much is inflated before the owner looks whether there is room for more: a byte may become a thousand.
+    private static let inflatedAtOnce = 1 << 20
     /// What is reserved at once for a message; more only as bytes arrive, whatever a frame claims.
     private static let reservation = 1 << 20
 
@@ -76,8 +82,10 @@ public struct Connection: ~Copyable {
 
     /// Takes bytes of the peer, in any cut. They may be changed (a server unmasks in place).
     public mutating func receive(_ input: UnsafeMutableRawBufferPointer, into events: inout EventLog) -> Outcome {
+        unread = 0
         guard outcome == .open, var p = input.baseAddress else { return outcome }
         let end = p + input.count
+        let before = events.size
         do throws(ProtocolFailure) {
             while p < end {
                 if frame == nil {
@@ -101,6 +109,10 @@ public struct Connection: ~Copyable {
                 p += chunk.count
                 try payload(chunk, &events)
                 if outcome != .open { break }
+                if inflater != nil, events.size - before >= Self.inflatedAtOnce {
+                    unread = end - p
+                    break
+                }
             }
         } catch {
             outcome = .failed(error)

@@ -146,6 +146,23 @@ extension ConnectionTests {
             "a message is larger than 100000 bytes; raise the option maxmessagesize to receive it", of: verifier)
     }
 
+    @Test func soMuchIsInflatedAtOnce() throws {
+        let bomb = serverFrame(0xC2, try deflated([UInt8](repeating: 0, count: 1 << 20)))
+        var input = bomb + bomb + bomb
+        var connection = FeedVerifier(inflating: .init(takeover: false)).connection()
+        var events = EventLog()
+        var counts: [Int] = []
+        input.withUnsafeMutableBytes { bytes in
+            for left in [3, 2, 1] {
+                let rest = UnsafeMutableRawBufferPointer(rebasing: bytes.suffix(left * bomb.count))
+                #expect(connection.receive(rest, into: &events) == .open)
+                counts.append(connection.unread)
+            }
+        }
+        #expect(counts == [2 * bomb.count, bomb.count, 0])
+        #expect(events.count == 3)
+    }
+
     @Test(arguments: [0, 1, 131_071, 131_072, 131_073, 300_000])
     func inflatedMessagesOfAllSizes(size: Int) throws {
         let text = [UInt8](repeating: 0x61, count: size)

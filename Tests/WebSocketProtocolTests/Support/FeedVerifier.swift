@@ -78,7 +78,14 @@ struct FeedVerifier {
 extension Connection {
     mutating func receive(_ bytes: some Collection<UInt8>, into events: inout EventLog) -> Outcome {
         var bytes = Array(bytes)
-        return bytes.withUnsafeMutableBytes { receive($0, into: &events) }
+        return bytes.withUnsafeMutableBytes { bytes in
+            var rest = bytes[...]
+            while true {
+                let outcome = receive(UnsafeMutableRawBufferPointer(rebasing: rest), into: &events)
+                guard unread > 0 else { return outcome }
+                rest = rest.suffix(unread)
+            }
+        }
     }
 
     /// The payloads of all pongs to send.
