@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import sys
+import zlib
 from urllib.parse import parse_qsl, urlsplit
 
 import secure
@@ -48,13 +49,13 @@ class Peer:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def switch(self, accept=None, rest=b""):
+    async def switch(self, accept=None, rest=b"", fields=""):
         """Answers 101; `rest` goes with it."""
         key = self.fields.get("sec-websocket-key", "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = accept or base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
         await self.send((
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {accept}\r\n\r\n").encode() + rest)
+            f"Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n").encode() + rest)
 
     async def receive(self):
         """A short frame's opcode and payload."""
@@ -295,6 +296,15 @@ async def refuses(peer):
     attempts[peer.key] = attempts.get(peer.key, 0) + 1
 
 
+async def bombs(peer):
+    """`count` binary messages of 1 MiB, compressed to a thousandth, all at once."""
+    deflater = zlib.compressobj(9, wbits=-15)
+    data = deflater.compress(bytes(1 << 20)) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    await peer.switch(fields="Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n")
+    await peer.send(b"".join(frame(data[:-4], 0x42) for _ in range(int(peer.query["count"]))))
+    await peer.rest()
+
+
 async def tell_attempts(peer):
     await peer.switch()
     await peer.send(frame(str(attempts.get(peer.key, 0))))
@@ -343,7 +353,7 @@ behaviours = {
     "/status": status, "/garbage": garbage, "/silence": silence, "/wrong-accept": wrong_accept, "/refuse": refuse,
     "/frames": frames, "/together": together, "/drip": drip, "/last-words": last_words, "/accepts": accepts,
     "/redirect": redirect, "/beats": beats, "/pings": tell_pings, "/dialogue": dialogue,
-    "/refuses": refuses, "/attempts": tell_attempts, "/burst": burst, "/crossing": crossing,
+    "/refuses": refuses, "/bombs": bombs, "/attempts": tell_attempts, "/burst": burst, "/crossing": crossing,
     "/captured": tell_captured, "/request": tell_request, "/release": release, "/tls": tell_tls, "/ending": tell_ending,
 }
 
