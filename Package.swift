@@ -32,7 +32,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(
             name: "CLua",
-            dependencies: ["CEvents"],
+            dependencies: ["CEvents", "CLinux"],
             // The host interpreter provides the symbols: headers only, liblua is never linked.
             cSettings: [.unsafeFlags(["-I", luaHeaders, "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])]
         ),

@@ -5,6 +5,8 @@
  *   host threads script url      two states, each on its own thread
  *   host fork script url         a state, and one more in a child of fork, which stays; the script returns a function,
  *                                called in the parent until true
+ *   host children N script url   a state that N children of fork go on with, one after the other: each, by the `name`
+ *                                "child", calls the script's function until true and closes it; then the parent does
  *   host heir script url         two states, the first on its own thread; the second is also in a child of fork, where
  *                                its `name` is "heir": the script returns a function, called in both until true */
 #include <lauxlib.h>
@@ -81,6 +83,26 @@ int main(int argc, char **argv)
         while (!step(L)) continue;
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
+        lua_close(L);
+    } else if (!strcmp(argv[1], "children")) {
+        lua_State *L = start("parent");
+        for (int i = 0; i < atoi(argv[2]); i++) {
+            fflush(stdout);
+            pid_t child = fork();
+            if (!child) {
+                alarm(10); /* nobody waits for it longer */
+                lua_pushliteral(L, "child");
+                lua_setglobal(L, "name");
+                while (!step(L)) continue;
+                lua_close(L);
+                return 0;
+            }
+            int status;
+            waitpid(child, &status, 0);
+            if (status) printf("child %d: %d\n", i, status);
+            step(L);
+        }
+        while (!step(L)) continue;
         lua_close(L);
     } else if (!strcmp(argv[1], "heir")) {
         pthread_t first;

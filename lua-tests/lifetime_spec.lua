@@ -424,6 +424,58 @@ describe("lifetime:", function()
       assert.equal(0, code)
     end)
 
+    it("one that a child of fork goes on with: its websockets are closed there, and can connect", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = run([[
+        local answers = {}
+        local function answer(type, data) if type == 0 then answers[#answers + 1] = data end end
+        local ws = connect(url, { onreceive = answer, maxbuffered = 1 << 30 })
+        local unused = websocket.WebSocket { url = url, onreceive = answer }
+        wait(function() return ws.state == "open" end)
+        -- More than can leave at once.
+        ws:sendBinary(("x"):rep(32 << 20))
+        return function()
+          if name == "parent" then
+            ws:sendText("parent")
+            wait(function() return answers[1] == "parent" end)
+            print("parent", #answers, ws.state)
+            return true
+          end
+          print(ws.state, ws.bufferedamount, websocket.run(5), pcall(ws.sendText, ws, "lost"))
+          for i, mine in ipairs { ws, unused } do
+            mine:connect()
+            wait(function() return mine.state == "open" end)
+            mine:sendText("child", i)
+            wait(function() return #answers == i end)
+          end
+          print(table.concat(answers, " "))
+          ws:close()
+          unused:close()
+          print(websocket.run(5), ws.state)
+          return true
+        end
+      ]], "children", 1)
+      local text = "closed\t0\ttrue\tfalse\tWebSocket is not connected, can't send text\nchild1 child2\ntrue\tclosed\n"
+      assert.equal(text .. "parent\t1\topen\nparent\t2\topen\ndone\n", output)
+      assert.equal(0, code)
+    end)
+
+    it("one that children of fork go on with while much comes in: none of them hangs", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      path = "/flood?count=1000000&size=1000"
+      local output, code = run([[
+        local ws = connect(url)
+        wait(function() return ws.state == "open" end)
+        return function()
+          local from = os.clock()
+          while os.clock() - from < 0.003 do websocket.poll() end
+          return true
+        end
+      ]], "children", 40)
+      assert.equal("done\n", output)
+      assert.equal(0, code)
+    end)
+
     it("one that a child of fork has too: the child takes no wake-up of its parent", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local output, code = run([[

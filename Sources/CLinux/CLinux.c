@@ -7,6 +7,17 @@ int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigse
     return ppoll(&entry, 1, timeout, mask);
 }
 
+int ws_forks;
+
+static void count_fork(void) { ws_forks++; }
+static void begin(void) { pthread_atfork(NULL, NULL, count_fork); }
+
+void ws_count_forks(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, begin);
+}
+
 int ws_accept(int listener)
 {
     return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

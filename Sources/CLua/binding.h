@@ -3,6 +3,7 @@
 #define WS_BINDING_H
 
 #include "CLua.h"
+#include <Forks.h>
 #include <lauxlib.h>
 #include <lua.h>
 
@@ -26,6 +27,7 @@ typedef struct module_state {
     uint64_t polls;
     uint32_t sockets; /* made so far: the last id */
     uint32_t live;
+    int forks; /* of ws_forks, that this process is known to come from */
     websocket *first; /* of those that were not released */
     websocket *run; /* whose records were delivered last, and how many bytes of them are not accounted for */
     size_t run_bytes;
@@ -45,6 +47,10 @@ struct websocket {
 /* options.c: reads the constructor's table at index 1 into the websocket on top of the stack. */
 void ws_read_options(lua_State *L, websocket *ws);
 
+/* module.c: closes all websockets; their connections, what waits to be sent and their events are the parent's. `L`, which
+ * has the module's upvalues, may be NULL when the state closes. */
+void ws_begin_anew(lua_State *L, module_state *module);
+
 /* events.c */
 int ws_poll(lua_State *L);
 int ws_run(lua_State *L);
@@ -57,7 +63,13 @@ void ws_push_metatable(lua_State *L);
 extern const luaL_Reg ws_methods[];
 extern const luaL_Reg ws_metamethods[];
 
-static inline module_state *ws_module(lua_State *L) { return lua_touserdata(L, WS_UP_STATE); }
+/* The state's module. In a child of fork, what is the parent's is let go of first: nothing goes past this. */
+static inline module_state *ws_module(lua_State *L)
+{
+    module_state *module = lua_touserdata(L, WS_UP_STATE);
+    if (module->forks != ws_forks) ws_begin_anew(L, module);
+    return module;
+}
 
 static inline ws_slice ws_slice_at(lua_State *L, int index)
 {

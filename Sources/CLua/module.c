@@ -14,9 +14,33 @@ static const struct {
 /* At the end of the state, what was sent gets so long to leave. */
 static const double farewell = 1.0;
 
+void ws_begin_anew(lua_State *L, module_state *module)
+{
+    module->forks = ws_forks;
+    module->cursor = module->end;
+    module->delivered = module->taken;
+    module->live = 0;
+    module->run = NULL;
+    module->run_bytes = 0;
+    if (module->state) ws_state_reset(module->state);
+    for (websocket *ws = module->first; ws; ws = ws->next) {
+        ws->started = false;
+        if (ws->socket) ws_socket_reset(ws->socket);
+    }
+    if (!L) return;
+    lua_pushnil(L);
+    while (lua_next(L, WS_UP_LIVE)) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_pushnil(L);
+        lua_rawset(L, WS_UP_LIVE);
+    }
+}
+
 static int state_gc(lua_State *L)
 {
     module_state *module = lua_touserdata(L, 1);
+    if (module->forks != ws_forks) ws_begin_anew(NULL, module);
     ws_state *state = module->state;
     /* Finalizers of the script may still call the module after this: there is nothing to deliver. */
     module->state = NULL;
@@ -37,7 +61,8 @@ static void register_exit(void) { atexit(at_exit); }
 static void push_upvalues(lua_State *L)
 {
     module_state *module = lua_newuserdatauv(L, sizeof *module, 0);
-    *module = (module_state){0};
+    ws_count_forks();
+    *module = (module_state){.forks = ws_forks};
     /* Marked for collection before any websocket: finalised after all of them. */
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, state_gc);

@@ -12,7 +12,7 @@ public final class Engine: Sendable {
     private static let latest = Atomic<Unmanaged<Engine>?>(nil)
     private static let making = Mutex<Void>(())
 
-    private let generation = Fork.generation.load(ordering: .relaxed)
+    private let generation = Fork.generation
     /// A stream that pauses for so long has ended.
     private static let pause = Nanoseconds(seconds: 0.001)
 
@@ -33,12 +33,11 @@ public final class Engine: Sendable {
     static func withCurrent<Result>(_ body: (Engine) -> Result) -> Result? {
         // It lives as long as the process: nothing is counted.
         latest.load(ordering: .acquiring)?._withUnsafeGuaranteedRef { engine in
-            engine.generation == Fork.generation.load(ordering: .relaxed) ? body(engine) : nil
+            engine.generation == Fork.generation ? body(engine) : nil
         }
     }
 
     static func running() throws(SystemError) -> Engine {
-        _ = Fork.counting
         return try making.withLock { (_) throws(SystemError) -> Engine in
             if let current = withCurrent({ $0 }) { return current }
             let engine = try Engine()

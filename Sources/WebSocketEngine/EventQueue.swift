@@ -15,8 +15,6 @@ public final class EventQueue: Sendable {
         var keepsSpares = false
         /// Whether somebody waits for the descriptor, and was not signalled yet.
         var isAwaited = false
-        /// The process that waits for the descriptor.
-        var generation = Fork.generation.load(ordering: .relaxed)
         /// Whether the Lua state is gone: events are dropped.
         var isShut = false
         /// Websockets whose end was not published yet.
@@ -100,8 +98,7 @@ public final class EventQueue: Sendable {
             if engine.serve(self, until: Nanoseconds(seconds: limit), mask) { return }
             engine.sleeping { sleepUntilSignalled(limit, mask) }
         }
-        // Nothing can come. In a child of fork the descriptor is the parent's as well, and what makes it readable is not
-        // meant for us.
+        // Nothing can come.
         if served == nil { _ = Self.sleep(-1, until: limit, mask) }
     }
 
@@ -114,15 +111,6 @@ public final class EventQueue: Sendable {
     /// Whether `condition` holds: then the descriptor tells what may have changed it.
     private func awaits(_ condition: (borrowing Shared) -> Bool) -> Bool {
         shared.withLock { shared in
-            let generation = Fork.generation.load(ordering: .relaxed)
-            if shared.generation != generation {
-                // Of the parent's descriptor it would take away what the parent waits for.
-                shared.generation = generation
-                let own = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-                dup2(own, wakeup.number)
-                _ = fcntl(wakeup.number, F_SETFD, FD_CLOEXEC)
-                close(own)
-            }
             shared.isAwaited = condition(shared)
             return shared.isAwaited
         }
@@ -146,6 +134,20 @@ public final class EventQueue: Sendable {
         return ws_wait_readable(descriptor, &time, mask) > 0
     }
 
+    /// In a child of fork: begins anew.
+    public func reset() {
+        shared.reset(to: Shared())
+        queued.store(0, ordering: .relaxed)
+        // The descriptor is the parent's as well: what makes it readable is not meant for us. Closed first, so that there
+        // is room for another.
+        close(wakeup.number)
+        let own = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        guard own >= 0, own != wakeup.number else { return }
+        dup2(own, wakeup.number)
+        _ = fcntl(wakeup.number, F_SETFD, FD_CLOEXEC)
+        close(own)
+    }
+
     /// The Lua state ends: nothing is queued any more. Waits, for so long at most, until the state's
     /// websockets, which were abandoned, are closed; drops those that are not.
     public func shut(seconds: Double) {
@@ -155,7 +157,6 @@ public final class EventQueue: Sendable {
             shared.log.removeAll()
             queued.store(0, ordering: .relaxed)
         }
-        // A child of fork has no engine that could end them.
         while awaits({ $0.live > 0 }), let engine = Engine.withCurrent({ $0 }) {
             guard now() < deadline else { return engine.post(.drop(self)) }
             engine.sleeping { sleep(until: deadline.seconds) }

@@ -1,8 +1,8 @@
 // A value that one thread at a time may touch. A futex (Drepper, "Futexes Are Tricky", 2011): free, it costs two atomic
 // operations in line, since a script that sends takes one for each message.
 //
-// Not Synchronization's: that one writes the thread's id into the lock, and remembers it across a fork. In the
-// child the owner is then a thread of the parent, and the kernel's refusal ends the process.
+// Not Synchronization's: that one writes the thread's id into the lock. In a child of fork the owner is then a thread of
+// the parent, and the kernel's refusal ends the process.
 
 import CLinux
 import Synchronization
@@ -43,6 +43,13 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         }
         defer { release() }
         return body(&value.pointee)
+    }
+
+    /// In a child of fork, for what its parent had: the lock may be held by a thread that is not there, and the value half
+    /// changed. It is left where it is.
+    func reset(to initial: consuming sending Value) {
+        word.pointee.store(0, ordering: .relaxed)
+        value.initialize(to: initial)
     }
 
     @inline(__always)

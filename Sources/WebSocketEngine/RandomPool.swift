@@ -3,14 +3,13 @@
 
 import CLinux
 import Glibc
-import Synchronization
 
 // Sendable: there is one owner, and its memory goes with it.
 public struct RandomPool: ~Copyable, @unchecked Sendable {
     private static let size = 4096
     private let bytes = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 8)
     private var used = size
-    private var generation = Fork.generation.load(ordering: .relaxed)
+    private var generation = Fork.generation
 
     public init() {}
 
@@ -18,7 +17,7 @@ public struct RandomPool: ~Copyable, @unchecked Sendable {
 
     /// A fresh value; nil when the kernel has none to give: fail the connection then.
     public mutating func next() -> UInt32? {
-        if used == Self.size || generation != Fork.generation.load(ordering: .relaxed) {
+        if used == Self.size || generation != Fork.generation {
             guard refill() else { return nil }
         }
         // 4096 is a multiple of 4, and nothing but whole values is ever taken.
@@ -35,7 +34,7 @@ public struct RandomPool: ~Copyable, @unchecked Sendable {
             filled += count
         }
         used = 0
-        generation = Fork.generation.load(ordering: .relaxed)
+        generation = Fork.generation
         return true
     }
 
@@ -48,15 +47,4 @@ public struct RandomPool: ~Copyable, @unchecked Sendable {
         }
         return result
     }
-}
-
-/// Counts the forks that made this process: a child must use neither its parent's random bytes nor its
-/// connections.
-enum Fork {
-    static let generation = Atomic<Int>(0)
-
-    /// Starts counting; called once, before the first connection.
-    static let counting: Void = {
-        pthread_atfork(nil, nil) { Fork.generation.add(1, ordering: .relaxed) }
-    }()
 }

@@ -18,7 +18,6 @@ public final class WebSocket: Sendable {
     let queue: EventQueue
     /// What its event records carry.
     let id: UInt32
-    private let generation = Fork.generation.load(ordering: .relaxed)
     private let stateNow = Atomic(State.closed)
     /// Whether the engine has stopped reading until Lua has caught up.
     private let paused = Atomic(false)
@@ -45,7 +44,6 @@ public final class WebSocket: Sendable {
 
     /// - Parameter started: whether the script wants it so; the engine may not know yet that it does no more.
     public func state(started: Bool) -> State {
-        guard !isInherited else { return .closed }
         let state = stateNow.load(ordering: .relaxed)
         if started { return state }
         switch state {
@@ -61,9 +59,6 @@ public final class WebSocket: Sendable {
         return seconds < 0 ? nil : seconds
     }
     public var bufferedAmount: Int { outbox.withLock { $0.count } }
-
-    /// A connection belongs to the process that made it: a child of fork must not write to it.
-    private var isInherited: Bool { generation != Fork.generation.load(ordering: .relaxed) }
 
     /// Starts. `epoch` marks the events of this start.
     public func connect(epoch: UInt16) throws(SystemError) {
@@ -87,9 +82,18 @@ public final class WebSocket: Sendable {
         Engine.withCurrent { $0.post(.close(self, frame)) }
     }
 
+    /// In a child of fork: the connection is the parent's, and so is what waits.
+    public func reset() {
+        outbox.reset(to: Outbox())
+        stateNow.store(.closed, ordering: .relaxed)
+        paused.store(false, ordering: .relaxed)
+        undelivered.store(0, ordering: .relaxed)
+        attemptsNow.store(0, ordering: .relaxed)
+        latencyNow.store((-1.0).bitPattern, ordering: .relaxed)
+    }
+
     /// Nobody listens any more: what was sent still leaves, then the connection is closed (1001).
     public func abandon() {
-        guard !isInherited else { return }
         forsake()
         close(CloseFrame(code: .goingAway))
     }
@@ -98,7 +102,6 @@ public final class WebSocket: Sendable {
     public func send(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool, directly: Bool
     ) -> SendResult {
-        guard !isInherited else { return .notOpen }
         var count = 0
         for part in parts {
             let (sum, overflow) = count.addingReportingOverflow(part.count)

@@ -66,6 +66,9 @@ public func ws_state_new(_ failure: UnsafeMutablePointer<ws_failure>) -> OpaqueP
 }
 
 @c @implementation
+public func ws_state_reset(_ state: OpaquePointer) { with(state, as: LuaState.self) { $0.queue.reset() } }
+
+@c @implementation
 public func ws_state_free(_ state: OpaquePointer, _ seconds: Double) {
     with(state, as: LuaState.self) { $0.queue.shut(seconds: seconds) }
     release(state, as: LuaState.self)
@@ -209,6 +212,9 @@ public func ws_socket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id
     let queue = with(state, as: LuaState.self) { $0.queue }
     return with(options, as: OptionsBox.self) { owned(WebSocket($0.options, queue: queue, id: id)) }
 }
+
+@c @implementation
+public func ws_socket_reset(_ socket: OpaquePointer) { with(socket, as: WebSocket.self) { $0.reset() } }
 
 @c @implementation
 public func ws_socket_free(_ socket: OpaquePointer) {

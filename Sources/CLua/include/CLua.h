@@ -34,6 +34,8 @@ typedef struct ws_state ws_state;
 ws_state *_Nullable ws_state_new(ws_failure *_Nonnull failure);
 /* Closes every websocket of the state, waits at most `seconds` for what was sent to leave, frees it. */
 void ws_state_free(ws_state *_Nonnull state, double seconds);
+/* In a child of fork: lets go of what the parent has queued. */
+void ws_state_reset(ws_state *_Nonnull state);
 
 /* Events that are queued behind what `ws_state_take` gave last. */
 size_t ws_state_queued(ws_state *_Nonnull state);
@@ -103,6 +105,8 @@ enum ws_send_status { WS_SENT, WS_SEND_CLOSED, WS_SEND_FAILED };
 ws_socket *_Nonnull ws_socket_new(ws_state *_Nonnull state, ws_options *_Nonnull options, uint32_t id);
 /* What is still open is closed in the background; what was sent still leaves. */
 void ws_socket_free(ws_socket *_Nonnull socket);
+/* In a child of fork: closed, with nothing to send. */
+void ws_socket_reset(ws_socket *_Nonnull socket);
 bool ws_socket_connect(ws_socket *_Nonnull socket, uint16_t epoch, ws_failure *_Nonnull failure);
 void ws_socket_close(ws_socket *_Nonnull socket, uint16_t code, ws_slice reason);
 /* Whether a script may close with this code and reason; says what is wrong. */
