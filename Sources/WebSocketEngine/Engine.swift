@@ -23,8 +23,8 @@ public final class Engine: Sendable {
     private let isLeaving = Atomic(false)
 
     private init() throws(SystemError) {
-        mailbox = try Mailbox()
         turns = try Turns()
+        mailbox = try Mailbox(turns)
         loop = Mutex(try Loop(mailbox))
     }
 
@@ -71,14 +71,14 @@ public final class Engine: Sendable {
     /// is not in `mask`, if there is a mask), or the time is over. False when another thread runs the loop.
     func serve(_ queue: EventQueue, until limit: Nanoseconds, _ mask: UnsafePointer<sigset_t>?) -> Bool {
         guard turns.borrow() else { return false }
-        let (time, isStreaming) = loop.withLock(ifTaken: { mailbox.wake() }) { loop in
+        let (time, isStreaming, isLingering) = loop.withLock(ifTaken: { mailbox.wake() }) { loop in
             // The engine's thread may have queued something until now.
             while queue.isEmpty {
                 guard case .turned = loop.turn(until: limit, mask, forScript: true), loop.now < limit else { break }
             }
-            return (loop.now, loop.isStreaming)
+            return (loop.now, loop.isStreaming, loop.isLingering)
         }
-        turns.giveBack(at: time, streaming: isStreaming)
+        turns.giveBack(at: time, streaming: isStreaming, lingering: isLingering)
         return true
     }
 
@@ -100,8 +100,5 @@ public final class Engine: Sendable {
         _ = TLSContexts.making.wait(timeout: deadline)
     }
 
-    func post(_ command: Command) {
-        mailbox.post(command)
-        turns.hurry()
-    }
+    func post(_ command: Command) { mailbox.post(command) }
 }

@@ -70,6 +70,9 @@ struct Loop: ~Copyable {
     /// Whether there is more to read than Lua should wait for.
     var isStreaming: Bool { reactor.isStreaming }
 
+    /// Whether something is to be written in a moment.
+    var isLingering: Bool { !reactor.lingering.isEmpty }
+
     /// When the last wait ended.
     var now: Nanoseconds { reactor.now }
 

@@ -27,6 +27,7 @@ enum Command: Sendable {
 }
 
 final class Mailbox: Sendable {
+    private let turns: Turns
     private let commands = Mutex<[Command]>([])
     /// Whether the loop has to look: told without the lock.
     private let isFull = Atomic(false)
@@ -35,13 +36,16 @@ final class Mailbox: Sendable {
     /// An eventfd that the loop waits for.
     let wakeup: FileDescriptor
 
-    init() throws(SystemError) {
+    /// - Parameter turns: who runs the loop, or will soon.
+    init(_ turns: Turns) throws(SystemError) {
+        self.turns = turns
         wakeup = try FileDescriptor(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)), from: "eventfd")
     }
 
     func post(_ command: Command) {
         commands.withLock { $0.append(command) }
         wake()
+        turns.hurry()
     }
 
     /// Ends the loop's wait, or the one that it is about to begin.

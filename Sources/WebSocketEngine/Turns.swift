@@ -23,18 +23,22 @@ final class Turns: Sendable {
     /// Lua threads that wait while another runs the loop.
     private let sleepers = Atomic(0)
     private let patience = Atomic(leastPatience)
-    /// When the engine's thread looks.
+    /// When the engine's thread looks. It changes together with the alarm.
     private let due = Atomic(Nanoseconds.max)
-    /// Set to `due`.
     private let alarm: Alarm
+    private let setting = Mutex<Void>(())
 
     init() throws(SystemError) {
         alarm = try Alarm()
     }
 
+    /// At that time, or before. What is to be seen then stands before this is called: what is due may be due now.
     private func look(at time: Nanoseconds) {
-        due.store(time, ordering: .sequentiallyConsistent)
-        alarm.set(time)
+        setting.withLock { _ in
+            guard time < due.load(ordering: .relaxed) else { return }
+            due.store(time, ordering: .sequentiallyConsistent)
+            alarm.set(time)
+        }
     }
 
     private var graceEnds: Nanoseconds { since.load(ordering: .relaxed) + Self.grace }
@@ -48,13 +52,17 @@ final class Turns: Sendable {
         return true
     }
 
-    /// - Parameter streaming: the engine's thread is to go on at once.
-    func giveBack(at time: Nanoseconds, streaming: Bool) {
+    /// - Parameters:
+    ///   - streaming: the engine's thread is to go on at once.
+    ///   - lingering: something is to be written in a moment, whether they come back or not.
+    func giveBack(at time: Nanoseconds, streaming: Bool, lingering: Bool) {
         since.store(time, ordering: .relaxed)
         if streaming { isStreaming = true }
         isBorrowed.store(false, ordering: .sequentiallyConsistent)
         if streaming || sleepers.load(ordering: .sequentiallyConsistent) > 0 {
             look(at: time)
+        } else if lingering {
+            look(at: graceEnds)
         } else if due.load(ordering: .sequentiallyConsistent) == .max {
             look(at: time + patience.load(ordering: .relaxed))
         }
@@ -88,7 +96,7 @@ final class Turns: Sendable {
     func awaitReturn() {
         while true {
             alarm.await()
-            due.store(.max, ordering: .sequentiallyConsistent)
+            setting.withLock { _ in due.store(.max, ordering: .sequentiallyConsistent) }
             // Whoever has it sets the alarm when it leaves.
             guard !isBorrowed.load(ordering: .sequentiallyConsistent) else {
                 let longer = patience.load(ordering: .relaxed) * 2

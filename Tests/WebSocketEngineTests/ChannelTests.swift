@@ -23,7 +23,7 @@ import Testing
             }
             let address = try #require(Address(path: path))
             try #require(address.withSockaddr { bind(listener, $0, $1) } == 0 && listen(listener, 1) == 0)
-            reactor = Reactor(try Poller(), try Mailbox())
+            reactor = Reactor(try Poller(), try Mailbox(try Turns()))
             let transport = try Transport(connecting: address, slot: 0, &reactor.poller)
             peer = accept(listener, nil, nil)
             try #require(peer >= 0 && fcntl(peer, F_SETFL, O_NONBLOCK) == 0)
