@@ -43,6 +43,7 @@ end)
 
 describe("an option of a wrong type raises and is named:", function()
   local nan = 0 / 0
+  local pin = "sha256//" .. ("A"):rep(43) .. "="
   local wrong = {
     url = { 5, true, {}, print },
     onreceive = { 5, "f", true, false, {} },
@@ -50,8 +51,13 @@ describe("an option of a wrong type raises and is named:", function()
     minreconnectwait = { "1", true, {}, -1, nan },
     maxreconnectwait = { "1", true, {}, -1, nan },
     reconnect = { "yes", {}, -1, 1.5, nan },
-    headers = { "X: y", 5, true, { 5 }, { ["X-A"] = true }, { ["X-A"] = {} }, { { "X-A" } }, { { 5, "x" } } },
-    protocols = { "chat", 5, true, { 5 }, { true } },
+    headers = {
+      "X: y", 5, true, { 5 }, { ["X-A"] = true }, { ["X-A"] = {} }, { { "X-A" } }, { { 5, "x" } },
+      { { "X-A", "b", "c" } }, { { "X-A", "b", more = "c" } }, { ["X-A"] = { "b", more = "c" } },
+    },
+    protocols = {
+      "chat", 5, true, { 5 }, { true }, { name = "chat" }, { [2] = "chat" }, { "chat", more = "x" }, { "a", nil, "b" },
+    },
     connecttimeout = { "1", true, {}, -1, nan },
     closetimeout = { "1", true, {}, -1, nan },
     maxmessagesize = { "1", true, {}, -1, 1.5, nan },
@@ -81,7 +87,11 @@ describe("an option of a wrong type raises and is named:", function()
     servername = { 5, "" },
     minversion = { 1.1, "1.0", "TLS1.2", true },
     ciphers = { 5, {}, "" },
-    pin = { 5, {5}, "", "sha256//", "sha1//" .. ("A"):rep(43) .. "=", "sha256//" .. ("A"):rep(44), { "x" } },
+    -- No pin at all would let every key pass.
+    pin = {
+      5, {5}, "", "sha256//", "sha1//" .. ("A"):rep(43) .. "=", "sha256//" .. ("A"):rep(44), { "x" }, {},
+      { key = pin }, { [2] = pin }, { pin, more = pin }, { [0] = pin }, { [1.5] = pin }, { [true] = pin },
+    },
   }
   for name, values in pairs(wrong_tls) do
     for i, value in ipairs(values) do

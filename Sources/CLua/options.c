@@ -97,23 +97,35 @@ static bool is_callable(lua_State *L)
     return true;
 }
 
-static void read_list(lua_State *L, websocket *ws, place at, enum ws_option option)
+/* How many elements the list on top of the stack has. What stands under another key would have no effect. */
+static int list_length(lua_State *L, place at)
+{
+    int count = (int)lua_rawlen(L, -1);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        lua_Integer index = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+        if (index < 1 || index > count) wrong(L, at, "has a key that is not of a list: none of 1, 2, 3 and so on");
+    }
+    return count;
+}
+
+static int read_list(lua_State *L, websocket *ws, place at, enum ws_option option)
 {
     expect(L, at, LUA_TTABLE, "a list of strings");
-    int count = (int)lua_rawlen(L, -1);
+    int count = list_length(L, at);
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, -1, i);
         expect(L, at, LUA_TSTRING, "a list of strings");
         set_string(L, ws, at, option);
         lua_pop(L, 1);
     }
+    return count;
 }
 
 /* The name is below the value on the stack, which may be a list of values. */
 static void add_header(lua_State *L, websocket *ws, place at)
 {
     if (lua_istable(L, -1) && lua_rawlen(L, -1)) {
-        int count = (int)lua_rawlen(L, -1);
+        int count = list_length(L, at);
         for (int i = 1; i <= count; i++) {
             lua_pushvalue(L, -2);
             if (lua_rawgeti(L, -2, i) == LUA_TTABLE) wrong(L, at, "has a list inside a list of values");
@@ -140,6 +152,7 @@ static void read_headers(lua_State *L, websocket *ws, place at)
             continue;
         }
         expect(L, at, LUA_TTABLE, "{name = value} or a list of {name, value}");
+        if (list_length(L, at) != 2) wrong(L, at, "has an element that is not {name, value}");
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
         add_header(L, ws, at);
@@ -196,7 +209,8 @@ static void read_value(lua_State *L, websocket *ws, const option *option, place 
         break;
     case PINS:
         if (lua_istable(L, -1)) {
-            read_list(L, ws, at, option->option);
+            /* Without a pin every key would do. */
+            if (!read_list(L, ws, at, option->option)) wrong(L, at, "must not be an empty list");
         } else {
             expect(L, at, LUA_TSTRING, "a string or a list of strings");
             set_string(L, ws, at, option->option);
