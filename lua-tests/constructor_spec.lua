@@ -54,6 +54,9 @@ describe("an option of a wrong type raises and is named:", function()
     headers = {
       "X: y", 5, true, { 5 }, { ["X-A"] = true }, { ["X-A"] = {} }, { { "X-A" } }, { { 5, "x" } },
       { { "X-A", "b", "c" } }, { { "X-A", "b", more = "c" } }, { ["X-A"] = { "b", more = "c" } },
+      { { "X-A", "b" }, ["X-B"] = "c" }, { [2] = { "X-A", "b" } },
+      -- RFC 9112 section 3.2: one Host.
+      { Host = "a", host = "b" }, { Host = { "a", "b" } }, { { "Host", "a" }, { "HOST", "a" } },
     },
     protocols = {
       "chat", 5, true, { 5 }, { true }, { name = "chat" }, { [2] = "chat" }, { "chat", more = "x" }, { "a", nil, "b" },
@@ -330,6 +333,17 @@ describe("the request", function()
       if field[1]:match("^x%-") then found[#found + 1] = field[1] .. field[2] end
     end
     assert.same({ "x-test1", "x-other2", "x-test3" }, found)
+  end)
+
+  it("has a list of headers in order, in whatever order the list was filled", function()
+    local headers = {}
+    for _, i in ipairs { 8, 1, 3, 6, 10, 5, 4, 9, 2, 7 } do headers[i] = { "X-N", i } end
+    local _, fields = request { headers = headers }
+    local found = {}
+    for _, field in ipairs(fields) do
+      if field[1] == "x-n" then found[#found + 1] = tonumber(field[2]) end
+    end
+    assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }, found)
   end)
 
   it("has headers given by name with several values, in order", function()

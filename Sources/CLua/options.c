@@ -145,18 +145,21 @@ static void add_header(lua_State *L, websocket *ws, place at)
 
 static void read_headers(lua_State *L, websocket *ws, place at)
 {
-    expect(L, at, LUA_TTABLE, "a table");
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        if (lua_type(L, -2) == LUA_TSTRING) {
-            add_header(L, ws, at);
-            continue;
-        }
-        expect(L, at, LUA_TTABLE, "{name = value} or a list of {name, value}");
+    static const char *const forms = "{name = value} or a list of {name, value}";
+    expect(L, at, LUA_TTABLE, forms);
+    if (!lua_rawlen(L, -1)) {
+        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) add_header(L, ws, at);
+        return;
+    }
+    int count = list_length(L, at);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, i);
+        expect(L, at, LUA_TTABLE, forms);
         if (list_length(L, at) != 2) wrong(L, at, "has an element that is not {name, value}");
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
         add_header(L, ws, at);
-        lua_pop(L, 2);
+        lua_pop(L, 3);
     }
 }
 

@@ -168,6 +168,9 @@ extension Options {
         guard !ClientHandshake.reserved.contains(name.lowercased()) else {
             throw Failure("must not set '\(name)': it belongs to the handshake")
         }
+        guard name.lowercased() != "host" || headers["Host"] == nil else {
+            throw Failure("must not set '\(name)' twice (RFC 9112 3.2)")
+        }
         headers.append(name, value)
     }
 

@@ -18,6 +18,17 @@ import Testing
         #expect(reason == "must not set '\(name)': it belongs to the handshake")
     }
 
+    /// RFC 9112 section 3.2.
+    @Test func hostIsGivenOnce() {
+        let reason = reason { (options) throws(Options.Failure) in
+            try options.addHeader("Host", "a")
+            try options.addHeader("X-A", "a")
+            try options.addHeader("X-A", "a")
+            try options.addHeader("hOST", "a")
+        }
+        #expect(reason == "must not set 'hOST' twice (RFC 9112 3.2)")
+    }
+
     @Test(arguments: [("X-A\r\nB", "x"), ("", "x"), ("a b", "x"), ("X", "a\r\nB: c"), ("X", "a\u{0}b")])
     func controlCharactersNeverReachTheRequest(_ name: String, _ value: String) {
         #expect(reason { (options) throws(Options.Failure) in try options.addHeader(name, value) } != nil)
