@@ -43,6 +43,17 @@ describe("not a server:", function()
 
   it("garbage", function() fails("handshake", raw:url("/garbage")) end)
 
+  it("a banner of another protocol, without waiting for more", function()
+    for _, banner in ipairs { "SSH-2.0-OpenSSH_9.2p1\r\n", "RFB 003.008\n", "220 smtp\r\n", "\r\r\r" } do
+      local server = raw:dialogue("hold&drip=1", banner)
+      local c = helper.client { url = "ws://127.0.0.1:" .. server.port }
+      local event = c:get("ERROR")
+      assert.equal("handshake", event.info.kind)
+      assert.truthy(event.err:find("not HTTP", 1, true), event.err)
+      assert.is_nil(event.info.retryin)
+    end
+  end)
+
   it("silence", function()
     local from = helper.now()
     fails("timeout", { url = raw:url("/silence"), connecttimeout = 0.3 }, "connecttimeout", "0.3 s")

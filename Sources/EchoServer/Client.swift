@@ -7,7 +7,7 @@ import WebSocketProtocol
 
 final class Client {
     let number: Int32
-    private var parser = HTTPHeadParser()
+    private var parser = HTTPHeadParser(beginning: "")
     private var connection: Connection?
     private var deflater: Deflater?
     private var output = ByteBuffer()

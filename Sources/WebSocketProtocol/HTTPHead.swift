@@ -34,12 +34,14 @@ public struct HTTPHeadParser: ~Copyable {
     public static let maximumBytes = 64 << 10
     public static let maximumFields = 100
 
+    private let beginning: String
     private var head = HTTPHead()
     private var line = ByteBuffer()
     private var total = 0
     private var hasStartLine = false
 
-    public init() {}
+    /// - Parameter beginning: what a start line begins with; "" for a request, which has any method.
+    public init(beginning: String = "HTTP/") { self.beginning = beginning }
 
     /// Takes the next bytes. When the head is whole: it, and how many of these bytes belonged to it.
     public mutating func parse(
@@ -66,8 +68,11 @@ public struct HTTPHeadParser: ~Copyable {
 
     /// A server that is no HTTP server shows it in its first bytes; it may never send a line's end.
     private func checkBeginning() throws(HandshakeFailure) {
-        guard let first = line.bytes.first(where: { $0 != 0x0D }) else { return }
-        guard first >= 0x41 && first <= 0x5A else { throw .unacceptable("its answer is not HTTP") }
+        let begun = line.bytes.prefix(beginning.utf8.count)
+        // A CR may be that of an empty line.
+        guard beginning.utf8.starts(with: begun) || begun.elementsEqual([0x0D]) else {
+            throw .unacceptable("its answer is not HTTP")
+        }
     }
 
     /// Takes the line that has ended; true when it was the empty one.

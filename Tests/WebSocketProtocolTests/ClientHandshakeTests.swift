@@ -110,7 +110,7 @@ import Testing
     }
 
     @Test(arguments: [
-        Refusal(Sample.answer(status: "GET / HTTP/1.1"), "its answer is not HTTP/1.1"),
+        Refusal(Sample.answer(status: "GET / HTTP/1.1"), "its answer is not HTTP"),
         Refusal(Sample.answer(status: "HTTP/2 101"), "its answer is not HTTP/1.1"),
         Refusal(Sample.answer(status: "HTTP/1.0 101 Switching Protocols"), "its answer is not HTTP/1.1"),
         Refusal(Sample.answer(["Upgrade": nil]), "its answer has no Upgrade field"),

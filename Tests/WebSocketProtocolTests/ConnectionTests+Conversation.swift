@@ -10,7 +10,7 @@ extension ConnectionTests {
         let direction = DeflateParameters.Direction(windowBits: windowBits, takeover: takeover)
         let handshake = try Sample.handshake(
             subprotocols: ["chat"], deflate: DeflateParameters(client: direction, server: direction))
-        let answer = ServerHandshake.answer(try HeadVerifier.head(handshake.request), subprotocols: ["chat"])
+        let answer = ServerHandshake.answer(try HeadVerifier.request(handshake.request), subprotocols: ["chat"])
         let agreement = try handshake.verify(HeadVerifier.head(answer.response))
         #expect(agreement == answer.agreement)
         let deflate = try #require(agreement.deflate)

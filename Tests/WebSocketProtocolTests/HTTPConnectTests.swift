@@ -80,8 +80,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("HTTP/2 200\r\n\r\n", "its answer is not HTTP/1.1"), ("X\r\n\r\n", "its answer is not HTTP/1.1"),
-        ("GET / HTTP/1.1\r\n\r\n", "its answer is not HTTP/1.1"), ("\u{5}\u{0}", "its answer is not HTTP"),
+        ("HTTP/2 200\r\n\r\n", "its answer is not HTTP/1.1"), ("X\r\n\r\n", "its answer is not HTTP"),
+        ("GET / HTTP/1.1\r\n\r\n", "its answer is not HTTP"), ("\u{5}\u{0}", "its answer is not HTTP"),
         ("<html>", "its answer is not HTTP"),
         ("HTTP/1.1 200 OK\r\nA\r\n", "the head of its answer has a line without a colon"),
         ("HTTP/1.1 100 x\r\n\r\n\u{16}\u{3}", "its answer is not HTTP"),

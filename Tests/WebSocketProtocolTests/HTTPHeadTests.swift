@@ -50,18 +50,38 @@ import Testing
 
     @Test(arguments: [
         "200 OK\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n", "<html>\r\n\r\n", "http/1.1 101 x\r\n\r\n",
-        " HTTP/1.1 101 x\r\n\r\n", "\r\n\u{0}",
+        " HTTP/1.1 101 x\r\n\r\n", "\r\n\u{0}", "\r\rHTTP/1.1 101 x\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "HTTP\r\n\r\n",
     ])
     func notHTTP(text: String) {
         #expect(HeadVerifier.failure(text) == "its answer is not HTTP")
     }
 
-    @Test func whatIsNotHTTPIsToldFromASlowServerAtTheFirstByte() {
+    /// More may never come.
+    @Test(arguments: [
+        "\u{15}", "\r\u{15}", "\r\r", "S", "RFB 003.008\n", "\r\nSSH-2.0-OpenSSH_9.2p1", "HE", "HTTP1", "\rHTTP/1.1",
+        "HTTP\r",
+    ])
+    func whatIsNotHTTPIsToldFromASlowServerAtOnce(text: String) throws {
+        var whole = HTTPHeadParser()
+        #expect(throws: HandshakeFailure.unacceptable("its answer is not HTTP")) {
+            try whole.parse(Array(text.utf8)[...])
+        }
+        var slow = HTTPHeadParser()
+        #expect(throws: HandshakeFailure.unacceptable("its answer is not HTTP")) {
+            for byte in text.utf8 { _ = try slow.parse([byte]) }
+        }
+    }
+
+    @Test(arguments: ["H", "HTTP/", "\r", "\r\nHTT", "HTTP/1"]) func whatMayBecomeHTTPIsWaitedFor(text: String) throws {
         var parser = HTTPHeadParser()
-        #expect(throws: HandshakeFailure.unacceptable("its answer is not HTTP")) { try parser.parse([0x15]) }
-        // The same behind a CR.
-        var other = HTTPHeadParser()
-        #expect(throws: HandshakeFailure.unacceptable("its answer is not HTTP")) { try other.parse([0x0D, 0x15]) }
+        let parsed = try parser.parse(Array(text.utf8)[...])
+        #expect(parsed == nil)
+    }
+
+    @Test func aRequestMayBeginWithAnyMethod() throws {
+        var parser = HTTPHeadParser(beginning: "")
+        let request = try #require(try parser.parse(Array("PUT / HTTP/1.1\r\n\r\n".utf8)[...]))
+        #expect(request.head.startLine == "PUT / HTTP/1.1")
     }
 
     @Test(arguments: [" a", "\ta", " ", " A: 1"]) func foldedLine(line: String) {
@@ -103,7 +123,7 @@ import Testing
         #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA: \(value)v\r\n\r\n") == reason)
         // Without an end of the line, and without any line.
         #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA: " + value + value) == reason)
-        #expect(HeadVerifier.failure(String(repeating: "H", count: 70_000)) == reason)
+        #expect(HeadVerifier.failure("HTTP/" + String(repeating: "H", count: 70_000)) == reason)
         #expect(HeadVerifier.failure(String(repeating: "\n", count: 70_000)) == reason)
     }
 

@@ -106,6 +106,6 @@ import Testing
     private func answer(
         _ request: String, subprotocols: [String] = [], deflate: Bool = true
     ) throws -> (response: String, agreement: ClientHandshake.Agreement?) {
-        ServerHandshake.answer(try HeadVerifier.head(request), subprotocols: subprotocols, deflate: deflate)
+        ServerHandshake.answer(try HeadVerifier.request(request), subprotocols: subprotocols, deflate: deflate)
     }
 }

@@ -7,16 +7,10 @@ import Testing
 
 enum HeadVerifier {
     /// The head, or why it was refused.
-    @discardableResult
-    static func verify(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) -> Result<
-        HTTPHead, HandshakeFailure
-    > {
-        verify(Array(text.utf8), sourceLocation: sourceLocation)
-    }
-
-    static func verify(_ bytes: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) -> Result<
-        HTTPHead, HandshakeFailure
-    > {
+    static func verify(
+        _ bytes: [UInt8], beginning: String = "HTTP/", sourceLocation: SourceLocation = #_sourceLocation
+    ) -> Result<HTTPHead, HandshakeFailure> {
+        func parse(_ pieces: [ArraySlice<UInt8>]) -> Parsing { Self.parse(pieces, beginning) }
         let input = bytes + [0x81, 0x03, 0x0D, 0x0A, 0x0A]
         let whole = parse([input[...]])
         if case .success = whole.head {
@@ -38,7 +32,7 @@ enum HeadVerifier {
     }
 
     static func failure(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) -> String? {
-        switch verify(text, sourceLocation: sourceLocation) {
+        switch verify(Array(text.utf8), sourceLocation: sourceLocation) {
         case .success: nil
         case .failure(let failure): failure.reason
         }
@@ -46,7 +40,11 @@ enum HeadVerifier {
 
     /// The head of an answer that must be one.
     static func head(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> HTTPHead {
-        try verify(text, sourceLocation: sourceLocation).get()
+        try verify(Array(text.utf8), sourceLocation: sourceLocation).get()
+    }
+
+    static func request(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> HTTPHead {
+        try verify(Array(text.utf8), beginning: "", sourceLocation: sourceLocation).get()
     }
 
     private struct Parsing {
@@ -54,8 +52,8 @@ enum HeadVerifier {
         var consumed: Int
     }
 
-    private static func parse(_ pieces: [ArraySlice<UInt8>]) -> Parsing {
-        var parser = HTTPHeadParser()
+    private static func parse(_ pieces: [ArraySlice<UInt8>], _ beginning: String) -> Parsing {
+        var parser = HTTPHeadParser(beginning: beginning)
         var before = 0
         for piece in pieces {
             do throws(HandshakeFailure) {
