@@ -37,6 +37,13 @@ describe("not a server:", function()
     assert.equal("hello", event.info.body)
   end)
 
+  it("HTTP 503 with a folded field, which is read as one line", function()
+    local folded = helper.escape("X-Reason: out of\r\n \tservice\r\nX-Other: x")
+    local event = fails("handshake", raw:url("/status?code=503&header=%s", folded))
+    assert.equal("out of service", event.info.headers["x-reason"])
+    assert.equal("x", event.info.headers["x-other"])
+  end)
+
   it("HTTP 200 is not tried again", function()
     fails("handshake", { url = raw:url("/status?code=200"), reconnect = true }, "200")
   end)

@@ -1,7 +1,7 @@
 // The head of an HTTP/1.1 message, read as it arrives (RFC 9112 sections 2 to 5): a start line, fields, an
 // empty line. Each byte is looked at once; limits hold before anything is kept.
 //
-// A bare LF ends a line, as section 2.2 allows; a bare CR, a folded line and a control character do not pass.
+// A bare LF ends a line, as section 2.2 allows; a bare CR and a control character do not pass.
 
 public struct HTTPHead: Equatable, Sendable {
     public internal(set) var startLine = ""
@@ -94,8 +94,11 @@ public struct HTTPHeadParser: ~Copyable {
             return false
         }
         guard bytes[0] != 0x20, bytes[0] != 0x09 else {
-            // 5.2: obs-fold must be refused or replaced; refused here.
-            throw .unacceptable("the head of its answer has a folded line (RFC 9112 5.2)")
+            guard !head.fields.fields.isEmpty else {
+                throw .unacceptable("the head of its answer has white space before its first field")
+            }
+            head.fields.fold(trim(Substring(String(decoding: bytes, as: UTF8.self))))
+            return false
         }
         guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")) else {
             throw .unacceptable("the head of its answer has a line without a colon")

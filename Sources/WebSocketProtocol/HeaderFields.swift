@@ -8,6 +8,14 @@ public struct HeaderFields: Equatable, Sendable {
 
     public mutating func append(_ name: String, _ value: String) { fields.append((name, value)) }
 
+    /// A line that continues the value of the last field, of which there is one: after a space in place of the line's
+    /// end (obs-fold, RFC 9112 section 5.2).
+    mutating func fold(_ line: Substring) {
+        let last = fields.count - 1
+        if !fields[last].value.isEmpty && !line.isEmpty { fields[last].value += " " }
+        fields[last].value += line
+    }
+
     /// All values of a field, joined as RFC 9110 section 5.3 allows; nil when it is absent.
     public subscript(_ name: String) -> String? {
         let values = values(name)
