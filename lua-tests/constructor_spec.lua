@@ -392,6 +392,15 @@ describe("the request", function()
     assert.truthy(offer:find("client_no_context_takeover", 1, true), offer)
     assert.truthy(offer:find("server_no_context_takeover", 1, true), offer)
   end)
+
+  it("is answered with permessage-deflate and empty elements of the list", function()
+    for _, answer in ipairs { "permessage-deflate,", " , permessage-deflate", "permessage-deflate\r\n%s:" } do
+      local name = "Sec-WebSocket-Extensions"
+      local header = helper.escape(name .. ":" .. answer:format(name))
+      local c = helper.client { url = raw:url("/frames?header=%s", header), deflate = true, reconnect = false }
+      assert.truthy(c:get("OPEN").info.extensions:find("permessage-deflate", 1, true))
+    end
+  end)
 end)
 
 describe("an error of the constructor", function()

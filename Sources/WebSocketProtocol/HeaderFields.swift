@@ -115,7 +115,8 @@ func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionPa
     }
     var extensions: [(name: String, parameters: [ExtensionParameter])] = []
     repeat {
-        guard let name = token() else { return nil }
+        // RFC 9110 section 5.6.1.2: an element may be empty, not all of them.
+        guard let name = token() else { continue }
         var parameters: [ExtensionParameter] = []
         while take(";") {
             guard let name = token() else { return nil }
@@ -129,5 +130,5 @@ func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionPa
         extensions.append((name, parameters))
     } while take(",")
     skipSpace()
-    return rest.isEmpty ? extensions : nil
+    return rest.isEmpty && !extensions.isEmpty ? extensions : nil
 }

@@ -207,6 +207,14 @@ import Testing
         #expect(try verify(Sample.answer(), deflate: DeflateParameters()) == ClientHandshake.Agreement())
     }
 
+    /// RFC 9110 section 5.6.1.2.
+    @Test func emptyElementsBesideWhatWasOffered() throws {
+        let answer = Sample.answer(
+            more: "Sec-WebSocket-Extensions: ,permessage-deflate,\r\nSec-WebSocket-Extensions:\r\n")
+        let agreement = try verify(answer, deflate: DeflateParameters())
+        #expect(agreement.deflate == DeflateParameters())
+    }
+
     @Test(arguments: [
         ("permessage-deflate, permessage-deflate", "it chose the extension permessage-deflate twice"),
         ("permessage-deflate, x", "it chose the extension x, which was not offered"),

@@ -96,6 +96,11 @@ import Testing
                 == [Extension](repeating: .init(name: "a", parameters: two), count: 2))
     }
 
+    /// RFC 9110 section 5.6.1.2.
+    @Test(arguments: ["a,,b", "a,b,", " , a ,\t, b ,,", ",a,b"]) func emptyElementsAreNone(text: String) throws {
+        #expect(try read(text) == [Extension(name: "a"), Extension(name: "b")])
+    }
+
     @Test func quotedValuesAreTokensOnceUnquoted() throws {
         let one = [Extension(name: "a", parameters: [ExtensionParameter(name: "x", value: "10")])]
         #expect(try read("a; x=\"10\"") == one)
@@ -103,7 +108,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", " ", ",", "a,", ",a", "a,,b", "a;", "a; ;b", "a; x=", "a; =1", "a b", "a; x y", "a; x=1 2", "a/b",
+        "", " ", ",", ", ,", ",a/b", "a;", "a;,b", "a,;b", "a; x=,b", "a; ;b", "a; x=", "a; =1", "a b", "a; x y",
+        "a; x=1 2", "a/b",
         "a; x=\"",
         "a; x=\"1", "a; x=\"1\\", "a; x=\"1\"2", "a; x=\"\"", "a; x=\" 1\"", "a; x=\"1,2\"", "a; x=\"é\"",
         "a; x=\"\\é\"",

@@ -140,8 +140,9 @@ async def refuse(peer):
 
 
 async def frames(peer):
-    """101, then a binary of `size` zeros, if it is given, and the bytes given in hex, then `end`."""
-    await peer.switch()
+    """101, with the line `header`, if it is given, then a binary of `size` zeros, if that is, and the bytes given in
+    hex, then `end`."""
+    await peer.switch(fields=f"{peer.query['header']}\r\n" if "header" in peer.query else "")
     large = frame(bytes(int(peer.query["size"])), 2) if "size" in peer.query else b""
     await peer.send(large + bytes.fromhex(peer.query.get("hex", "")))
     await peer.end()
