@@ -214,8 +214,12 @@ describe("a bad URL raises and tells what is wrong:", function()
   end
 
   it("without its password", function()
-    local err = raises("port", function() WebSocket { url = "ws://me:secret@a:x/" } end)
-    assert.is_nil(err:find("secret", 1, true))
+    for _, url in ipairs {
+      "ws://me:secret@a:x/", "ws://me:secret/secret@a/", "ws://me:secret?secret@a/", "ws://me:secret#secret@a/",
+    } do
+      local err = raises("port", function() WebSocket { url = url } end)
+      assert.is_nil(err:find("secret", 1, true), err)
+    end
   end)
 end)
 

@@ -75,6 +75,23 @@ struct Authority: Equatable {
     }
 }
 
+/// A URL cut behind its `://`; `scheme` is nil without one. Among the bytes: as a character, a delimiter with a combining
+/// mark behind it would be another.
+func splitScheme(_ text: String) -> (scheme: Substring?, rest: Substring) {
+    let scheme = text.utf8.prefix(while: isTokenByte)
+    let rest = text.utf8[scheme.endIndex...]
+    guard rest.starts(with: "://".utf8) else { return (nil, text[...]) }
+    return (Substring(scheme), Substring(rest.dropFirst(3)))
+}
+
+/// A URL for an error message, without user and password: they end at the last sign that can end them, since a
+/// password may have any other unescaped.
+func withoutUser(_ text: String) -> String {
+    let rest = splitScheme(text).rest
+    guard let at = rest.utf8.lastIndex(of: UInt8(ascii: "@")) else { return text }
+    return text[..<rest.startIndex] + "…" + text[at...]
+}
+
 /// Whether a name's labels are there, at most with a dot behind the last (RFC 1034 section 3.1); not what they hold.
 public func isHostName(_ text: String) -> Bool {
     let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)

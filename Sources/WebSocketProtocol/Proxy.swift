@@ -28,29 +28,19 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "\(kind.rawValue)://\(bracketed(host)):\(port)" }
 
     public init(_ text: String) throws(Failure) {
-        let scheme = text.utf8.prefix(while: isTokenByte)
-        let hasScheme = text.utf8[scheme.endIndex...].starts(with: "://".utf8)
-        var rest = text.utf8.dropFirst(hasScheme ? scheme.count + 3 : 0)
         func wrong(_ reason: String) -> Failure {
-            var shown = text
-            // To the last sign that can end it: a password may have any other unescaped.
-            if let at = rest.lastIndex(of: UInt8(ascii: "@")) {
-                shown = text[..<rest.startIndex] + "…" + text[at...]
-            }
-            return Failure(reason: "bad proxy '\(legible(shown))': \(reason)")
+            Failure(reason: "bad proxy '\(legible(withoutUser(text)))': \(reason)")
         }
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw wrong("it has a space or a control character; write them as %20 and the like")
         }
-        if hasScheme {
-            let name = Substring(scheme).lowercased()
-            guard let known = Kind(rawValue: name) else {
-                throw wrong("the scheme is '\(name)'; it must be http, socks5 or socks5h")
-            }
-            kind = known
-        } else {
-            kind = .http
+        let (scheme, beyond) = splitScheme(text)
+        let name = scheme?.lowercased() ?? "http"
+        guard let kind = Kind(rawValue: name) else {
+            throw wrong("the scheme is '\(name)'; it must be http, socks5 or socks5h")
         }
+        self.kind = kind
+        var rest = beyond.utf8
         if rest.last == UInt8(ascii: "/") { rest.removeLast() }
         guard !rest.contains(where: { "/?#".utf8.contains($0) }) else {
             throw wrong("it has more than user, password, host and port; a / in a password is written %2F")

@@ -9,7 +9,7 @@ public struct WebSocketURL: Equatable, Sendable {
         public let problem: String
 
         init(_ problem: String, of text: String) {
-            reason = "bad URL '\(WebSocketURL.printable(text))': \(problem)"
+            reason = "bad URL '\(legible(withoutUser(text)))': \(problem)"
             self.problem = problem
         }
     }
@@ -53,22 +53,25 @@ public struct WebSocketURL: Equatable, Sendable {
             return
         }
         socketPath = nil
-        guard let schemeEnd = text.range(of: "://") else {
-            throw wrong("it has no scheme; it must begin with ws:// or wss://")
-        }
-        switch text[..<schemeEnd.lowerBound].lowercased() {
+        let (scheme, rest) = splitScheme(text)
+        guard let scheme else { throw wrong("it has no scheme; it must begin with ws:// or wss://") }
+        switch scheme.lowercased() {
         case "ws", "http": isSecure = false
         case "wss", "https": isSecure = true
         case let other: throw wrong("the scheme is '\(other)'; it must be ws, wss, http, https or ws+unix")
         }
         // RFC 3986 section 3: the authority ends at the first slash, question mark or hash. Looked for among the
         // bytes: as characters, one with a combining mark behind it would be another.
-        let rest = text[schemeEnd.upperBound...]
         let authorityEnd = rest.utf8.firstIndex { "/?#".utf8.contains($0) } ?? rest.endIndex
         let authority: Authority
         do throws(Authority.Failure) {
             authority = try Authority(rest[..<authorityEnd], example: "ws://[::1]:8080/")
         } catch {
+            // What is wrong may be a piece of a password, and would be shown.
+            guard !rest[authorityEnd...].utf8.contains(UInt8(ascii: "@")) else {
+                throw wrong(
+                    "user, password, host or port is wrong; a /, ? or # in a password is written %2F, %3F or %23")
+            }
             throw wrong(error.reason)
         }
         // RFC 7617 section 2: always with the colon.
@@ -112,30 +115,5 @@ public struct WebSocketURL: Equatable, Sendable {
     static func escape(_ byte: UInt8) -> [UInt8] {
         let digits = Array("0123456789ABCDEF".utf8)
         return [0x25, digits[Int(byte >> 4)], digits[Int(byte & 0xF)]]
-    }
-
-    /// The URL for an error message: no password.
-    static func printable(_ text: String) -> String {
-        var shown = text
-        let scheme = text.range(of: "://")?.upperBound
-        // Without a scheme there is no telling where the user would end: at the last sign that can end one.
-        let authority = text[(scheme ?? text.startIndex)...].utf8.prefix { scheme == nil || !"/?#".utf8.contains($0) }
-        if let at = authority.lastIndex(of: UInt8(ascii: "@")) {
-            shown = text[..<authority.startIndex] + "…" + text[at...]
-        }
-        return legible(shown)
-    }
-}
-
-extension String {
-    /// The first place of an ASCII text.
-    fileprivate func range(of text: String) -> Range<Index>? {
-        let needle = Array(text.utf8)
-        var i = utf8.startIndex
-        while let end = utf8.index(i, offsetBy: needle.count, limitedBy: utf8.endIndex) {
-            if utf8[i..<end].elementsEqual(needle) { return i..<end }
-            i = utf8.index(after: i)
-        }
-        return nil
     }
 }

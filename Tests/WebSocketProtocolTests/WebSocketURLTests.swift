@@ -176,7 +176,7 @@ import Testing
     @Test(arguments: [
         ("ws://user:secret@h:0/", "bad URL 'ws://…@h:0/': '0' is not a port; it must be a number from 1 to 65535"),
         ("ftp://secret@h", "bad URL 'ftp://…@h': the scheme is 'ftp'; it must be ws, wss, http, https or ws+unix"),
-        ("ws://u:secret%zz@h/x@y", "bad URL 'ws://…@h/x@y': user:password has a bad %-escape"),
+        ("ws://u:secret%zz@h/", "bad URL 'ws://…@h/': user:password has a bad %-escape"),
         ("ws://u:secret%2@h/", "bad URL 'ws://…@h/': user:password has a bad %-escape"),
         ("ws://u:secret%@h/", "bad URL 'ws://…@h/': user:password has a bad %-escape"),
         ("ws://u:secret%ff@h/", "bad URL 'ws://…@h/': user:password has a bad %-escape"),
@@ -191,6 +191,23 @@ import Testing
     ])
     func theUserIsNotShown(text: String, reason: String) {
         #expect(refusal { try WebSocketURL(text) } == reason)
+    }
+
+    /// What seems to be a host or a port may be a piece of the password.
+    @Test(arguments: [
+        "ws://u:secret/secret@h/", "ws://u:secret?secret@h/", "ws://u:secret#secret@h/", "ws://u@secret:x/secret@h/",
+        "ws://u:[secret/secret@h/", "ws://[secret]:secret/secret@h/", "ws://u:secret%zz/secret@h/",
+        "ws://u:secret/se@cret@h/",
+    ])
+    func aPasswordWithADelimiterIsNotShown(text: String) {
+        let reason = "user, password, host or port is wrong; a /, ? or # in a password is written %2F, %3F or %23"
+        #expect(refusal { try WebSocketURL(text) } == "bad URL 'ws://…@h/': \(reason)")
+    }
+
+    @Test(arguments: ["u:secret://secret@h/", "u:secret@h://x@h/"]) func aPasswordIsNoScheme(text: String) {
+        #expect(
+            refusal { try WebSocketURL(text) } == "bad URL '…@h/': it has no scheme; it must begin with ws:// or wss://"
+        )
     }
 
     @Test func aLongURLIsShownInPart() {
