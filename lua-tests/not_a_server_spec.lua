@@ -44,6 +44,12 @@ describe("not a server:", function()
     assert.equal("x", event.info.headers["x-other"])
   end)
 
+  it("HTTP 500 with what a terminal would obey, which is not in the error's text", function()
+    local server = raw:dialogue("close", "HTTP/1.1 500 \u{9b}31mred\u{9d}0;title\u{9c}\r\nContent-Length: 0\r\n\r\n")
+    local err = helper.client { url = "ws://127.0.0.1:" .. server.port, reconnect = false }:get("ERROR").err
+    assert.truthy(err:find("it answered 500 ?31mred?0;title? instead of 101", 1, true), err)
+  end)
+
   it("HTTP 200 is not tried again", function()
     fails("handshake", { url = raw:url("/status?code=200"), reconnect = true }, "200")
   end)

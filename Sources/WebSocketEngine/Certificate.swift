@@ -57,7 +57,7 @@ enum Certificate {
         var bytes = [UInt8](repeating: 0, count: 512)
         let count = BIO_read(bio, &bytes, Int32(bytes.count))
         guard count > 0 else { return "without a name" }
-        return withoutControls(String(decoding: bytes.prefix(Int(count)), as: UTF8.self))
+        return legible(String(decoding: bytes.prefix(Int(count)), as: UTF8.self))
     }
 
     /// `2026-11-23 14:36:00 UTC`
@@ -79,7 +79,7 @@ enum Certificate {
             defer { GENERAL_NAME_free(entry) }
             switch entry.pointee.type {
             case GEN_DNS:
-                names.append(withoutControls(String(decoding: bytes(of: entry.pointee.d.dNSName), as: UTF8.self)))
+                names.append(legible(String(decoding: bytes(of: entry.pointee.d.dNSName), as: UTF8.self)))
             case GEN_IPADD:
                 let address = bytes(of: entry.pointee.d.iPAddress)
                 var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))

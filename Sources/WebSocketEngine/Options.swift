@@ -104,7 +104,7 @@ extension Options {
     public mutating func addProtocol(_ name: String) throws(Failure) {
         // RFC 6455 section 4.1, point 10: tokens, each of them once.
         guard isToken(name) else {
-            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(withoutControls(name))'")
+            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(legible(name))'")
         }
         guard !protocols.contains(name) else { throw Failure("names '\(name)' twice") }
         protocols.append(name)
@@ -139,7 +139,7 @@ extension Options {
             guard pin.hasPrefix(prefix), digest.count == 44, digest.last == UInt8(ascii: "="),
                 digest.dropLast().allSatisfy({ isBase64($0) })
             else {
-                throw Failure("must be sha256// and the Base64 of a SHA-256, not '\(withoutControls(String(pin)))'")
+                throw Failure("must be sha256// and the Base64 of a SHA-256, not '\(legible(pin))'")
             }
             tls.pins.insert(String(digest) ?? "")
         }
@@ -147,7 +147,7 @@ extension Options {
 
     public mutating func setServerName(_ name: String) throws(Failure) {
         guard isHostName(name), name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "*") }) else {
-            throw Failure("must be a host's name or address, not '\(withoutControls(name))'")
+            throw Failure("must be a host's name or address, not '\(legible(name))'")
         }
         tls.serverName = name
     }
@@ -156,13 +156,13 @@ extension Options {
         switch text {
         case "1.2": tls.minimumVersion = .tls12
         case "1.3": tls.minimumVersion = .tls13
-        default: throw Failure("must be \"1.2\" or \"1.3\", not '\(withoutControls(text))'")
+        default: throw Failure("must be \"1.2\" or \"1.3\", not '\(legible(text))'")
         }
     }
 
     public mutating func addHeader(_ name: String, _ value: String) throws(Failure) {
         guard isToken(name) else {
-            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(withoutControls(name))'")
+            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(legible(name))'")
         }
         guard isFieldValue(value) else { throw Failure("has a control character in the value of '\(name)'") }
         guard !ClientHandshake.reserved.contains(name.lowercased()) else {

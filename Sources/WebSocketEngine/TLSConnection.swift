@@ -72,7 +72,7 @@ final class TLSConnection {
             guard isHostName(name), !name.utf8.contains(UInt8(ascii: "*")),
                 X509_VERIFY_PARAM_set1_host(parameters, name, 0) == 1
             else {
-                throw TLSFailure(reason: "'\(withoutControls(name))' is no name that a certificate can have")
+                throw TLSFailure(reason: "'\(legible(name))' is no name that a certificate can have")
             }
             // RFC 6066 section 3: names, not addresses.
             _ = name.withCString {

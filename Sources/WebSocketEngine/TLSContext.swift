@@ -98,7 +98,7 @@ final class TLSContext: @unchecked Sendable {
         guard suites.isEmpty || SSL_CTX_set_ciphersuites(context, suites) == 1,
             // Those without certificates would pass every check of one.
             list.isEmpty || SSL_CTX_set_cipher_list(context, list + ":!aNULL:!eNULL:!PSK:!SRP") == 1
-        else { throw Self.failure("tls.ciphers '\(ciphers)' can't be used") }
+        else { throw Self.failure("tls.ciphers '\(legible(ciphers))' can't be used") }
     }
 
     private func setTrust() throws(TLSFailure) {

@@ -40,7 +40,7 @@ struct Authority: Equatable {
                 throw Failure("the IPv6 address has no closing bracket")
             }
             host = text[text.index(after: text.startIndex)..<bracket].lowercased()
-            guard IPAddress(host)?.isIPv6 == true else { throw Failure("[\(host)] is not an IPv6 address") }
+            guard IPAddress(host)?.isIPv6 == true else { throw Failure("[\(legible(host))] is not an IPv6 address") }
             let after = text[text.index(after: bracket)...]
             guard after.isEmpty || after.first == ":" else {
                 throw Failure("after the IPv6 address only a port can follow")
@@ -62,14 +62,14 @@ struct Authority: Equatable {
             // 3.2.2: unreserved and sub-delims; a percent-encoded host has no meaning in DNS.
             guard host.utf8.allSatisfy({ isTokenByte($0) && !"%^`|".utf8.contains($0) || "(),;=".utf8.contains($0) }),
                 isHostName(host)
-            else { throw Failure("'\(host)' is not a host name") }
+            else { throw Failure("'\(legible(host))' is not a host name") }
         }
         switch portText {
         case nil, "": port = nil
         case let digits?:
             guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(digits),
                 (1...65535).contains(number)
-            else { throw Failure("'\(digits)' is not a port; it must be a number from 1 to 65535") }
+            else { throw Failure("'\(legible(digits))' is not a port; it must be a number from 1 to 65535") }
             port = number
         }
     }
@@ -121,18 +121,4 @@ func percentDecoded(_ text: Substring) -> String? {
 
 func hexDigit(_ byte: UInt8) -> UInt8? {
     Character(Unicode.Scalar(byte)).hexDigitValue.map(UInt8.init)
-}
-
-/// A text for people: what would play with their terminal is a question mark.
-public func withoutControls(_ text: String) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.map { isControl($0) ? "?" : $0 }))
-}
-
-/// C0, DEL and C1.
-private func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) }
-
-/// A script's text for an error message: no control characters, not endless.
-func legible(_ text: String) -> String {
-    let clean = withoutControls(text)
-    return clean.count > 200 ? clean.prefix(200) + "…" : clean
 }

@@ -57,7 +57,7 @@ public struct ClientHandshake: Sendable {
         guard let status = head.status else { throw .unacceptable("its answer is not HTTP/1.1") }
         // Point 1.
         guard status == 101 else {
-            let phrase = head.reasonPhrase.isEmpty ? "" : " \(head.reasonPhrase)"
+            let phrase = head.reasonPhrase.isEmpty ? "" : " \(legible(head.reasonPhrase))"
             throw HandshakeFailure(
                 reason: "it answered \(status)\(phrase) instead of 101 Switching Protocols", status: status)
         }
@@ -65,7 +65,7 @@ public struct ClientHandshake: Sendable {
         // Point 2.
         guard let upgrade = head.fields["Upgrade"] else { throw .unacceptable("its answer has no Upgrade field") }
         guard isEqual(upgrade, "websocket", ignoringCase: true) else {
-            throw .unacceptable("the Upgrade field of its answer is \"\(upgrade)\", not \"websocket\"")
+            throw .unacceptable("the Upgrade field of its answer is \"\(legible(upgrade))\", not \"websocket\"")
         }
         // Point 3.
         guard head.fields.list("Connection", contains: "upgrade") else {
@@ -89,7 +89,7 @@ public struct ClientHandshake: Sendable {
     private func verifyExtensions(_ head: HTTPHead, _ agreement: inout Agreement) throws(HandshakeFailure) {
         guard let text = head.fields["Sec-WebSocket-Extensions"] else { return }
         guard let extensions = parseExtensions(text) else {
-            throw .unacceptable("the Sec-WebSocket-Extensions field of its answer is malformed: \"\(text)\"")
+            throw .unacceptable("the Sec-WebSocket-Extensions field of its answer is malformed: \"\(legible(text))\"")
         }
         for answer in extensions {
             guard answer.name == DeflateParameters.extensionName, let deflate else {
@@ -106,7 +106,8 @@ public struct ClientHandshake: Sendable {
         let chosen = head.fields.values("Sec-WebSocket-Protocol")
         guard let subprotocol = chosen.first else { return }
         guard chosen.count == 1, subprotocols.contains(where: { isEqual($0, subprotocol) }) else {
-            throw .unacceptable("it chose the subprotocol \"\(chosen.joined(separator: ", "))\", which was not offered")
+            let names = legible(chosen.joined(separator: ", "))
+            throw .unacceptable("it chose the subprotocol \"\(names)\", which was not offered")
         }
         agreement.subprotocol = subprotocol
     }

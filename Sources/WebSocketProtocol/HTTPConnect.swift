@@ -41,7 +41,7 @@ struct HTTPConnect: ~Copyable {
         case 100, 102...199: return false
         default:
             // The line from the status on.
-            let answer = trim(head.startLine.dropFirst("HTTP/1.1 ".count))
+            let answer = legible(trim(head.startLine.dropFirst("HTTP/1.1 ".count)))
             throw TunnelFailure(reason: "it answered \(answer)", status: status, response: head)
         }
     }

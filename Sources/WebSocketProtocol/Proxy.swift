@@ -37,7 +37,7 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
         let (scheme, beyond) = splitScheme(text)
         let name = scheme?.lowercased() ?? "http"
         guard let kind = Kind(rawValue: name) else {
-            throw wrong("the scheme is '\(name)'; it must be http, socks5 or socks5h")
+            throw wrong("the scheme is '\(legible(name))'; it must be http, socks5 or socks5h")
         }
         self.kind = kind
         var rest = beyond.utf8

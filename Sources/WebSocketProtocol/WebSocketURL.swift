@@ -58,7 +58,7 @@ public struct WebSocketURL: Equatable, Sendable {
         switch scheme.lowercased() {
         case "ws", "http": isSecure = false
         case "wss", "https": isSecure = true
-        case let other: throw wrong("the scheme is '\(other)'; it must be ws, wss, http, https or ws+unix")
+        case let other: throw wrong("the scheme is '\(legible(other))'; it must be ws, wss, http, https or ws+unix")
         }
         // RFC 3986 section 3: the authority ends at the first slash, question mark or hash. Looked for among the
         // bytes: as characters, one with a combining mark behind it would be another.

@@ -150,6 +150,16 @@ import Testing
         Refusal(
             Sample.answer(more: "Sec-WebSocket-Extensions: \r\n"),
             "the Sec-WebSocket-Extensions field of its answer is malformed: \"\""),
+        // What a terminal would obey.
+        Refusal(
+            Sample.answer(["Upgrade": "\u{9B}31m\tx"]),
+            "the Upgrade field of its answer is \"?31m?x\", not \"websocket\""),
+        Refusal(
+            Sample.answer(more: "Sec-WebSocket-Protocol: \u{9D}0;x\u{9C}\r\n"),
+            "it chose the subprotocol \"?0;x?\", which was not offered"),
+        Refusal(
+            Sample.answer(more: "Sec-WebSocket-Extensions: \u{80}\u{9F}\r\n"),
+            "the Sec-WebSocket-Extensions field of its answer is malformed: \"??\""),
     ])
     func badAnswer(refusal: Refusal) {
         #expect(throws: HandshakeFailure(reason: refusal.reason)) { try verify(refusal.answer) }

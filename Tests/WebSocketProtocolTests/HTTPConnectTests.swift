@@ -67,6 +67,7 @@ import Testing
         ("HTTP/1.1 403 ", 403, "it answered 403"), ("HTTP/1.1 999 a  b", 999, "it answered 999 a  b"),
         ("HTTP/1.1 101 Switching Protocols", 101, "it answered 101 Switching Protocols"),
         ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 502 Bad Gateway", 502, "it answered 502 Bad Gateway"),
+        ("HTTP/1.1 502 a\tb\u{9B}31mc", 502, "it answered 502 a?b?31mc"),
     ])
     func refused(line: String, status: Int, reason: String) throws {
         for body in ["", "<html>", "HTTP/1.1 200 OK\r\n\r\n"] {

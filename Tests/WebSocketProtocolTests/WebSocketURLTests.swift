@@ -216,6 +216,24 @@ import Testing
         #expect(refusal { try WebSocketURL(text) } == reason)
     }
 
+    /// Also of what is shown a second time: a redirect shows only that.
+    @Test(arguments: [
+        ("ws://[\u{9B}1]/", "[?1] is not an IPv6 address"),
+        ("ws://h:\u{9D}/", "'?' is not a port; it must be a number from 1 to 65535"),
+        (
+            "ws://h:" + String(repeating: "1", count: 201),
+            "'\(String(repeating: "1", count: 200))…' is not a port; it must be a number from 1 to 65535"
+        ),
+        (
+            "ws://" + String(repeating: "a", count: 300),
+            "'\(String(repeating: "a", count: 200))…' is not a host name"
+        ),
+    ])
+    func controlCharactersAndMuchTextAreNotShown(text: String, problem: String) throws {
+        let failure = try #require(throws: WebSocketURL.Failure.self) { try WebSocketURL(text) }
+        #expect(failure.problem == problem)
+    }
+
     // MARK: - Bytes, not characters
 
     /// A delimiter with a combining mark behind it is one character, and delimits all the same.

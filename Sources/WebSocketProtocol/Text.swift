@@ -1,0 +1,15 @@
+// Texts of others in messages for people: error texts and lines for debugging.
+
+/// A text for people: what would play with their terminal is a question mark.
+public func withoutControls(_ text: String) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.map { isControl($0) ? "?" : $0 }))
+}
+
+/// C0, DEL and C1.
+private func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) }
+
+/// A script's or a peer's text for an error message: no control characters, not endless.
+public func legible(_ text: some StringProtocol) -> String {
+    let clean = withoutControls(String(text))
+    return clean.count > 200 ? clean.prefix(200) + "…" : clean
+}
