@@ -190,14 +190,13 @@ extension Options {
     }
 
     public static func size(_ value: Double) throws(Failure) -> Int {
-        try integer(value, in: 0...(1 << 53), "a whole number, 0 or more")
+        // What is beyond the whole numbers of a Double, infinity as well, is no limit.
+        try integer(min(value, 0x1p53), in: 0...(1 << 53), "a whole number, 0 or more")
     }
 
     public static func integer(
         _ value: Double, in range: ClosedRange<Int>, _ what: String? = nil
     ) throws(Failure) -> Int {
-        // What no Int can hold is infinity for a limit.
-        if value == .infinity, what != nil { return range.upperBound }
         guard let integer = Int(exactly: value), range.contains(integer) else {
             throw Failure("must be \(what ?? "a whole number from \(range.lowerBound) to \(range.upperBound)")")
         }

@@ -46,13 +46,18 @@ import Testing
         #expect(reason == "names 'chat' twice")
     }
 
-    @Test(arguments: [-1, 0.5, .nan, 1e300]) func sizesAreWholeNumbers(_ value: Double) {
+    @Test(arguments: [-1, 0.5, .nan, -.infinity]) func sizesAreWholeNumbers(_ value: Double) {
         #expect(throws: Options.Failure.self) { try Options.size(value) }
     }
 
-    @Test func infinityIsNoLimit() throws {
-        #expect(try Options.size(.infinity) == 1 << 53)
+    /// 0x1p63 is what Lua's math.maxinteger becomes.
+    @Test(arguments: [.infinity, 0x1p53, 0x1p63, 1e300]) func whatNoSizeReachesIsNoLimit(_ value: Double) throws {
+        #expect(try Options.size(value) == 1 << 53)
+    }
+
+    @Test func sizes() throws {
         #expect(try Options.size(0) == 0)
+        #expect(try Options.size(0x1p53 - 1) == (1 << 53) - 1)
     }
 
     @Test(arguments: [-0.1, .nan]) func timesAreNotNegative(_ value: Double) {
