@@ -2,6 +2,7 @@
 
 import COpenSSL
 import Glibc
+import WebSocketProtocol
 
 struct PEM: ~Copyable {
     private let bio: OpaquePointer?
@@ -58,6 +59,12 @@ struct PEM: ~Copyable {
     /// Whether this is the text itself, not the name of a file.
     /// Not by String.contains: it would bring the engine of regular expressions, 1.4 MB.
     static func isText(_ text: String) -> Bool { strstr(text, "-----BEGIN ") != nil }
+
+    /// What errors call the text or the file that an option gives.
+    static func name(_ text: String, _ option: String) -> String {
+        // Several lines may be a key without its first one, and no secret is shown.
+        isText(text) || text.utf8.contains(0x0A) ? option : "the file '\(legible(text))' of \(option)"
+    }
 
     /// The text, or that of the file with this name.
     /// - Parameter name: for errors.

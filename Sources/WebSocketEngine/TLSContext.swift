@@ -110,7 +110,7 @@ final class TLSContext: @unchecked Sendable {
         }
         let names = PEM.isText(ca) ? nil : PEM.files(inFolder: ca)
         guard let names else {
-            let name = PEM.isText(ca) ? "tls.ca" : "the file '\(ca)' of tls.ca"
+            let name = PEM.name(ca, "tls.ca")
             switch trust(try PEM.content(ca, name), store) {
             case .whole: return
             case .none: throw TLSFailure(reason: "\(name) has no certificate in PEM form")
@@ -119,7 +119,7 @@ final class TLSContext: @unchecked Sendable {
         }
         let readings = names.compactMap { try? PEM.content($0, "") }.map { trust($0, store) }
         guard readings.contains(.whole) else {
-            throw TLSFailure(reason: "the folder '\(ca)' of tls.ca has no certificates")
+            throw TLSFailure(reason: "the folder '\(legible(ca))' of tls.ca has no certificates")
         }
     }
 
@@ -145,12 +145,13 @@ final class TLSContext: @unchecked Sendable {
             guard options.key == nil else { throw TLSFailure(reason: "tls.key needs tls.cert") }
             return
         }
-        let chain = PEM(try PEM.content(certificate, "tls.cert"))
+        let name = PEM.name(certificate, "tls.cert")
+        let chain = PEM(try PEM.content(certificate, name))
         guard let leaf = chain.certificate() else {
-            throw TLSFailure(reason: "tls.cert has no certificate in PEM form")
+            throw TLSFailure(reason: "\(name) has no certificate in PEM form")
         }
         defer { X509_free(leaf) }
-        guard SSL_CTX_use_certificate(context, leaf) == 1 else { throw Self.failure("tls.cert can't be used") }
+        guard SSL_CTX_use_certificate(context, leaf) == 1 else { throw Self.failure("\(name) can't be used") }
         while let issuer = chain.certificate() {
             // On success it is the context's.
             if SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 0, UnsafeMutableRawPointer(issuer)) != 1 { X509_free(issuer) }
@@ -160,18 +161,19 @@ final class TLSContext: @unchecked Sendable {
     }
 
     private func setKey(_ text: String) throws(TLSFailure) {
-        let source = PEM(try PEM.content(text, "tls.key"))
+        let name = PEM.name(text, "tls.key")
+        let source = PEM(try PEM.content(text, name))
         let (key, wasAsked) = source.privateKey(password: options.password)
         guard let key else {
-            guard wasAsked else { throw Self.failure("tls.key has no private key in PEM form") }
+            guard wasAsked else { throw Self.failure("\(name) has no private key in PEM form") }
             ERR_clear_error()
             throw TLSFailure(
                 reason: options.password == nil
-                    ? "tls.key is encrypted: give tls.password" : "tls.key can't be decrypted: tls.password is wrong")
+                    ? "\(name) is encrypted: give tls.password" : "\(name) can't be decrypted: tls.password is wrong")
         }
         defer { EVP_PKEY_free(key) }
         guard SSL_CTX_use_PrivateKey(context, key) == 1, SSL_CTX_check_private_key(context) == 1 else {
-            throw Self.failure("tls.key is not the key of tls.cert")
+            throw Self.failure("\(name) is not the key of tls.cert")
         }
     }
 
