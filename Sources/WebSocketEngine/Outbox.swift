@@ -38,6 +38,7 @@ struct Outbox: ~Copyable {
         random: inout RandomPool, directly: Bool, wakes: inout Bool
     ) -> SendResult {
         guard isOpen else { return .notOpen }
+        guard count <= limit else { return .failed("\(count) bytes are more than maxbuffered (\(limit))") }
         guard self.count <= limit, count <= limit - self.count else {
             return .failed(
                 "\(count) bytes beside the \(self.count) that wait are more than maxbuffered (\(limit)); "

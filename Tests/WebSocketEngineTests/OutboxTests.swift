@@ -85,6 +85,20 @@ import WebSocketProtocol
         #expect(outbox.count == before)
     }
 
+    @Test func adviceToWaitOnlyWhereItHelps() {
+        var outbox = Outbox()
+        outbox.open(direct: nil, deflating: false)
+        #expect(send("12345", &outbox, limit: 20).0 == .sent)
+        #expect(
+            send(String(repeating: "x", count: 20), &outbox, limit: 20).0
+                == .failed(
+                    "20 bytes beside the 11 that wait are more than maxbuffered (20); send less, or wait until "
+                        + "bufferedamount has fallen"))
+        #expect(
+            send(String(repeating: "x", count: 21), &outbox, limit: 20).0
+                == .failed("21 bytes are more than maxbuffered (20)"))
+    }
+
     @Test func compressedConnectionsQueueFramesWithoutMasks() {
         var outbox = Outbox()
         outbox.open(direct: nil, deflating: true)
