@@ -59,7 +59,6 @@ void ws_account(module_state *state);
 /* websocket.c */
 int ws_constructor(lua_State *L);
 void ws_release(websocket *ws);
-void ws_push_metatable(lua_State *L);
 extern const luaL_Reg ws_methods[];
 extern const luaL_Reg ws_metamethods[];
 

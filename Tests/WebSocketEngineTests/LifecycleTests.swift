@@ -88,7 +88,10 @@ import Testing
         var waits: [Double] = []
         for _ in 0..<6 {
             lifecycle.opened(0)
-            guard case .retry(let wait) = lifecycle.lost(1000, random: 0) else { return }
+            guard case .retry(let wait) = lifecycle.lost(1000, random: 0) else {
+                Issue.record("no retry after \(waits)")
+                return
+            }
             waits.append(wait)
             lifecycle.retry()
         }

@@ -1,6 +1,6 @@
 /* Between Lua and Swift, the whole of it on one page.
  *
- * Lua -> binding.c -> Swift leaf -> back. Lua raises by longjmp (or a C++ exception), which must never
+ * Lua -> C function -> Swift leaf -> back. Lua raises by longjmp (or a C++ exception), which must never
  * cross a Swift frame: every Lua API call is made in this target's C files, and a leaf gets pointers,
  * lengths and numbers, never a lua_State. A leaf never raises; what fails it writes into a ws_failure. */
 #ifndef WS_CLUA_H
