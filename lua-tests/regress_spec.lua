@@ -163,4 +163,15 @@ describe("once broke:", function()
       if got[i] ~= tostring(i) then error(got[i] .. " instead of " .. i) end
     end
   end)
+
+  it("a refusal that came before the whole request had left was lost", function()
+    local server = raw:dialogue("reset", "HTTP/1.1 400 Too much\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
+    local c = helper.client {
+      url = "ws://127.0.0.1:" .. server.port, headers = { X = ("x"):rep(8 << 20) }, maxreconnectwait = 60,
+    }
+    local info = c:get("ERROR").info
+    assert.equal(400, info.status)
+    assert.equal("large", info.body)
+    assert.is_nil(info.retryin)
+  end)
 end)

@@ -237,7 +237,10 @@ final class Channel {
     /// Lua has caught up.
     func resume(_ reactor: inout Reactor) -> Progress {
         guard isPaused else { return .going }
-        if end != nil { return conclude(&reactor) }
+        if end != nil {
+            // What asked for this may have been a full queue before the end came.
+            return socket.pause(until: 0) ? .going : conclude(&reactor)
+        }
         unpause(&reactor)
         return read(&reactor)
     }

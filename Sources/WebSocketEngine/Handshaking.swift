@@ -27,6 +27,8 @@ final class Handshaking {
     let address: Address
     private let handshake: ClientHandshake
     private var request = ByteBuffer()
+    /// Why some of the request never left.
+    private var unsent: Transport.Fault?
     private var parser = HTTPHeadParser()
     private(set) var head: HTTPHead?
     /// What a server that refused said.
@@ -52,7 +54,10 @@ final class Handshaking {
             case .wouldBlock: return read(&reactor)
             case .end: return .broken("the connection was closed")
             case .failed(.tls(let failure)): return .insecure(failure)
-            case .failed(let fault): return .broken("the request could not be sent: \(fault.words)")
+            case .failed(let fault):
+                // A server may refuse before it has the whole request: its answer is there to be read.
+                unsent = fault
+                request.removeAll()
             }
         }
         return read(&reactor)
@@ -67,6 +72,8 @@ final class Handshaking {
             case .bytes(let count):
                 let input = UnsafeRawBufferPointer(rebasing: reactor.input[..<count])
                 if let progress = received(input, reactor.now) { return progress }
+            case .end where head == nil && unsent != nil, .failed where head == nil && unsent != nil:
+                return .broken("the request could not be sent: \(unsent?.words ?? "")")
             case .end where head == nil:
                 return .broken("the connection was closed before the handshake was answered")
             case .failed(.tls(let failure)) where head == nil: return .insecure(failure)

@@ -19,12 +19,15 @@ final class TLSContext: @unchecked Sendable {
     /// For `name:port`, the newest session (RFC 8446 section 2.2, RFC 5077).
     private var sessions: [String: OpaquePointer] = [:]
     private static let maximumSessions = 64
+    /// The files that the options name, as they were when they were read.
+    private let files: [String: FileStamp?]
     /// Memory for records: a connection has it while it writes, and for as long as the socket does not take them.
     var spare = ByteBuffer()
 
     /// Reads files: not for the engine's thread.
     init(_ options: Options.TLS) throws(TLSFailure) {
         self.options = options
+        files = Self.stamps(options)
         ERR_clear_error()
         guard let context = SSL_CTX_new(TLS_client_method()) else { throw Self.failure("OpenSSL can't begin") }
         self.context = context
@@ -62,6 +65,18 @@ final class TLSContext: @unchecked Sendable {
     deinit {
         for session in sessions.values { SSL_SESSION_free(session) }
         SSL_CTX_free(context)
+    }
+
+    // MARK: - Files
+
+    var isOfFiles: Bool { !files.isEmpty }
+
+    /// Whether its files are still the same. Looks at them: not for the engine's thread.
+    var isCurrent: Bool { Self.stamps(options) == files }
+
+    private static func stamps(_ options: Options.TLS) -> [String: FileStamp?] {
+        let names = [options.ca, options.certificate, options.key].compactMap { $0 }.filter { !PEM.isText($0) }
+        return Dictionary(names.map { ($0, FileStamp($0)) }) { first, _ in first }
     }
 
     // MARK: - Sessions

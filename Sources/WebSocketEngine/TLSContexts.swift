@@ -1,4 +1,5 @@
-// The contexts in use, each made once, on a thread of its own: that takes files and milliseconds.
+// The contexts in use, each made once, on a thread of its own: that takes files and milliseconds. One that was made of
+// files is looked at again for each connection, there too: the files may have changed.
 
 import Dispatch
 
@@ -11,14 +12,18 @@ struct TLSContexts {
 
     /// The context for these options; nil when it comes later, as a command to the loop for this token.
     mutating func context(_ options: Options.TLS, _ token: Poller.Token, _ mailbox: Mailbox) -> TLSContext? {
-        if let context = ready[options] { return context }
+        let known = ready[options]
+        if let known, !known.isOfFiles { return known }
         guard waiters.add(token, for: options) else { return nil }
         OpenSSL.started
         Self.making.enter()
         do throws(SystemError) {
             try onThread {
-                mailbox.post(
-                    .prepared(options, Result { () throws(TLSFailure) -> TLSContext in try TLSContext(options) }))
+                let result = Result { () throws(TLSFailure) -> TLSContext in
+                    if let known, known.isCurrent { return known }
+                    return try TLSContext(options)
+                }
+                mailbox.post(.prepared(options, result))
                 Self.making.leave()
             }
         } catch {

@@ -1,0 +1,25 @@
+// What tells that a file is no longer the one that was read.
+
+import CLinux
+import Glibc
+
+struct FileStamp: Equatable {
+    private let device: UInt64
+    private let inode: UInt64
+    private let size: Int64
+    private let changed: (seconds: Int, nanoseconds: Int)
+
+    /// nil when there is no such file.
+    init?(_ path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        size = Int64(status.st_size)
+        changed = (Int(status.st_ctim.tv_sec), Int(status.st_ctim.tv_nsec))
+    }
+
+    static func == (a: FileStamp, b: FileStamp) -> Bool {
+        a.device == b.device && a.inode == b.inode && a.size == b.size && a.changed == b.changed
+    }
+}
