@@ -49,7 +49,7 @@ void ws_read_options(lua_State *L, websocket *ws);
 
 /* module.c: closes all websockets; their connections, what waits to be sent and their events are the parent's. `L`, which
  * has the module's upvalues, may be NULL when the state closes. */
-void ws_begin_anew(lua_State *L, module_state *module);
+void ws_begin_anew(lua_State *L, module_state *module) __attribute__((cold));
 
 /* events.c */
 int ws_poll(lua_State *L);
@@ -62,11 +62,17 @@ void ws_release(websocket *ws);
 extern const luaL_Reg ws_methods[];
 extern const luaL_Reg ws_metamethods[];
 
-/* The state's module. In a child of fork, what is the parent's is let go of first: nothing goes past this. */
+/* In a child of fork, lets go of what is the parent's. */
+static inline void ws_follow_fork(lua_State *L, module_state *module)
+{
+    if (module->forks != ws_forks) ws_begin_anew(L, module);
+}
+
+/* The state's module; nothing goes past this. */
 static inline module_state *ws_module(lua_State *L)
 {
     module_state *module = lua_touserdata(L, WS_UP_STATE);
-    if (module->forks != ws_forks) ws_begin_anew(L, module);
+    ws_follow_fork(L, module);
     return module;
 }
 

@@ -198,7 +198,7 @@ static lua_Integer deliver(lua_State *L, module_state *module, lua_Integer n, lu
     /* A coroutine may be resumed by a finalizer when the state is gone. */
     while (module->state && module->delivered < last) {
         /* A callback may have forked. */
-        ws_module(L);
+        ws_follow_fork(L, module);
         take(module, 0, NULL);
         if (module->cursor == module->end) break;
         ws_event *event = (ws_event *)module->cursor;

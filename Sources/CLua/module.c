@@ -40,7 +40,7 @@ void ws_begin_anew(lua_State *L, module_state *module)
 static int state_gc(lua_State *L)
 {
     module_state *module = lua_touserdata(L, 1);
-    if (module->forks != ws_forks) ws_begin_anew(NULL, module);
+    ws_follow_fork(NULL, module);
     ws_state *state = module->state;
     /* Finalizers of the script may still call the module after this: there is nothing to deliver. */
     module->state = NULL;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 /* The websocket at index 1. To compare metatables would take a tenth of a short send. */
-static websocket *check_websocket(lua_State *L)
+static inline __attribute__((always_inline)) websocket *check_websocket(lua_State *L)
 {
     websocket *ws = lua_touserdata(L, 1);
     if (ws && lua_rawlen(L, 1) == sizeof *ws && ws->module == ws_module(L)) return ws;
