@@ -16,10 +16,12 @@ public struct HeaderFields: Equatable, Sendable {
         fields[last].value += line
     }
 
-    /// All values of a field, joined as RFC 9110 section 5.3 allows; nil when it is absent.
+    /// All values of a field, joined as RFC 9110 section 5.3 allows; nil when it is absent. Set-Cookie's stay on lines of
+    /// their own: in a cookie a comma means something else (RFC 6265 section 3).
     public subscript(_ name: String) -> String? {
         let values = values(name)
-        return values.isEmpty ? nil : values.joined(separator: ", ")
+        let separator = isEqual(name, "set-cookie", ignoringCase: true) ? "\n" : ", "
+        return values.isEmpty ? nil : values.joined(separator: separator)
     }
 
     /// The values of a field, one for each line. Names are equal in any case.

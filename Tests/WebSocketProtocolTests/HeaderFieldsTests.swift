@@ -11,6 +11,16 @@ import Testing
         return fields
     }
 
+    @Test func cookiesAreNotJoinedByACommaOfTheirs() {
+        var fields = HeaderFields()
+        fields.append("Set-Cookie", "a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT")
+        fields.append("set-cookie", "b=2")
+        fields.append("X", "1")
+        fields.append("x", "2")
+        #expect(fields["set-cookie"] == "a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT\nb=2")
+        #expect(fields["X"] == "1, 2")
+    }
+
     @Test func namesAreEqualInAnyCase() {
         #expect(fields["host"] == "a")
         #expect(fields["HOST"] == "a")
