@@ -28,13 +28,13 @@ import Testing
     }
 
     @Test func severalLinesAreOneList() {
-        #expect(fields.values("Set-Cookie") == ["1", "2"])
-        #expect(fields["Set-Cookie"] == "1, 2")
+        #expect(fields.values("X-List") == ["1", "2"])
+        #expect(fields["X-List"] == "1, 2")
         #expect(fields.values("Cookie") == [])
     }
 
     @Test func theOrderIsKept() {
-        #expect(fields.fields.map(\.name) == ["Host", "Set-Cookie", "set-COOKIE"])
+        #expect(fields.fields.map(\.name) == ["Host", "X-List", "set-COOKIE"])
         #expect(fields == fields)
         var other = fields
         other.append("A", "b")
