@@ -1,4 +1,5 @@
-/* A host with several Lua states in one process. The scripts get `url` and `name` as globals.
+/* A host with several Lua states in one process. The scripts get `url` and `name` as globals, and the functions fork,
+ * await and leave.
  *
  *   host cycles N script url     one state after the other, each closed
  *   host both script url         two states on one thread: the script returns a function, called in turn until true
@@ -29,14 +30,43 @@ static void check(lua_State *L, int status)
     _Exit(1);
 }
 
+/* fork() -> the child's id, or 0 there. */
+static int fork_here(lua_State *L)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) alarm(10);
+    lua_pushinteger(L, child);
+    return 1;
+}
+
+static int leave(lua_State *L)
+{
+    (void)L;
+    fflush(stdout);
+    _Exit(0);
+}
+
+/* await(child) -> its status, as waitpid has it. */
+static int await_child(lua_State *L)
+{
+    int status = 0;
+    waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0);
+    lua_pushinteger(L, status);
+    return 1;
+}
+
 static lua_State *start(const char *name)
 {
     lua_State *L = luaL_newstate();
     luaL_openlibs(L);
+    lua_register(L, "fork", fork_here);
+    lua_register(L, "await", await_child);
     lua_pushstring(L, url);
     lua_setglobal(L, "url");
     lua_pushstring(L, name);
     lua_setglobal(L, "name");
+    lua_register(L, "leave", leave);
     check(L, luaL_loadfile(L, script));
     check(L, lua_pcall(L, 0, 1, 0));
     return L;
@@ -95,7 +125,8 @@ int main(int argc, char **argv)
                 lua_setglobal(L, "name");
                 while (!step(L)) continue;
                 lua_close(L);
-                return 0;
+                fflush(stdout);
+                _Exit(0); /* what it leaves of the parent's would be a leak to a sanitizer */
             }
             int status;
             waitpid(child, &status, 0);

@@ -460,6 +460,49 @@ describe("lifetime:", function()
       assert.equal(0, code)
     end)
 
+    for _, waits in ipairs { "websocket.run", "websocket.poll" } do
+      it("a callback that forks: " .. waits .. " goes on in the child, where nothing is live", function()
+        if not host then return pending("needs cc and liblua5.4-dev") end
+        local output, code = run([[
+          local child
+          local ws = connect(url, { onreceive = function(type) if type == 0 then child = fork() end end })
+          wait(function() return ws.state == "open" end)
+          ws:sendText("fork")
+          while not child do
+            local result = ]] .. waits .. [[(0.5)
+            if child == 0 then
+              print(ws.state, result, websocket.run())
+              leave()
+            end
+          end
+          print(await(child), ws.state)
+        ]], "cycles", 1)
+        local result = waits == "websocket.run" and "true" or "1"
+        assert.equal("closed\t" .. result .. "\ttrue\n0\topen\ndone\n", output)
+        assert.equal(0, code)
+      end)
+    end
+
+    it("one whose child of fork needs TLS while the parent's begins", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = run([[
+        for i = 1, 20 do
+          -- With other options it begins anew, on a thread of its own.
+          connect("wss://127.0.0.1:1/", { minreconnectwait = 60, tls = { servername = "parent" .. i } })
+          local child = fork()
+          if child == 0 then
+            connect("wss://127.0.0.1:1/", { reconnect = false, tls = { servername = "child" } })
+            websocket.run()
+            leave()
+          end
+          local status = await(child)
+          if status ~= 0 then print("a child ended by " .. status) end
+        end
+      ]], "cycles", 1)
+      assert.equal("done\n", output)
+      assert.equal(0, code)
+    end)
+
     it("one that children of fork go on with while much comes in: none of them hangs", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       path = "/flood?count=1000000&size=1000"

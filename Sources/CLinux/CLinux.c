@@ -9,8 +9,17 @@ int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigse
 
 int ws_forks;
 
-static void count_fork(void) { ws_forks++; }
-static void begin(void) { pthread_atfork(NULL, NULL, count_fork); }
+static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void ws_hold_forks(void) { pthread_mutex_lock(&fork_lock); }
+void ws_release_forks(void) { pthread_mutex_unlock(&fork_lock); }
+
+static void in_child(void)
+{
+    ws_forks++;
+    ws_release_forks();
+}
+static void begin(void) { pthread_atfork(ws_hold_forks, ws_release_forks, in_child); }
 
 void ws_count_forks(void)
 {

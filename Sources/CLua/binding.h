@@ -13,7 +13,14 @@
 #define WS_UP_METATABLE lua_upvalueindex(3) /* of websockets */
 
 /* User values of a websocket. */
-enum { WS_VALUE_HANDLER = 1, WS_VALUE_DEBUG, WS_VALUE_URL, WS_VALUE_OPENED, WS_VALUE_CLOSED, WS_VALUES = WS_VALUE_CLOSED };
+enum {
+    WS_VALUE_HANDLER = 1,
+    WS_VALUE_DEBUG,
+    WS_VALUE_URL,
+    WS_VALUE_OPENED,
+    WS_VALUE_CLOSED,
+    WS_VALUES = WS_VALUE_CLOSED
+};
 
 typedef struct websocket websocket;
 
@@ -47,8 +54,8 @@ struct websocket {
 /* options.c: reads the constructor's table at index 1 into the websocket on top of the stack. */
 void ws_read_options(lua_State *L, websocket *ws);
 
-/* module.c: closes all websockets; their connections, what waits to be sent and their events are the parent's. `L`, which
- * has the module's upvalues, may be NULL when the state closes. */
+/* module.c: closes all websockets; their connections, what waits to be sent and their events are the parent's. `L`,
+ * which has the module's upvalues, may be NULL when the state closes. */
 void ws_begin_anew(lua_State *L, module_state *module) __attribute__((cold));
 
 /* events.c */
@@ -68,7 +75,7 @@ static inline void ws_follow_fork(lua_State *L, module_state *module)
     if (module->forks != ws_forks) ws_begin_anew(L, module);
 }
 
-/* The state's module; nothing goes past this. */
+/* The state's module: every function of the script's comes in by this. */
 static inline module_state *ws_module(lua_State *L)
 {
     module_state *module = lua_touserdata(L, WS_UP_STATE);

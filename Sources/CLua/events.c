@@ -73,8 +73,8 @@ static const char *push_fields(lua_State *L, const char *p, const char *end)
     return p;
 }
 
-/* Pushes what a record tells: data, error and info, or a line; returns how many values that are. Each push may collect garbage, and a
- * finalizer may poll: the record is read before the first, and what follows reads a copy. */
+/* Pushes what a record tells: data, error and info, or a line; returns how many values that are. Each push may collect
+ * garbage, and a finalizer may poll: the record is read before the first, and what follows reads a copy. */
 static int push_values(lua_State *L, const ws_event *event)
 {
     const char *payload = (const char *)(event + 1);
@@ -148,7 +148,8 @@ static void stop(lua_State *L, module_state *module, websocket *ws)
 }
 
 /* Moves past the record: from now on it is the script's. */
-static inline __attribute__((always_inline)) void consume(lua_State *L, module_state *module, ws_event *event, websocket *ws)
+static inline __attribute__((always_inline)) void consume(
+    lua_State *L, module_state *module, ws_event *event, websocket *ws)
 {
     size_t size = ws_event_size(event);
     module->cursor += size;
@@ -255,9 +256,9 @@ static double monotonic(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Waits for the first event; returns when it began. A signal whose handler sets a hook, as the interpreter's own for Ctrl-C does, ends the wait
- * whenever it comes: from the last look at the hook to the wait itself it is blocked. That takes two system calls; most
- * waits are brief, and those do without. */
+/* Waits for the first event; returns when it began. A signal whose handler sets a hook, as the interpreter's own for
+ * Ctrl-C does, ends the wait whenever it comes: from the last look at the hook to the wait itself it is blocked. That
+ * takes two system calls; most waits are brief, and those do without. */
 static double wait_for_events(lua_State *L, module_state *module, double seconds)
 {
     const double brief = 0.1;
@@ -271,6 +272,7 @@ static double wait_for_events(lua_State *L, module_state *module, double seconds
     for (;;) {
         lua_Hook hook = lua_gethook(L);
         run_hooks(L);
+        ws_follow_fork(L, module);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         bool is_quiet = lua_gethook(L) == hook;
         if (is_quiet) take(module, start + seconds, &before);
@@ -279,11 +281,13 @@ static double wait_for_events(lua_State *L, module_state *module, double seconds
     }
 }
 
-/* Takes what is there, or waits for the first event, and prepares the stack for delivering that and no more. Returns when
- * the wait began. */
+/* Takes what is there, or waits for the first event, and prepares the stack for delivering that and no more. Returns
+ * when the wait began. */
 static double await(lua_State *L, module_state *module, double seconds)
 {
     double start = 0;
+    /* The last callback may have forked. */
+    ws_follow_fork(L, module);
     module->polls++;
     ws_account(module);
     /* Something is left where a callback has raised, or polls. */
@@ -342,7 +346,7 @@ static int run_continues(lua_State *L, int status, lua_KContext n);
 static int run_on(lua_State *L)
 {
     module_state *module = ws_module(L);
-    while (module->live) {
+    while (ws_module(L)->live) {
         double left = lua_tonumber(L, 1) - monotonic();
         await(L, module, left);
         run_hooks(L);

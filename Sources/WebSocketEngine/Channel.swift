@@ -192,14 +192,16 @@ final class Channel {
         heard(&reactor)
         // First of all: an answer of the script to what came with the ping must not overtake the pong.
         let progress = answerPings(&reactor)
-        if socket.publish(&reactor.log) {
+        socket.publish(&reactor.log)
+        // Asked once: the answer to a second time would be that to the first.
+        if !isPaused, socket.isFull {
             socket.note("reading stops until the script has caught up with maxqueued", &reactor.log)
             pause(&reactor)
         }
         switch outcome {
         case .open: return progress
         case .closed, .failed:
-            guard end == nil else { return .going }
+            guard end == nil else { return progress }
             end = outcome
             if case .closed = outcome { isRemote = sent == nil && toSend == nil } else { isRemote = false }
             // What came before may still be answered, as if there were one thread: Lua gets a moment for it.
@@ -246,14 +248,18 @@ final class Channel {
     }
 
     private func answerPings(_ reactor: inout Reactor) -> Progress {
-        guard connection.hasPongs, wire.count < Self.pongLimit, let first = connection.nextPong() else { return .going }
-        var next: UnsafeRawBufferPointer? = first
-        while let payload = next {
-            guard wire.append(.pong, payload, socket.outbox, &reactor.random) else { return .over }
+        // 5.5.1: nothing comes behind a Close.
+        guard connection.hasPongs, wire.count < Self.pongLimit, sent == nil else { return .going }
+        return appendPongs(&reactor) ? flush(&reactor) : .over
+    }
+
+    /// False when memory or randomness is out.
+    private func appendPongs(_ reactor: inout Reactor) -> Bool {
+        while wire.count < Self.pongLimit, let payload = connection.nextPong() {
+            guard wire.append(.pong, payload, socket.outbox, &reactor.random) else { return false }
             socket.note("sent PONG, \(payload.count) bytes", &reactor.log)
-            next = wire.count < Self.pongLimit ? connection.nextPong() : nil
         }
-        return flush(&reactor)
+        return true
     }
 
     // MARK: - Out
@@ -332,9 +338,9 @@ final class Channel {
         if wire.isEmpty, let frame = toSend {
             toSend = nil
             sent = frame
-            guard frame.body.withUnsafeBytes({ wire.append(.close, $0, socket.outbox, &reactor.random) }) else {
-                return false
-            }
+            guard appendPongs(&reactor),
+                frame.body.withUnsafeBytes({ wire.append(.close, $0, socket.outbox, &reactor.random) })
+            else { return false }
         }
         if socket.options.debug {
             for frame in wire.descriptions { socket.note("sent \(frame)", &reactor.log) }

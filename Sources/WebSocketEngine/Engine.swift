@@ -10,7 +10,6 @@ import Synchronization
 public final class Engine: Sendable {
     /// The latest: from when it is made to the end of the process.
     private static let latest = Atomic<Unmanaged<Engine>?>(nil)
-    private static let making = Mutex<Void>(())
 
     private let generation = Fork.generation
     /// A stream that pauses for so long has ended.
@@ -38,7 +37,9 @@ public final class Engine: Sendable {
     }
 
     static func running() throws(SystemError) -> Engine {
-        return try making.withLock { (_) throws(SystemError) -> Engine in
+        if let current = withCurrent({ $0 }) { return current }
+        // Which keeps other threads from making one, too.
+        return try Fork.held { () throws(SystemError) -> Engine in
             if let current = withCurrent({ $0 }) { return current }
             let engine = try Engine()
             try onThread {
@@ -79,6 +80,8 @@ public final class Engine: Sendable {
             return (loop.now, loop.isStreaming, loop.isLingering)
         }
         turns.giveBack(at: time, streaming: isStreaming, lingering: isLingering)
+        // It came as we left, and whoever posted it saw the loop in good hands.
+        if mailbox.hasMail { turns.hurry() }
         return true
     }
 

@@ -138,11 +138,10 @@ public final class EventQueue: Sendable {
     public func reset() {
         shared.reset(to: Shared())
         queued.store(0, ordering: .relaxed)
-        // The descriptor is the parent's as well: what makes it readable is not meant for us. Closed first, so that there
-        // is room for another.
-        close(wakeup.number)
+        // The descriptor is the parent's as well: what makes it readable is not meant for us. Where there is none to be had,
+        // the two may wake each other.
         let own = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard own >= 0, own != wakeup.number else { return }
+        guard own >= 0 else { return }
         dup2(own, wakeup.number)
         _ = fcntl(wakeup.number, F_SETFD, FD_CLOEXEC)
         close(own)

@@ -8,4 +8,11 @@ enum Fork {
     /// How many forks made this process.
     @inline(__always)
     static var generation: Int32 { ws_fork_count() }
+
+    /// Runs what holds locks for long that a child would find held, by nobody: it forks before or after.
+    static func held<R, Failure>(_ body: () throws(Failure) -> R) throws(Failure) -> R {
+        ws_hold_forks()
+        defer { ws_release_forks() }
+        return try body()
+    }
 }

@@ -66,19 +66,20 @@ final class Handshaking {
     private func read(_ reactor: inout Reactor) -> Progress {
         for _ in 0..<Transport.readsInTurn {
             switch transport.read(into: reactor.input) {
-            case .wouldBlock:
+            case .wouldBlock where unsent == nil:
                 transport.readLater(&reactor)
                 return .pending
             case .bytes(let count):
                 let input = UnsafeRawBufferPointer(rebasing: reactor.input[..<count])
                 if let progress = received(input, reactor.now) { return progress }
-            case .end where head == nil && unsent != nil, .failed where head == nil && unsent != nil:
+            case .wouldBlock where head == nil, .end where head == nil && unsent != nil,
+                .failed where head == nil && unsent != nil:
                 return .broken("the request could not be sent: \(unsent?.words ?? "")")
             case .end where head == nil:
                 return .broken("the connection was closed before the handshake was answered")
             case .failed(.tls(let failure)) where head == nil: return .insecure(failure)
             case .failed(let fault) where head == nil: return .broken("the handshake was cut off: \(fault.words)")
-            case .end, .failed: return .refused
+            case .wouldBlock, .end, .failed: return .refused
             }
         }
         transport.goOn(&reactor)

@@ -75,7 +75,8 @@ final class TLSContext: @unchecked Sendable {
     var isCurrent: Bool { Self.stamps(options) == files }
 
     private static func stamps(_ options: Options.TLS) -> [String: FileStamp?] {
-        let names = [options.ca, options.certificate, options.key].compactMap { $0 }.filter { !PEM.isText($0) }
+        var names = [options.ca, options.certificate, options.key].compactMap { $0 }.filter { !PEM.isText($0) }
+        if let ca = options.ca, !PEM.isText(ca), let files = PEM.files(inFolder: ca) { names += files }
         return Dictionary(names.map { ($0, FileStamp($0)) }) { first, _ in first }
     }
 

@@ -1,6 +1,7 @@
 // The contexts in use, each made once, on a thread of its own: that takes files and milliseconds. One that was made of
 // files is looked at again for each connection, there too: the files may have changed.
 
+import COpenSSL
 import Dispatch
 
 struct TLSContexts {
@@ -15,13 +16,17 @@ struct TLSContexts {
         let known = ready[options]
         if let known, !known.isOfFiles { return known }
         guard waiters.add(token, for: options) else { return nil }
-        OpenSSL.started
+        Fork.held { OpenSSL.started }
         Self.making.enter()
         do throws(SystemError) {
             try onThread {
-                let result = Result { () throws(TLSFailure) -> TLSContext in
-                    if let known, known.isCurrent { return known }
-                    return try TLSContext(options)
+                let result = Fork.held {
+                    // What the thread's end would do, and take OpenSSL's locks for.
+                    defer { OPENSSL_thread_stop() }
+                    return Result { () throws(TLSFailure) -> TLSContext in
+                        if let known, known.isCurrent { return known }
+                        return try TLSContext(options)
+                    }
                 }
                 mailbox.post(.prepared(options, result))
                 Self.making.leave()

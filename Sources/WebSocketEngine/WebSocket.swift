@@ -158,26 +158,20 @@ public final class WebSocket: Sendable {
 
     func attempted(_ count: Int) { attemptsNow.store(count, ordering: .relaxed) }
 
-    /// Hands records to Lua; true when that is enough for now: stop reading.
-    @discardableResult
-    func publish(_ log: inout EventLog) -> Bool {
+    /// Hands records to Lua.
+    func publish(_ log: inout EventLog) {
         let bytes = log.size
-        // Some of the read may have been published before, with a line for the debug function.
-        guard bytes > 0 else { return isFull }
-        guard !isAbandoned else {
-            // Nothing is queued, but whoever waits for the end looks again.
-            log.removeAll()
-            queue.publish(&log)
-            return false
-        }
-        guard queue.publish(&log) else { return false }
-        return isFull(undelivered.add(bytes, ordering: .sequentiallyConsistent).newValue)
+        guard bytes > 0 else { return }
+        // Where nobody listens nothing is queued, but whoever waits for the end looks again.
+        if isAbandoned { log.removeAll() }
+        guard queue.publish(&log), !isAbandoned else { return }
+        undelivered.add(bytes, ordering: .sequentiallyConsistent)
     }
 
     /// Whether so much is undelivered that no more should come; then it asks for a `resume`.
-    var isFull: Bool { isFull(undelivered.load(ordering: .sequentiallyConsistent)) }
-
-    private func isFull(_ left: Int) -> Bool { left >= options.maxQueued && pause(until: options.maxQueued / 2) }
+    var isFull: Bool {
+        undelivered.load(ordering: .sequentiallyConsistent) >= options.maxQueued && pause(until: options.maxQueued / 2)
+    }
 
     /// Asks for a `resume` once no more than so many bytes are undelivered. False when that is so already.
     func pause(until left: Int) -> Bool {

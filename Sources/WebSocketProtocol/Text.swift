@@ -10,6 +10,6 @@ private func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 0x20 |
 
 /// A script's or a peer's text for an error message: no control characters, not endless.
 public func legible(_ text: some StringProtocol) -> String {
-    let clean = withoutControls(String(text))
-    return clean.count > 200 ? clean.prefix(200) + "…" : clean
+    let clean = withoutControls(String(text)).unicodeScalars
+    return clean.count > 200 ? String(clean.prefix(200)) + "…" : String(clean)
 }

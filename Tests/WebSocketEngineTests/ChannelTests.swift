@@ -40,6 +40,20 @@ import Testing
 
         deinit { close(peer) }
 
+        /// Sends a message from Lua's thread; some of it waits.
+        func sendMoreThanLeavesAtOnce() throws -> [UInt8] {
+            var random = RandomPool()
+            let message = [UInt8](repeating: 0x41, count: 4 << 20)
+            let result = message.withUnsafeBytes { bytes in
+                withUnsafePointer(to: bytes) {
+                    socket.send(.binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: true)
+                }
+            }
+            #expect(result == .sent)
+            try #require(socket.bufferedAmount > 0 && socket.bufferedAmount < message.count)
+            return message
+        }
+
         /// Sends empty messages, as many as the socket takes; returns their bytes.
         func flood() -> Int {
             let frames = (0..<4096).flatMap { _ in [UInt8](arrayLiteral: 0x82, 0) }
@@ -101,16 +115,7 @@ import Testing
         // The kernel takes a part of a message from Lua's thread; the rest waits for the engine.
         let pair = try Pair()
         pair.channel.open()
-        var random = RandomPool()
-        let message = [UInt8](repeating: 0x41, count: 4 << 20)
-        let result = message.withUnsafeBytes { bytes in
-            withUnsafePointer(to: bytes) {
-                pair.socket.send(
-                    .binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: true)
-            }
-        }
-        #expect(result == .sent)
-        try #require(pair.socket.bufferedAmount > 0 && pair.socket.bufferedAmount < message.count)
+        let message = try pair.sendMoreThanLeavesAtOnce()
         let ping: [UInt8] = [0x89, 2, 0x68, 0x69]
         try #require(write(pair.peer, ping, ping.count) == ping.count)
         var event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
@@ -137,5 +142,35 @@ import Testing
         let second = records.loadUnaligned(
             fromByteOffset: withUnsafePointer(to: first) { ws_event_size($0) }, as: ws_event.self)
         #expect(Int(second.type) == WS_EVENT_PONG && second.length == 2)
+    }
+
+    @Test func aPongDoesNotComeBehindTheClose() throws {
+        let pair = try Pair()
+        pair.channel.open()
+        let message = try pair.sendMoreThanLeavesAtOnce()
+        let writable = Poller.Readiness(token: pair.channel.token, readable: false, writable: true, ends: false)
+        let readable = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
+        #expect(pair.channel.flush(&pair.reactor) == .going)
+        // So much is on its way that the pong waits.
+        let ping: [UInt8] = [0x89, 2, 0x68, 0x69]
+        try #require(write(pair.peer, ping, ping.count) == ping.count)
+        #expect(pair.channel.ready(readable, &pair.reactor) == .going)
+        #expect(pair.channel.close(CloseFrame(code: .normal), &pair.reactor) == .going)
+
+        var peer = Connection(role: .server, maximumMessageSize: .max, inflating: nil)
+        var log = EventLog()
+        var input = [UInt8](repeating: 0, count: 1 << 20)
+        var outcome = Connection.Outcome.open
+        while outcome == .open {
+            let count = read(pair.peer, &input, input.count)
+            try #require(count > 0, "the rest of the frames does not come")
+            outcome = input.withUnsafeMutableBytes {
+                peer.receive(UnsafeMutableRawBufferPointer(rebasing: $0[..<count]), into: &log)
+            }
+            #expect(pair.channel.ready(writable, &pair.reactor) == .going)
+        }
+        #expect(outcome == .closed(CloseFrame(code: .normal)))
+        #expect(log.count == 2 && log.size > message.count)
+        #expect(read(pair.peer, &input, input.count) == -1, "nothing comes behind it")
     }
 }
