@@ -270,14 +270,17 @@ final class Channel {
         wire.claim(socket.outbox)
         var smallWrites = 0
         for _ in 0..<Self.writesInTurn {
-            if wire.isEmpty {
+            if wire.isEmpty, connection.hasPongs, sent == nil {
+                // Here they come between two messages, however many are still to come.
+                guard appendPongs(&reactor) else { return .over }
+            } else if wire.isEmpty {
                 if smallWrites >= Self.smallWrites, linger(&reactor) { return .going }
                 guard fill(&reactor) else { return .over }
                 if wire.isEmpty {
                     isWriting = false
                     watch(&reactor)
                     if case .failed = end, sent != nil { transport.finish() }
-                    return answerPings(&reactor)
+                    return .going
                 }
             }
             if wire.count < Self.smallWrite { smallWrites += 1 }
@@ -338,9 +341,9 @@ final class Channel {
         if wire.isEmpty, let frame = toSend {
             toSend = nil
             sent = frame
-            guard appendPongs(&reactor),
-                frame.body.withUnsafeBytes({ wire.append(.close, $0, socket.outbox, &reactor.random) })
-            else { return false }
+            guard frame.body.withUnsafeBytes({ wire.append(.close, $0, socket.outbox, &reactor.random) }) else {
+                return false
+            }
         }
         if socket.options.debug {
             for frame in wire.descriptions { socket.note("sent \(frame)", &reactor.log) }
