@@ -485,7 +485,7 @@ describe("lifetime:", function()
 
     it("one whose child of fork needs TLS while the parent's begins", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
-      if os.getenv("WEBSOCKET_CC") then return pending("with a sanitizer Swift's runtime holds locks of its own for long") end
+      if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer has Swift's runtime hold locks for long") end
       local output, code = run([[
         -- What the runtime of Swift does once it has done by then: in the middle of that nobody may fork.
         local first = connect("wss://127.0.0.1:1/", { minreconnectwait = 60 })
