@@ -7,7 +7,8 @@ struct FileStamp: Equatable {
     private let device: UInt64
     private let inode: UInt64
     private let size: Int64
-    private let changed: (seconds: Int, nanoseconds: Int)
+    private let seconds: Int
+    private let nanoseconds: Int
 
     /// nil when there is no such file.
     init?(_ path: String) {
@@ -16,10 +17,8 @@ struct FileStamp: Equatable {
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
         size = Int64(status.st_size)
-        changed = (Int(status.st_ctim.tv_sec), Int(status.st_ctim.tv_nsec))
-    }
-
-    static func == (a: FileStamp, b: FileStamp) -> Bool {
-        a.device == b.device && a.inode == b.inode && a.size == b.size && a.changed == b.changed
+        // Of the last change, of its bytes or its name.
+        seconds = Int(status.st_ctim.tv_sec)
+        nanoseconds = Int(status.st_ctim.tv_nsec)
     }
 }

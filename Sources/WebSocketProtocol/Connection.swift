@@ -20,9 +20,9 @@ public struct Connection: ~Copyable {
     // What this connection is.
     private let role: Role
     private let traces: Bool
-    private let epoch: UInt16
-    private let socket: UInt32
-    private let maximumMessageSize: Int
+    let epoch: UInt16
+    let socket: UInt32
+    let maximumMessageSize: Int
 
     // The frame being read.
     private var outcome = Outcome.open
@@ -34,9 +34,9 @@ public struct Connection: ~Copyable {
 
     // The message being put together.
     private var messageCompressed = false
-    private var messageOpcode: Opcode?
+    var messageOpcode: Opcode?
     private var utf8 = UTF8Validator()
-    private var message = ByteBuffer()
+    var message = ByteBuffer()
 
     /// How many bytes of the last input are left: more would make too much of it at once. The owner delivers the events,
     /// then gives these bytes again.
@@ -47,12 +47,10 @@ public struct Connection: ~Copyable {
     private let keepaliveKey: UInt32?
     /// The payload of the latest pong that answers a ping with the keepalive's key; the owner takes it away.
     public var keepalivePong: UInt64?
-    private var inflater: Inflater?
+    var inflater: Inflater?
 
     /// A frame's payload goes straight into the message when at least so much of it is missing.
     private static let directThreshold = 32 << 10
-    /// A compressed message in one piece is inflated into the log if it has at most so many bytes.
-    private static let inflatedInLog = 128 << 10
     /// So much is inflated before the owner looks whether there is room for more: a byte may become a thousand.
     private static let inflatedAtOnce = 1 << 20
     /// What is reserved at once for a message; more only as bytes arrive, whatever a frame claims.
@@ -193,7 +191,7 @@ public struct Connection: ~Copyable {
         if !messageCompressed, header.length > maximumMessageSize - message.count { throw tooBig }
     }
 
-    private var tooBig: ProtocolFailure {
+    var tooBig: ProtocolFailure {
         ProtocolFailure(
             .tooBig,
             "a message is larger than \(maximumMessageSize) bytes; raise the option maxmessagesize to receive it")
@@ -264,7 +262,7 @@ public struct Connection: ~Copyable {
     }
 
     /// Text must be UTF-8: 1007 at the first byte that is not (8.1).
-    private mutating func check(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
+    mutating func check(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
         guard messageOpcode == .text else { return }
         guard utf8.validate(chunk), !finishes || utf8.isComplete else { throw notUTF8 }
     }
@@ -273,7 +271,7 @@ public struct Connection: ~Copyable {
         ProtocolFailure(.invalidData, "a text message is not UTF-8 (RFC 6455 8.1)")
     }
 
-    private var messageType: Int { messageOpcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY }
+    var messageType: Int { messageOpcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY }
 
     private mutating func append(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) {
         let type = messageType
@@ -310,66 +308,6 @@ public struct Connection: ~Copyable {
         guard message.reserve(wanted) else {
             throw ProtocolFailure(.internalError, "out of memory for a message of \(message.count) bytes and more")
         }
-    }
-
-    /// True when the message is in `message`, false when it went into the log.
-    private mutating func inflate(
-        _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventLog
-    ) throws(ProtocolFailure) -> Bool {
-        if finishes, message.isEmpty {
-            guard let start = events.begin() else { throw outOfMemory }
-            do throws(ProtocolFailure) { return try inflate(chunk, recordFrom: start, &events) } catch {
-                events.drop(start)
-                throw error
-            }
-        }
-        try inflate(chunk, finishes: finishes)
-        return true
-    }
-
-    private mutating func inflate(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
-        let before = message.count
-        let result = inflater!.inflate(chunk, finishes: finishes, into: &message, limit: maximumMessageSize - before)
-        let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...])
-        try verify(result, inflated, finishes: finishes)
-    }
-
-    /// A message in one piece, inflated where it stays unless it turns out to be large.
-    private mutating func inflate(
-        _ chunk: UnsafeRawBufferPointer, recordFrom start: Int, _ events: inout EventLog
-    ) throws(ProtocolFailure) -> Bool {
-        let limit = min(maximumMessageSize, Self.inflatedInLog)
-        let result = inflater!.inflate(chunk, finishes: true, into: &events.records, limit: limit)
-        let inflated = events.payload(from: start)
-        if result == .tooBig, limit < maximumMessageSize {
-            try verify(.done, inflated, finishes: false)
-            guard message.append(inflated) else { throw outOfMemory }
-            events.drop(start)
-            try inflate(UnsafeRawBufferPointer(rebasing: chunk.suffix(inflater?.unread ?? 0)), finishes: true)
-            return true
-        }
-        try verify(result, inflated, finishes: true)
-        guard events.end(start, type: messageType, socket: socket, epoch: epoch) else { throw outOfMemory }
-        messageOpcode = nil
-        return false
-    }
-
-    private mutating func verify(
-        _ result: Inflater.Result, _ inflated: UnsafeRawBufferPointer, finishes: Bool
-    ) throws(ProtocolFailure) {
-        // What came out before an error is looked at first: the verdict is the same for any cut of the input.
-        try check(inflated, finishes: finishes && result == .done)
-        switch result {
-        case .done: break
-        case .tooBig: throw tooBig
-        case .invalid:
-            throw ProtocolFailure(.invalidData, "a compressed message does not inflate (RFC 7692 7.2.2)")
-        case .outOfMemory: throw outOfMemory
-        }
-    }
-
-    private var outOfMemory: ProtocolFailure {
-        ProtocolFailure(.internalError, "out of memory for inflating a message")
     }
 
     // MARK: - Large payloads

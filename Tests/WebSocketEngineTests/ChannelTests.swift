@@ -13,6 +13,9 @@ import Testing
         let socket: WebSocket
         let queue: EventQueue
         var reactor: Reactor
+        /// The peer's side of the protocol.
+        private var decoder = Connection(role: .server, maximumMessageSize: .max, inflating: nil)
+        var received = EventLog()
 
         init(maxQueued: Int = 1 << 30, debug: Bool = false) throws {
             let path = "/tmp/websocket-channel-\(getpid())-\(UInt32.random(in: 0 ... .max))"
@@ -52,6 +55,38 @@ import Testing
             #expect(result == .sent)
             try #require(socket.bufferedAmount > 0)
             return message
+        }
+
+        /// The peer sends a ping, and the channel reads it.
+        func ping() throws {
+            let frame: [UInt8] = [0x89, 2, 0x68, 0x69]
+            try #require(write(peer, frame, frame.count) == frame.count)
+            let event = Poller.Readiness(token: channel.token, readable: true, writable: false, ends: false)
+            #expect(channel.ready(event, &reactor) == .going)
+        }
+
+        /// The peer reads a piece of what the channel sends into `received`; then more can be written.
+        func receive() throws -> Connection.Outcome {
+            var input = [UInt8](repeating: 0, count: 1 << 20)
+            let count = read(peer, &input, input.count)
+            try #require(count > 0, "the rest of the frames does not come")
+            let outcome = input.withUnsafeMutableBytes {
+                decoder.receive(UnsafeMutableRawBufferPointer(rebasing: $0[..<count]), into: &received)
+            }
+            let event = Poller.Readiness(token: channel.token, readable: false, writable: true, ends: false)
+            #expect(channel.ready(event, &reactor) == .going)
+            return outcome
+        }
+
+        var receivedTypes: [Int] {
+            var types: [Int] = []
+            var offset = 0
+            while offset < received.bytes.count {
+                let event = received.bytes.loadUnaligned(fromByteOffset: offset, as: ws_event.self)
+                types.append(Int(event.type))
+                offset += withUnsafePointer(to: event) { ws_event_size($0) }
+            }
+            return types
         }
 
         /// Sends empty messages, as many as the socket takes; returns their bytes.
@@ -116,96 +151,38 @@ import Testing
         let pair = try Pair()
         pair.channel.open()
         let message = try pair.sendMoreThanLeavesAtOnce()
-        let ping: [UInt8] = [0x89, 2, 0x68, 0x69]
-        try #require(write(pair.peer, ping, ping.count) == ping.count)
-        var event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
-        #expect(pair.channel.ready(event, &pair.reactor) == .going)
-
-        var peer = Connection(role: .server, maximumMessageSize: .max, inflating: nil)
-        var log = EventLog()
-        event = Poller.Readiness(token: pair.channel.token, readable: false, writable: true, ends: false)
-        var input = [UInt8](repeating: 0, count: 1 << 20)
-        while log.count < 2 {
-            let count = read(pair.peer, &input, input.count)
-            try #require(count > 0, "the rest of the frames does not come")
-            let outcome = input.withUnsafeMutableBytes {
-                peer.receive(UnsafeMutableRawBufferPointer(rebasing: $0[..<count]), into: &log)
-            }
-            try #require(outcome == .open)
-            #expect(pair.channel.ready(event, &pair.reactor) == .going)
-        }
-        let records = log.bytes
-        let first = records.loadUnaligned(as: ws_event.self)
-        #expect(Int(first.type) == WS_EVENT_BINARY && first.length == UInt64(message.count))
-        let block = records.loadUnaligned(fromByteOffset: MemoryLayout<ws_event>.size, as: ws_block.self)
+        try pair.ping()
+        while pair.received.count < 2 { try #require(pair.receive() == .open) }
+        #expect(pair.receivedTypes == [WS_EVENT_BINARY, WS_EVENT_PONG])
+        let block = pair.received.bytes.loadUnaligned(
+            fromByteOffset: MemoryLayout<ws_event>.size, as: ws_block.self)
         #expect(memcmp(block.bytes, message, message.count) == 0)
-        let second = records.loadUnaligned(
-            fromByteOffset: withUnsafePointer(to: first) { ws_event_size($0) }, as: ws_event.self)
-        #expect(Int(second.type) == WS_EVENT_PONG && second.length == 2)
     }
 
     @Test func aPongDoesNotWaitUntilTheScriptHasNoMoreToSend() throws {
         let pair = try Pair()
         pair.channel.open()
         _ = try pair.sendMoreThanLeavesAtOnce()
-        let writable = Poller.Readiness(token: pair.channel.token, readable: false, writable: true, ends: false)
-        let readable = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
+        // So much is on its way that the pong waits.
         #expect(pair.channel.flush(&pair.reactor) == .going)
-        let ping: [UInt8] = [0x89, 2, 0x68, 0x69]
-        try #require(write(pair.peer, ping, ping.count) == ping.count)
-        #expect(pair.channel.ready(readable, &pair.reactor) == .going)
+        try pair.ping()
         _ = try pair.sendMoreThanLeavesAtOnce()
-
-        var peer = Connection(role: .server, maximumMessageSize: .max, inflating: nil)
-        var log = EventLog()
-        var input = [UInt8](repeating: 0, count: 1 << 20)
-        var types: [Int] = []
-        while types.count < 3 {
-            let count = read(pair.peer, &input, input.count)
-            try #require(count > 0, "the rest of the frames does not come")
-            let outcome = input.withUnsafeMutableBytes {
-                peer.receive(UnsafeMutableRawBufferPointer(rebasing: $0[..<count]), into: &log)
-            }
-            try #require(outcome == .open)
-            var offset = 0
-            while offset < log.bytes.count {
-                let event = log.bytes.loadUnaligned(fromByteOffset: offset, as: ws_event.self)
-                types.append(Int(event.type))
-                offset += withUnsafePointer(to: event) { ws_event_size($0) }
-            }
-            log.removeAll()
-            #expect(pair.channel.ready(writable, &pair.reactor) == .going)
-        }
-        #expect(types == [WS_EVENT_BINARY, WS_EVENT_PONG, WS_EVENT_BINARY])
+        while pair.received.count < 3 { try #require(pair.receive() == .open) }
+        #expect(pair.receivedTypes == [WS_EVENT_BINARY, WS_EVENT_PONG, WS_EVENT_BINARY])
     }
 
     @Test func aPongDoesNotComeBehindTheClose() throws {
         let pair = try Pair()
         pair.channel.open()
-        let message = try pair.sendMoreThanLeavesAtOnce()
-        let writable = Poller.Readiness(token: pair.channel.token, readable: false, writable: true, ends: false)
-        let readable = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
+        _ = try pair.sendMoreThanLeavesAtOnce()
         #expect(pair.channel.flush(&pair.reactor) == .going)
-        // So much is on its way that the pong waits.
-        let ping: [UInt8] = [0x89, 2, 0x68, 0x69]
-        try #require(write(pair.peer, ping, ping.count) == ping.count)
-        #expect(pair.channel.ready(readable, &pair.reactor) == .going)
+        try pair.ping()
         #expect(pair.channel.close(CloseFrame(code: .normal), &pair.reactor) == .going)
-
-        var peer = Connection(role: .server, maximumMessageSize: .max, inflating: nil)
-        var log = EventLog()
-        var input = [UInt8](repeating: 0, count: 1 << 20)
         var outcome = Connection.Outcome.open
-        while outcome == .open {
-            let count = read(pair.peer, &input, input.count)
-            try #require(count > 0, "the rest of the frames does not come")
-            outcome = input.withUnsafeMutableBytes {
-                peer.receive(UnsafeMutableRawBufferPointer(rebasing: $0[..<count]), into: &log)
-            }
-            #expect(pair.channel.ready(writable, &pair.reactor) == .going)
-        }
+        while outcome == .open { outcome = try pair.receive() }
         #expect(outcome == .closed(CloseFrame(code: .normal)))
-        #expect(log.count == 2 && log.size > message.count)
-        #expect(read(pair.peer, &input, input.count) == -1, "nothing comes behind it")
+        #expect(pair.receivedTypes == [WS_EVENT_BINARY, WS_EVENT_PONG])
+        var byte: UInt8 = 0
+        #expect(read(pair.peer, &byte, 1) == -1, "nothing comes behind it")
     }
 }
