@@ -45,7 +45,7 @@ struct websocket {
     ws_options *options; /* until the constructor is done */
     ws_socket *socket;   /* from then on */
     uint32_t id;
-    uint16_t epoch; /* counts connects */
+    uint32_t starts; /* calls of connect() whose WS_EVENT_FINAL record was not delivered yet */
     bool started;   /* between connect and the end that the script has seen or asked for */
     uint64_t sent;  /* at which poll the last message was sent */
     websocket *next, **link; /* in the module's list; what points to this one, while it is there */

@@ -137,7 +137,7 @@ static size_t give_back(module_state *module, ws_event *event)
     return length;
 }
 
-/* The end of what its last connect started; the script may start it again. */
+/* Nothing follows from any of its connects; the script may start it again. */
 static void stop(lua_State *L, module_state *module, websocket *ws)
 {
     ws_account(module);
@@ -161,7 +161,7 @@ static inline __attribute__((always_inline)) void consume(
         module->run = ws;
     }
     module->run_bytes += size;
-    if (event->flags & WS_EVENT_FINAL && event->epoch == ws->epoch) stop(L, module, ws);
+    if (event->flags & WS_EVENT_FINAL && ws->starts && --ws->starts == 0) stop(L, module, ws);
 }
 
 static int nothing(lua_State *L)

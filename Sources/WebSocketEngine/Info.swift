@@ -12,6 +12,17 @@ struct Info {
         put(error)
     }
 
+    /// Of the CLOSE of a connection whose end nobody has seen.
+    static var brokenConnection: Info {
+        var info = Info()
+        info.add("code", Int(CloseCode.abnormal.rawValue))
+        info.add("reason", "")
+        info.add("clean", false)
+        info.add("remote", false)
+        info.add("unsent", 0)
+        return info
+    }
+
     mutating func add(_ name: String, _ value: String) {
         tag(WS_INFO_STRING, name)
         put(value)

@@ -20,7 +20,6 @@ public struct Connection: ~Copyable {
     // What this connection is.
     private let role: Role
     private let traces: Bool
-    let epoch: UInt16
     let socket: UInt32
     let maximumMessageSize: Int
 
@@ -38,8 +37,8 @@ public struct Connection: ~Copyable {
     private var utf8 = UTF8Validator()
     var message = ByteBuffer()
 
-    /// How many bytes of the last input are left: more would make too much of it at once. The owner delivers the events,
-    /// then gives these bytes again.
+    /// Bytes at the end of the last input that were not consumed, because inflating them would take too long at once. The
+    /// owner delivers the events and lets others work, then gives these bytes again.
     public private(set) var unread = 0
 
     private var pongs = Pongs()
@@ -51,26 +50,26 @@ public struct Connection: ~Copyable {
 
     /// A frame's payload goes straight into the message when at least so much of it is missing.
     private static let directThreshold = 32 << 10
-    /// So much is inflated before the owner looks whether there is room for more: a byte may become a thousand.
-    private static let inflatedAtOnce = 1 << 20
+    /// Bytes after which inflating pauses, so that the owner can apply its limits and serve others: a byte may become a
+    /// thousand.
+    static let inflatedAtOnce = 256 << 10
     /// What is reserved at once for a message; more only as bytes arrive, whatever a frame claims.
     private static let reservation = 1 << 20
 
     /// - Parameters:
-    ///   - socket, epoch: written into each event record.
+    ///   - socket: written into each event record.
     ///   - maximumMessageSize: bytes of one message after inflating.
     ///   - inflating: the parameters that were agreed on for the peer's messages, nil without compression.
     ///   - keepaliveKey: a pong of 8 bytes that begin with it is no event.
     ///   - traces: each frame is told by a DEBUG record.
     public init(
-        role: Role, socket: UInt32 = 0, epoch: UInt16 = 0, maximumMessageSize: Int,
+        role: Role, socket: UInt32 = 0, maximumMessageSize: Int,
         inflating: DeflateParameters.Direction?, keepaliveKey: UInt32? = nil, traces: Bool = false
     ) {
         self.keepaliveKey = keepaliveKey
         self.traces = traces
         self.role = role
         self.socket = socket
-        self.epoch = epoch
         self.maximumMessageSize = maximumMessageSize
         inflater = inflating.map { Inflater($0) }
     }
@@ -104,8 +103,12 @@ public struct Connection: ~Copyable {
                     }
                 }
                 let chunk = UnsafeMutableRawBufferPointer(start: p, count: min(remaining, end - p))
-                p += chunk.count
-                try payload(chunk, &events)
+                let left = try payload(chunk, &events)
+                p += chunk.count - left
+                if left > 0 {
+                    unread = end - p
+                    break
+                }
                 if outcome != .open { break }
                 if inflater != nil, events.size - before >= Self.inflatedAtOnce {
                     unread = end - p
@@ -141,7 +144,7 @@ public struct Connection: ~Copyable {
             let message = UnsafeRawBufferPointer(start: payload, count: length)
             if isText { guard UTF8Validator.isText(message) else { throw notUTF8 } }
             events.append(
-                type: isText ? WS_EVENT_TEXT : WS_EVENT_BINARY, socket: socket, epoch: epoch, message)
+                type: isText ? WS_EVENT_TEXT : WS_EVENT_BINARY, socket: socket, message)
             p = payload + length
         }
         return p
@@ -197,25 +200,36 @@ public struct Connection: ~Copyable {
             "a message is larger than \(maximumMessageSize) bytes; raise the option maxmessagesize to receive it")
     }
 
-    /// The next bytes of the frame's payload, all of them or a part.
+    /// The next bytes of the frame's payload, all of them or a part. Returns how many at the end were not consumed.
     private mutating func payload(_ chunk: UnsafeMutableRawBufferPointer, _ events: inout EventLog)
-        throws(ProtocolFailure)
+        throws(ProtocolFailure) -> Int
     {
-        guard let header = frame else { return }
+        guard let header = frame else { return 0 }
         if let mask = header.mask, let bytes = chunk.baseAddress {
             mask.advanced(by: header.length - remaining).apply(bytes, bytes, chunk.count)
         }
         remaining -= chunk.count
         if header.opcode.isControl {
             control.append(UnsafeRawBufferPointer(chunk))
-            guard remaining == 0 else { return }
+            guard remaining == 0 else { return 0 }
             frame = nil
             try finishControl(header.opcode, &events)
         } else {
-            if remaining == 0 { frame = nil }
-            try data(UnsafeRawBufferPointer(chunk), finishes: remaining == 0 && header.fin, &events)
-            if remaining == 0, !header.fin { fragment(&events) }
+            let left = try data(UnsafeRawBufferPointer(chunk), finishes: remaining == 0 && header.fin, &events)
+            remaining += left
+            if left > 0 {
+                if let mask = header.mask {
+                    // These bytes come again, as they came.
+                    let rest = UnsafeMutableRawBufferPointer(rebasing: chunk.suffix(left))
+                    mask.advanced(by: header.length - remaining).apply(rest.baseAddress!, rest.baseAddress!, left)
+                }
+                return left
+            }
+            guard remaining == 0 else { return 0 }
+            frame = nil
+            if !header.fin { fragment(&events) }
         }
+        return 0
     }
 
     private mutating func finishControl(_ opcode: Opcode, _ events: inout EventLog) throws(ProtocolFailure) {
@@ -224,13 +238,13 @@ public struct Connection: ~Copyable {
         switch opcode {
         case .ping:
             pongs.add(body)
-            events.append(type: WS_EVENT_PING, socket: socket, epoch: epoch, body)
+            events.append(type: WS_EVENT_PING, socket: socket, body)
         case .pong:
             if let keepaliveKey, body.count == 8, body.loadUnaligned(as: UInt32.self) == keepaliveKey {
                 keepalivePong = body.loadUnaligned(as: UInt64.self)
                 return
             }
-            events.append(type: WS_EVENT_PONG, socket: socket, epoch: epoch, body)
+            events.append(type: WS_EVENT_PONG, socket: socket, body)
         case .close:
             outcome = .closed(try CloseFrame(body: body))
         case .continuation, .text, .binary: break
@@ -244,21 +258,27 @@ public struct Connection: ~Copyable {
 
     // MARK: - Messages
 
+    /// Returns how many bytes at the end of the chunk were not consumed.
     private mutating func data(
         _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventLog
-    ) throws(ProtocolFailure) {
+    ) throws(ProtocolFailure) -> Int {
         if messageCompressed {
-            guard try inflate(chunk, finishes: finishes, &events) else { return }
+            switch try inflate(chunk, finishes: finishes, &events) {
+            case .inMessage: break
+            case .inLog: return 0
+            case .paused(let left): return left
+            }
         } else if finishes, message.isEmpty {
             // The whole message in one piece: from the read buffer into the log, once.
             try check(chunk, finishes: true)
             append(chunk, &events)
-            return
+            return 0
         } else {
             try check(chunk, finishes: finishes)
             try collect(chunk, &events)
         }
         if finishes { finish(&events) }
+        return 0
     }
 
     /// Text must be UTF-8: 1007 at the first byte that is not (8.1).
@@ -276,18 +296,18 @@ public struct Connection: ~Copyable {
     private mutating func append(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) {
         let type = messageType
         messageOpcode = nil
-        events.append(type: type, socket: socket, epoch: epoch, chunk)
+        events.append(type: type, socket: socket, chunk)
     }
 
     private mutating func finish(_ events: inout EventLog) {
         let type = messageType
         messageOpcode = nil
-        events.append(type: type, socket: socket, epoch: epoch, taking: &message)
+        events.append(type: type, socket: socket, taking: &message)
     }
 
     private mutating func fragment(_ events: inout EventLog) {
         withUnsafeBytes(of: UInt64(message.count)) {
-            events.append(type: WS_EVENT_FRAGMENT, socket: socket, epoch: epoch, $0)
+            events.append(type: WS_EVENT_FRAGMENT, socket: socket, $0)
         }
     }
 

@@ -41,11 +41,10 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     /// Appends a record whose payload is `payload`, copied.
     public mutating func append(
-        type: Int, socket: UInt32, epoch: UInt16, flags: Int = 0, _ payload: UnsafeRawBufferPointer
+        type: Int, socket: UInt32, flags: Int = 0, _ payload: UnsafeRawBufferPointer
     ) {
         let header = ws_event(
-            socket: socket, type: UInt8(truncatingIfNeeded: type), flags: UInt8(truncatingIfNeeded: flags),
-            epoch: epoch,
+            socket: socket, type: UInt8(truncatingIfNeeded: type), flags: UInt8(truncatingIfNeeded: flags), zero: 0,
             length: UInt64(payload.count))
         let padded = (payload.count + 7) & ~7
         let size = MemoryLayout<ws_event>.size + padded
@@ -76,14 +75,14 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
     }
 
     /// False when there is no memory.
-    mutating func end(_ start: Int, type: Int, socket: UInt32, epoch: UInt16) -> Bool {
+    mutating func end(_ start: Int, type: Int, socket: UInt32) -> Bool {
         let length = payload(from: start).count
         let padding = -length & 7
         guard records.reserve(padding) else { return false }
         records.produced(padding)
         records.bytes.storeBytes(
             of: ws_event(
-                socket: socket, type: UInt8(truncatingIfNeeded: type), flags: 0, epoch: epoch, length: UInt64(length)),
+                socket: socket, type: UInt8(truncatingIfNeeded: type), flags: 0, zero: 0, length: UInt64(length)),
             toByteOffset: start, as: ws_event.self)
         count += 1
         size += records.count - start
@@ -95,20 +94,20 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
     /// Appends a line for the script's debug function.
     public mutating func append(line: String, socket: UInt32) {
         var line = line
-        line.withUTF8 { append(type: WS_EVENT_DEBUG, socket: socket, epoch: 0, UnsafeRawBufferPointer($0)) }
+        line.withUTF8 { append(type: WS_EVENT_DEBUG, socket: socket, UnsafeRawBufferPointer($0)) }
     }
 
     /// Appends a message and leaves `message` empty: lent when it is large, copied when not.
-    mutating func append(type: Int, socket: UInt32, epoch: UInt16, taking message: inout ByteBuffer) {
+    mutating func append(type: Int, socket: UInt32, taking message: inout ByteBuffer) {
         let length = message.count
         guard length >= Self.lendingThreshold, let block = message.release() else {
-            append(type: type, socket: socket, epoch: epoch, UnsafeRawBufferPointer(message.bytes))
+            append(type: type, socket: socket, UnsafeRawBufferPointer(message.bytes))
             message.removeAll(keepingAtMost: 0)
             return
         }
         var lent = ws_block(bytes: block.memory, capacity: UInt64(block.capacity))
         withUnsafeBytes(of: &lent) {
-            append(type: type, socket: socket, epoch: epoch, flags: Int(WS_EVENT_LENT), $0)
+            append(type: type, socket: socket, flags: Int(WS_EVENT_LENT), $0)
         }
         (records.bytes.baseAddress! + records.count - MemoryLayout<ws_block>.size - MemoryLayout<ws_event>.size)
             .assumingMemoryBound(to: ws_event.self).pointee.length = UInt64(length)

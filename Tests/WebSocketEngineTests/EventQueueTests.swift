@@ -11,8 +11,8 @@ import Testing
     private var lua = EventLog()
 
     /// A large message is at Lua.
-    init() throws {
-        queue = try EventQueue()
+    init() {
+        queue = EventQueue()
         queue.publish(&engine)
         queue.take(&lua)
     }
@@ -23,7 +23,7 @@ import Testing
         var message = ByteBuffer()
         message.reserve(1 << 20)
         message.produced(1 << 20)
-        log.append(type: WS_EVENT_BINARY, socket: 0, epoch: 0, taking: &message)
+        log.append(type: WS_EVENT_BINARY, socket: 0, taking: &message)
         return log
     }
 

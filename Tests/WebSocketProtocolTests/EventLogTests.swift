@@ -14,25 +14,25 @@ import Testing
 
     @Test func recordsStandInOrder() {
         var log = EventLog()
-        log.add(WS_EVENT_TEXT, Array("Hello".utf8), socket: 7, epoch: 3)
+        log.add(WS_EVENT_TEXT, Array("Hello".utf8), socket: 7)
         log.add(WS_EVENT_PING, [])
         log.add(WS_EVENT_BINARY, noise(100))
-        log.append(type: WS_EVENT_ENDED, socket: 9, epoch: 1, flags: WS_EVENT_FINAL, .init(start: nil, count: 0))
+        log.append(type: WS_EVENT_ENDED, socket: 9, flags: WS_EVENT_FINAL, .init(start: nil, count: 0))
         #expect(
             log.records() == [
-                Record(event: .text("Hello"), socket: 7, epoch: 3), Record(event: .ping([])),
+                Record(event: .text("Hello"), socket: 7), Record(event: .ping([])),
                 Record(event: .binary(noise(100))),
-                Record(event: .other(type: WS_EVENT_ENDED, []), socket: 9, epoch: 1, flags: WS_EVENT_FINAL),
+                Record(event: .other(type: WS_EVENT_ENDED, []), socket: 9, flags: WS_EVENT_FINAL),
             ])
     }
 
     /// CEvents.h: a header of 16 bytes, then the payload padded to 8.
     @Test func theLayoutOfARecord() {
         var log = EventLog()
-        log.add(WS_EVENT_PONG, [0xAA, 0xBB, 0xCC], socket: 0x0403_0201, epoch: 0x0807)
+        log.add(WS_EVENT_PONG, [0xAA, 0xBB, 0xCC], socket: 0x0403_0201)
         log.add(WS_EVENT_PONG, [])
         let bytes = Array(log.bytes)
-        #expect(bytes.prefix(19) == [1, 2, 3, 4, 5, 0, 7, 8, 3, 0, 0, 0, 0, 0, 0, 0, 0xAA, 0xBB, 0xCC])
+        #expect(bytes.prefix(19) == [1, 2, 3, 4, 5, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0xAA, 0xBB, 0xCC])
         #expect(bytes.count == 16 + 8 + 16)
         #expect(log.size == bytes.count)
     }
@@ -44,12 +44,12 @@ import Testing
         let start = try #require(begun)
         for byte in "Hello".utf8 { log.records.append([byte]) }
         #expect(Array(log.payload(from: start)) == Array("Hello".utf8))
-        let ended = log.end(start, type: WS_EVENT_TEXT, socket: 7, epoch: 3)
+        let ended = log.end(start, type: WS_EVENT_TEXT, socket: 7)
         #expect(ended)
         log.add(WS_EVENT_PONG, [2])
         #expect(
             log.records() == [
-                Record(event: .ping([1])), Record(event: .text("Hello"), socket: 7, epoch: 3),
+                Record(event: .ping([1])), Record(event: .text("Hello"), socket: 7),
                 Record(event: .pong([2])),
             ])
         #expect(log.size == 3 * (16 + 8))
@@ -74,7 +74,7 @@ import Testing
         let content = noise(16 << 10)
         var message = ByteBuffer(content)
         let memory = message.bytes.baseAddress
-        log.append(type: WS_EVENT_BINARY, socket: 1, epoch: 2, taking: &message)
+        log.append(type: WS_EVENT_BINARY, socket: 1, taking: &message)
         let record = try #require(log.records().first)
         #expect(record.event == .binary(content))
         #expect(record.isLent)
@@ -90,7 +90,7 @@ import Testing
         var log = EventLog()
         let content = noise(16 << 10 - 1)
         var message = ByteBuffer(content)
-        log.append(type: WS_EVENT_BINARY, socket: 1, epoch: 2, taking: &message)
+        log.append(type: WS_EVENT_BINARY, socket: 1, taking: &message)
         let record = try #require(log.records().first)
         #expect(record.event == .binary(content))
         #expect(!record.isLent)
@@ -235,13 +235,13 @@ import Testing
 }
 
 extension EventLog {
-    fileprivate mutating func add(_ type: Int, _ payload: [UInt8], socket: UInt32 = 0, epoch: UInt16 = 0) {
-        payload.withUnsafeBytes { append(type: type, socket: socket, epoch: epoch, $0) }
+    fileprivate mutating func add(_ type: Int, _ payload: [UInt8], socket: UInt32 = 0) {
+        payload.withUnsafeBytes { append(type: type, socket: socket, $0) }
     }
 
     fileprivate mutating func lend(_ count: Int) {
         var message = ByteBuffer(noise(count))
-        append(type: WS_EVENT_BINARY, socket: 0, epoch: 0, taking: &message)
+        append(type: WS_EVENT_BINARY, socket: 0, taking: &message)
     }
 
     /// Keeps a new block, or frees it.
