@@ -19,6 +19,7 @@ void ws_begin_anew(lua_State *L, module_state *module)
     module->forks = ws_forks;
     module->cursor = module->end;
     module->delivered = module->taken;
+    module->tried = 0;
     module->live = 0;
     module->run = NULL;
     module->run_bytes = 0;
@@ -26,6 +27,7 @@ void ws_begin_anew(lua_State *L, module_state *module)
     for (websocket *ws = module->first; ws; ws = ws->next) {
         ws->started = false;
         ws->starts = 0;
+        ws->opens = 0;
         if (ws->socket) ws_socket_reset(ws->socket);
     }
     if (!L) return;

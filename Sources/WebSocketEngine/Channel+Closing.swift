@@ -53,6 +53,22 @@ extension Channel {
         return flush(&reactor)
     }
 
+    /// Lua has no memory for a message of this many bytes, and has told the script: fails the connection with 1009.
+    func refuse(_ bytes: Int, _ reactor: inout Reactor) -> Progress {
+        guard end == nil else { return .going }
+        let failure = ProtocolFailure(.tooBig, "Lua has no memory for a message of \(bytes) bytes")
+        socket.note("failed: \(failure.reason)", &reactor.log)
+        connection.fail(failure)
+        end = .failed(failure)
+        isConcluded = true
+        isRemote = false
+        if isPaused { unpause(&reactor) }
+        renewDeadline(&reactor)
+        if isBroken { return .over }
+        if sent == nil, toSend == nil { begin(CloseFrame(code: failure.code), &reactor) }
+        return flush(&reactor)
+    }
+
     private func begin(_ frame: CloseFrame, _ reactor: inout Reactor) {
         toSend = frame
         transport.stopProbes()

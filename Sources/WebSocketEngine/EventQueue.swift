@@ -9,8 +9,14 @@ import Synchronization
 public import WebSocketProtocol
 
 public final class EventQueue: Sendable {
+    private final class Rest {
+        var log = EventLog()
+    }
+
     private struct Shared: ~Copyable {
         var log = EventLog()
+        /// Logs behind it: there was no memory to append them.
+        var more: [Rest] = []
         /// Whether large messages come, so that the memory of those that were delivered is soon used again.
         var keepsSpares = false
         /// Whether somebody waits for the descriptor, and was not signalled yet.
@@ -21,6 +27,24 @@ public final class EventQueue: Sendable {
         var live: [UInt32: (socket: WebSocket, starts: Int)] = [:]
         /// An eventfd, made for the first wait; readable when an awaited event was published, sometimes spuriously.
         var wakeup: FileDescriptor?
+
+        var count: Int { more.reduce(log.count) { $0 + $1.log.count } }
+
+        /// Puts the records behind those that wait, and leaves `other` empty.
+        mutating func append(_ other: inout EventLog) {
+            if more.isEmpty, log.take(&other) { return }
+            let rest = Rest()
+            swap(&rest.log, &other)
+            more.append(rest)
+        }
+
+        /// Exchanges the first log for `other`, which is empty.
+        mutating func takeFirst(_ other: inout EventLog) {
+            swap(&log, &other)
+            guard !more.isEmpty else { return }
+            let next = more.removeFirst()
+            swap(&log, &next.log)
+        }
 
         /// Makes the descriptor, if there is none or the host has closed it. False when none is to be had.
         mutating func prepareWakeup() -> Bool {
@@ -53,9 +77,9 @@ public final class EventQueue: Sendable {
                 log.removeAll()
             } else {
                 if log.hasLent { shared.keepsSpares = true }
-                shared.log.take(&log)
+                shared.append(&log)
                 log.takeSpares(of: &shared.log)
-                queued.store(shared.log.count, ordering: .releasing)
+                queued.store(shared.count, ordering: .releasing)
             }
             if shared.isAwaited {
                 shared.isAwaited = false
@@ -110,10 +134,10 @@ public final class EventQueue: Sendable {
         log.removeAll()
         guard !isEmpty else { return }
         shared.withLock { shared in
-            swap(&shared.log, &log)
+            shared.takeFirst(&log)
             // Where the engine finds it.
             shared.log.takeSpares(of: &log)
-            queued.store(0, ordering: .relaxed)
+            queued.store(shared.count, ordering: .relaxed)
         }
     }
 
@@ -192,6 +216,7 @@ public final class EventQueue: Sendable {
         shared.withLock { shared in
             shared.isShut = true
             shared.log.removeAll()
+            shared.more = []
             queued.store(0, ordering: .relaxed)
         }
         while awaits({ !$0.live.isEmpty }), let engine = Engine.withCurrent({ $0 }) {

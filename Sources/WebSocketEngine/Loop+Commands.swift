@@ -31,6 +31,8 @@ extension Loop {
             withSession(of: socket) { $0.close(frame, &$1) }
         case .flush(let socket): withSession(of: socket) { $0.flush(&$1) }
         case .resume(let socket): withSession(of: socket) { $0.resume(&$1) }
+        case .refuse(let socket, let bytes, let number):
+            withSession(of: socket) { $0.refuse(bytes, connection: number, &$1) }
         case .drop(let queue): each({ $0.queue === queue }) { .dropSession($0) }
         case .dropSession(let socket): withSession(of: socket) { $0.drop(&$1) }
         case .leave(let done):

@@ -14,6 +14,8 @@ enum Command: Sendable {
     case flush(WebSocket)
     /// Lua has caught up with its events.
     case resume(WebSocket)
+    /// Lua has no memory for a message of so many bytes, of the connection with this number.
+    case refuse(WebSocket, bytes: Int, connection: UInt32)
     /// The Lua state of this queue is gone, and so is the time for its connections to end well.
     case drop(EventQueue)
     case dropSession(WebSocket)

@@ -17,7 +17,7 @@ public enum SendResult: Equatable, Sendable {
 struct LargeFrame: ~Copyable {
     var buffer = ByteBuffer()
     /// Which connection it was made for.
-    fileprivate var connection = 0
+    fileprivate var connection: UInt32 = 0
     /// nil with compression: the engine makes the real frame.
     fileprivate(set) var mask: Mask?
 }
@@ -39,8 +39,8 @@ struct Outbox: ~Copyable {
     var taken = 0
     /// Whether the connection is open and no Close was asked for.
     private(set) var isOpen = false
-    /// Counts connections.
-    private var connection = 0
+    /// Counts connections, as OPEN events do.
+    private(set) var connection: UInt32 = 0
     /// Calls of `close` that the engine has not dealt with yet.
     private var closesToCome = 0
     /// Whether the engine has been told that there is something, and will look until there is nothing.

@@ -83,6 +83,12 @@ final class Session {
         }
     }
 
+    /// Lua has no memory for a message of this many bytes, which came with the connection of this number.
+    func refuse(_ bytes: Int, connection number: UInt32, _ reactor: inout Reactor) {
+        guard let channel, socket.outbox.withLock({ $0.connection }) == number else { return }
+        handle(channel.refuse(bytes, &reactor), &reactor)
+    }
+
     // MARK: - What the network does
 
     func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) {

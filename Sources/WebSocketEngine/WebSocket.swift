@@ -174,6 +174,12 @@ public final class WebSocket: Sendable {
         Engine.withCurrent { $0.post(.resume(self)) }
     }
 
+    /// Lua has no memory for a message of this many bytes, which came with the connection that the script was told of by its
+    /// `number`-th OPEN.
+    public func refuse(_ bytes: Int, connection number: UInt32) {
+        Engine.withCurrent { $0.post(.refuse(self, bytes: bytes, connection: number)) }
+    }
+
     // MARK: - The engine's side
 
     func entered(_ state: State) { stateNow.store(state, ordering: .relaxed) }
@@ -216,7 +222,7 @@ public final class WebSocket: Sendable {
 
     /// Publishes an event that carries words or an `info` table.
     func emit(_ type: Int, _ info: Info, flags: Int = 0, _ log: inout EventLog) {
-        info.payload.withUnsafeBytes { log.append(type: type, socket: id, flags: flags, $0) }
+        info.payload.withUnsafeBytes { log.append(essential: type, socket: id, flags: flags, $0) }
         publish(&log)
     }
 

@@ -293,6 +293,11 @@ public func ws_socket_delivered(_ socket: OpaquePointer, _ bytes: Int) {
 }
 
 @c @implementation
+public func ws_socket_refuse(_ socket: OpaquePointer, _ bytes: Int, _ connection: UInt32) {
+    with(socket, as: WebSocket.self) { $0.refuse(bytes, connection: connection) }
+}
+
+@c @implementation
 public func ws_socket_state(_ socket: OpaquePointer, _ started: Bool) -> UnsafePointer<CChar> {
     let name: StaticString =
         switch with(socket, as: WebSocket.self, { $0.state(started: started) }) {

@@ -143,8 +143,9 @@ public struct Connection: ~Copyable {
             guard length <= end - payload, length <= maximumMessageSize else { break }
             let message = UnsafeRawBufferPointer(start: payload, count: length)
             if isText { guard UTF8Validator.isText(message) else { throw notUTF8 } }
-            events.append(
-                type: isText ? WS_EVENT_TEXT : WS_EVENT_BINARY, socket: socket, message)
+            guard events.append(type: isText ? WS_EVENT_TEXT : WS_EVENT_BINARY, socket: socket, message) else {
+                throw noMemory(length)
+            }
             p = payload + length
         }
         return p
@@ -227,7 +228,7 @@ public struct Connection: ~Copyable {
             }
             guard remaining == 0 else { return 0 }
             frame = nil
-            if !header.fin { fragment(&events) }
+            if !header.fin { try fragment(&events) }
         }
         return 0
     }
@@ -238,13 +239,13 @@ public struct Connection: ~Copyable {
         switch opcode {
         case .ping:
             pongs.add(body)
-            events.append(type: WS_EVENT_PING, socket: socket, body)
+            guard events.append(type: WS_EVENT_PING, socket: socket, body) else { throw noMemory(body.count) }
         case .pong:
             if let keepaliveKey, body.count == 8, body.loadUnaligned(as: UInt32.self) == keepaliveKey {
                 keepalivePong = body.loadUnaligned(as: UInt64.self)
                 return
             }
-            events.append(type: WS_EVENT_PONG, socket: socket, body)
+            guard events.append(type: WS_EVENT_PONG, socket: socket, body) else { throw noMemory(body.count) }
         case .close:
             outcome = .closed(try CloseFrame(body: body))
         case .continuation, .text, .binary: break
@@ -271,13 +272,13 @@ public struct Connection: ~Copyable {
         } else if finishes, message.isEmpty {
             // The whole message in one piece: from the read buffer into the log, once.
             try check(chunk, finishes: true)
-            append(chunk, &events)
+            try append(chunk, &events)
             return 0
         } else {
             try check(chunk, finishes: finishes)
             try collect(chunk, &events)
         }
-        if finishes { finish(&events) }
+        if finishes { try finish(&events) }
         return 0
     }
 
@@ -293,22 +294,24 @@ public struct Connection: ~Copyable {
 
     var messageType: Int { messageOpcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY }
 
-    private mutating func append(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) {
+    private mutating func append(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) throws(ProtocolFailure) {
         let type = messageType
         messageOpcode = nil
-        events.append(type: type, socket: socket, chunk)
+        guard events.append(type: type, socket: socket, chunk) else { throw noMemory(chunk.count) }
     }
 
-    private mutating func finish(_ events: inout EventLog) {
+    private mutating func finish(_ events: inout EventLog) throws(ProtocolFailure) {
         let type = messageType
         messageOpcode = nil
-        events.append(type: type, socket: socket, taking: &message)
+        let count = message.count
+        guard events.append(type: type, socket: socket, taking: &message) else { throw noMemory(count) }
     }
 
-    private mutating func fragment(_ events: inout EventLog) {
-        withUnsafeBytes(of: UInt64(message.count)) {
+    private mutating func fragment(_ events: inout EventLog) throws(ProtocolFailure) {
+        let isAppended = withUnsafeBytes(of: UInt64(message.count)) {
             events.append(type: WS_EVENT_FRAGMENT, socket: socket, $0)
         }
+        guard isAppended else { throw noMemory(message.count) }
     }
 
     private mutating func collect(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) throws(ProtocolFailure) {
@@ -326,9 +329,16 @@ public struct Connection: ~Copyable {
             if wanted >= EventLog.lendingThreshold, let spare = events.spare(wanted) { message = spare }
         }
         guard message.reserve(wanted) else {
-            throw ProtocolFailure(.internalError, "out of memory for a message of \(message.count) bytes and more")
+            throw noMemory(message.count)
         }
     }
+
+    private func noMemory(_ count: Int) -> ProtocolFailure {
+        ProtocolFailure(.internalError, "out of memory for a message of \(count) bytes or more")
+    }
+
+    /// The owner can't go on with this connection: every further byte is ignored.
+    public mutating func fail(_ failure: ProtocolFailure) { outcome = .failed(failure) }
 
     // MARK: - Large payloads
 
@@ -356,13 +366,14 @@ public struct Connection: ~Copyable {
         remaining -= count
         isDirect = remaining > 0
         let finishes = remaining == 0 && header.fin
-        do { try check(UnsafeRawBufferPointer(chunk), finishes: finishes) } catch {
+        do throws(ProtocolFailure) {
+            try check(UnsafeRawBufferPointer(chunk), finishes: finishes)
+            guard remaining == 0 else { return outcome }
+            frame = nil
+            if finishes { try finish(&events) } else { try fragment(&events) }
+        } catch {
             outcome = .failed(error)
-            return outcome
         }
-        guard remaining == 0 else { return outcome }
-        frame = nil
-        if finishes { finish(&events) } else { fragment(&events) }
         return outcome
     }
 }

@@ -1,5 +1,6 @@
 // Compressed messages (RFC 7692 section 7.2.3 for the literal ones).
 
+import TestSupport
 import Testing
 
 @testable import WebSocketProtocol

@@ -1,5 +1,6 @@
 import CEvents
 import Glibc
+import TestSupport
 import Testing
 
 @testable import WebSocketProtocol
@@ -17,7 +18,7 @@ import Testing
         log.add(WS_EVENT_TEXT, Array("Hello".utf8), socket: 7)
         log.add(WS_EVENT_PING, [])
         log.add(WS_EVENT_BINARY, noise(100))
-        log.append(type: WS_EVENT_ENDED, socket: 9, flags: WS_EVENT_FINAL, .init(start: nil, count: 0))
+        log.append(essential: WS_EVENT_ENDED, socket: 9, flags: WS_EVENT_FINAL, .init(start: nil, count: 0))
         #expect(
             log.records() == [
                 Record(event: .text("Hello"), socket: 7), Record(event: .ping([])),
@@ -74,7 +75,8 @@ import Testing
         let content = noise(16 << 10)
         var message = ByteBuffer(content)
         let memory = message.bytes.baseAddress
-        log.append(type: WS_EVENT_BINARY, socket: 1, taking: &message)
+        let isAppended = log.append(type: WS_EVENT_BINARY, socket: 1, taking: &message)
+        #expect(isAppended)
         let record = try #require(log.records().first)
         #expect(record.event == .binary(content))
         #expect(record.isLent)
@@ -90,7 +92,8 @@ import Testing
         var log = EventLog()
         let content = noise(16 << 10 - 1)
         var message = ByteBuffer(content)
-        log.append(type: WS_EVENT_BINARY, socket: 1, taking: &message)
+        let isAppended = log.append(type: WS_EVENT_BINARY, socket: 1, taking: &message)
+        #expect(isAppended)
         let record = try #require(log.records().first)
         #expect(record.event == .binary(content))
         #expect(!record.isLent)
@@ -118,7 +121,7 @@ import Testing
         other.add(WS_EVENT_TEXT, [0x61])
         other.lend(20_000)
         let memory = other.bytes.baseAddress
-        log.take(&other)
+        #expect(takes(&log, &other))
         #expect(log.bytes.baseAddress == memory)
         #expect(log.records().count == 2)
         #expect(other.records() == [])
@@ -131,11 +134,11 @@ import Testing
         log.lend(20_000)
         other.add(WS_EVENT_TEXT, [0x61])
         other.lend(30_000)
-        log.take(&other)
+        #expect(takes(&log, &other))
         #expect(log.events() == [.binary(noise(20_000)), .text("a"), .binary(noise(30_000))])
         #expect(other.records() == [])
         #expect(other.size == 0)
-        log.take(&other)
+        #expect(takes(&log, &other))
         #expect(log.records().count == 3)
     }
 
@@ -152,19 +155,47 @@ import Testing
         #expect(log.bytes.baseAddress != nil, "so much is kept")
     }
 
-    /// Nothing could be told to the script any more.
-    @Test func withoutMemoryTheProcessEnds() async {
-        await #expect(processExitsWith: .signal(SIGABRT)) {
+    private func takes(_ log: inout EventLog, _ other: inout EventLog) -> Bool { log.take(&other) }
+
+    /// What is left free by messages is for the words about it.
+    @Test func withoutMemoryMessagesAreRefusedAndErrorsAreNot() async {
+        await #expect(processExitsWith: .success) {
             var log = EventLog()
+            log.add(WS_EVENT_BINARY, [0x61])
             let payload = noise(10_000)
-            withoutMemory { log.add(WS_EVENT_BINARY, payload) }
+            var message = ByteBuffer(noise(100_000))
+            let text = [UInt8](repeating: 0x61, count: 3000)
+            let (isCopied, isLent) = withoutMemory {
+                let isCopied = payload.withUnsafeBytes { log.append(type: WS_EVENT_BINARY, socket: 0, $0) }
+                // As many small ones as there is room for.
+                while text.withUnsafeBytes({ log.append(type: WS_EVENT_TEXT, socket: 0, $0) }) {}
+                let isLent = log.append(type: WS_EVENT_BINARY, socket: 0, taking: &message)
+                text.withUnsafeBytes { log.append(essential: WS_EVENT_ERROR, socket: 0, $0) }
+                return (isCopied, isLent)
+            }
+            precondition(!isCopied && !isLent && message.count == 100_000)
+            let events = log.events()
+            precondition(events.first == .binary([0x61]) && events.last == .other(type: WS_EVENT_ERROR, text))
         }
-        await #expect(processExitsWith: .signal(SIGABRT)) {
+    }
+
+    @Test func withoutMemoryALogIsNotTaken() async {
+        await #expect(processExitsWith: .success) {
             var log = EventLog()
             var other = EventLog()
             log.add(WS_EVENT_BINARY, [0x61])
             other.add(WS_EVENT_BINARY, noise(10_000))
-            withoutMemory { log.take(&other) }
+            let isTaken = withoutMemory { log.take(&other) }
+            precondition(!isTaken && log.count == 1 && other.count == 1)
+        }
+    }
+
+    /// Nothing could be told to the script any more.
+    @Test func withoutAnyMemoryTheProcessEnds() async {
+        await #expect(processExitsWith: .signal(SIGABRT)) {
+            var log = EventLog()
+            let payload = noise(10_000)
+            withoutMemory { payload.withUnsafeBytes { log.append(essential: WS_EVENT_ERROR, socket: 0, $0) } }
         }
     }
 
@@ -236,12 +267,14 @@ import Testing
 
 extension EventLog {
     fileprivate mutating func add(_ type: Int, _ payload: [UInt8], socket: UInt32 = 0) {
-        payload.withUnsafeBytes { append(type: type, socket: socket, $0) }
+        let isAppended = payload.withUnsafeBytes { append(type: type, socket: socket, $0) }
+        precondition(isAppended)
     }
 
     fileprivate mutating func lend(_ count: Int) {
         var message = ByteBuffer(noise(count))
-        append(type: WS_EVENT_BINARY, socket: 0, taking: &message)
+        let isAppended = append(type: WS_EVENT_BINARY, socket: 0, taking: &message)
+        precondition(isAppended)
     }
 
     /// Keeps a new block, or frees it.

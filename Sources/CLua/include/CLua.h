@@ -119,6 +119,10 @@ enum ws_send_status ws_socket_send(
 /* So many bytes of its records were delivered. */
 void ws_socket_delivered(ws_socket *_Nonnull socket, size_t bytes);
 
+/* Lua has no memory for a message of so many bytes, of the connection that the `connection`-th OPEN event told of: it is
+ * ended with the code 1009. */
+void ws_socket_refuse(ws_socket *_Nonnull socket, size_t bytes, uint32_t connection);
+
 /* `started`: connect was called, and neither close nor the last event came since. */
 const char *_Nonnull ws_socket_state(ws_socket *_Nonnull socket, bool started);
 size_t ws_socket_bufferedamount(ws_socket *_Nonnull socket);
