@@ -75,7 +75,7 @@ static const char *push_fields(lua_State *L, const char *p, const char *end)
 
 /* Pushes what a record tells: data, error and info, or a line; returns how many values that are. Each push may collect
  * garbage, and a finalizer may poll: the record is read before the first, and what follows reads a copy. */
-static int push_values(lua_State *L, const ws_event *event)
+static inline __attribute__((always_inline)) int push_values(lua_State *L, const ws_event *event)
 {
     const char *payload = (const char *)(event + 1);
     switch (event->type) {
@@ -165,7 +165,7 @@ static inline __attribute__((always_inline)) void consume(
 }
 
 /* Pushes what a record tells; called with the record, and "" at AT_EMPTY. */
-static int push_in_call(lua_State *L) { return push_values(L, lua_touserdata(L, 1)); }
+static __attribute__((cold)) int push_in_call(lua_State *L) { return push_values(L, lua_touserdata(L, 1)); }
 
 /* Pushes what the script is told instead of a message that Lua has no memory for. */
 static int push_refusal(lua_State *L, websocket *ws, size_t length)
@@ -188,8 +188,8 @@ static int push_refusal(lua_State *L, websocket *ws, size_t length)
  * nothing behind it be delivered. The type is on top of the stack, to be replaced. */
 static __attribute__((noinline, cold)) int push_again(lua_State *L, const ws_event *event, websocket *ws)
 {
-    if (event->type != WS_EVENT_TEXT && event->type != WS_EVENT_BINARY) return push_values(L, event);
     size_t length = event->length;
+    bool is_message = event->type == WS_EVENT_TEXT || event->type == WS_EVENT_BINARY;
     uint64_t before = ws->module->delivered;
     int top = lua_gettop(L);
     lua_pushcfunction(L, push_in_call);
@@ -197,6 +197,7 @@ static __attribute__((noinline, cold)) int push_again(lua_State *L, const ws_eve
     lua_pushnil(L);
     lua_pushvalue(L, AT_EMPTY);
     if (lua_pcall(L, 3, LUA_MULTRET, 0) == LUA_OK) return lua_gettop(L) - top;
+    if (!is_message) lua_error(L);
     lua_settop(L, top);
     /* A finalizer has polled: the record was delivered by then. */
     if (ws->module->delivered != before) return 0;

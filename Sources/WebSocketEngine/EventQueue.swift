@@ -28,20 +28,33 @@ public final class EventQueue: Sendable {
         /// An eventfd, made for the first wait; readable when an awaited event was published, sometimes spuriously.
         var wakeup: FileDescriptor?
 
-        var count: Int { more.reduce(log.count) { $0 + $1.log.count } }
+        @inline(__always)
+        var count: Int { more.isEmpty ? log.count : countWithRest }
+
+        private var countWithRest: Int { more.reduce(log.count) { $0 + $1.log.count } }
 
         /// Puts the records behind those that wait, and leaves `other` empty.
+        @inline(__always)
         mutating func append(_ other: inout EventLog) {
-            if more.isEmpty, log.take(&other) { return }
+            if !more.isEmpty || !log.take(&other) { appendAsRest(&other) }
+        }
+
+        @inline(never)
+        private mutating func appendAsRest(_ other: inout EventLog) {
             let rest = Rest()
             swap(&rest.log, &other)
             more.append(rest)
         }
 
         /// Exchanges the first log for `other`, which is empty.
+        @inline(__always)
         mutating func takeFirst(_ other: inout EventLog) {
             swap(&log, &other)
-            guard !more.isEmpty else { return }
+            if !more.isEmpty { takeNext() }
+        }
+
+        @inline(never)
+        private mutating func takeNext() {
             let next = more.removeFirst()
             swap(&log, &next.log)
         }

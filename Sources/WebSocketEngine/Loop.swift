@@ -111,7 +111,7 @@ struct Loop: ~Copyable {
         // Handle sockets before deadlines: after SIGSTOP and SIGCONT both are due, and data that arrived in time must win.
         // A signal or a full batch leaves sockets unread, so deadlines wait, but not for ever.
         behind = count < 0 || count == Poller.batch ? behind + 1 : 0
-        if behind == 0 || behind > Self.mostBehind { expire() }
+        if behind == 0 || behind > Self.mostBehind, reactor.timers.isDue(reactor.now) { expire() }
         return isHalted ? .halted : count < 0 ? .interrupted : .turned
     }
 
@@ -134,7 +134,6 @@ struct Loop: ~Copyable {
     }
 
     private mutating func expire() {
-        guard let next = reactor.timers.next, next <= reactor.now else { return }
         var share = Share()
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
         for _ in 0..<reactor.timers.count {
