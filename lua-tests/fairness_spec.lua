@@ -145,4 +145,54 @@ describe("beside websockets that have much to do, another ticks on:", function()
       keeps_time(work)
     end)
   end
+
+  it("files of the option tls on a slow disk; a fork of the host waits for none of them", function()
+    if not host then return pending("needs cc and liblua5.4-dev") end
+    local secure = helper.serve("python-tls")
+    local ca = helper.file()
+    assert(os.execute(("cp %s/ca.pem %s"):format(helper.certificates, ca)))
+    local script = helper.write_script(([[
+      local websocket = require "websocket"
+      local types = websocket.WebSocketMessageType
+      local secure, ca = %q, %q
+      local has_come, longest = false, { tick = 0, poll = 0, fork = 0 }
+      local function note(what, seconds) longest[what] = math.max(longest[what], seconds) end
+      local ws = websocket.WebSocket { url = url, onreceive = function(type)
+        if type == types.TEXT then has_come = true end
+      end }
+      ws:connect()
+      repeat websocket.poll(1) until ws.state == "open"
+      local from, list = clock(), {}
+      for i, minversion in ipairs { "1.2", "1.3" } do
+        list[i] = websocket.WebSocket { url = secure, tls = { ca = ca, minversion = minversion } }
+        list[i]:connect()
+      end
+      repeat
+        local start = clock()
+        has_come = false
+        ws:sendText("tick")
+        repeat websocket.poll(0.05) until has_come
+        note("tick", clock() - start)
+        start = clock()
+        websocket.poll(0.01)
+        note("poll", clock() - start)
+        start = clock()
+        local child = fork()
+        if child == 0 then leave() end
+        note("fork", clock() - start)
+        await(child)
+      until list[1].state == "open" and list[2].state == "open"
+      print(("%%.3f %%.3f %%.3f %%.3f"):format(clock() - from, longest.tick, longest.poll, longest.fork))
+      os.exit(true, false)
+    ]]):format(secure:url("/echo"), ca))
+    -- Each read of the file takes a second longer.
+    local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-P", ca,
+      "-e", "trace=read", "-e", "inject=read:delay_enter=1000000", host, "cycles", 1, script, ticks:url("/burst")))
+    assert.equal(0, code, output)
+    local took, tick, poll, fork = output:match("^(%S+) (%S+) (%S+) (%S+)")
+    assert.is_true(tonumber(took) >= 1, "the disk was not slow: " .. output)
+    for _, longest in ipairs { tick, poll, fork } do
+      assert.is_true(tonumber(longest) < 0.5 * helper.slowness, output)
+    end
+  end)
 end)
