@@ -39,9 +39,14 @@ public struct HeaderFields: Equatable, Sendable {
         return others
     }
 
+    /// The elements of a comma-separated field, in all its lines. Empty ones are none (RFC 9110 section 5.6.1.2).
+    func list(_ name: String) -> [String] {
+        values(name).flatMap { $0.split(separator: ",").map { String(trim($0)) }.filter { !$0.isEmpty } }
+    }
+
     /// Whether a comma-separated field has an element, in any case (`Connection: keep-alive, Upgrade`).
     func list(_ name: String, contains element: String) -> Bool {
-        values(name).contains { $0.split(separator: ",").contains { trim($0).lowercased() == element } }
+        list(name).contains { $0.lowercased() == element }
     }
 
     public static func == (a: HeaderFields, b: HeaderFields) -> Bool {
@@ -117,7 +122,7 @@ func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionPa
     }
     var extensions: [(name: String, parameters: [ExtensionParameter])] = []
     repeat {
-        // RFC 9110 section 5.6.1.2: an element may be empty, not all of them.
+        // RFC 9110 section 5.6.1.2: an empty element is none.
         guard let name = token() else { continue }
         var parameters: [ExtensionParameter] = []
         while take(";") {
@@ -132,5 +137,5 @@ func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionPa
         extensions.append((name, parameters))
     } while take(",")
     skipSpace()
-    return rest.isEmpty && !extensions.isEmpty ? extensions : nil
+    return rest.isEmpty ? extensions : nil
 }

@@ -111,6 +111,10 @@ import Testing
         #expect(try read(text) == [Extension(name: "a"), Extension(name: "b")])
     }
 
+    @Test(arguments: ["", " ", "\t", ",", ", ,"]) func anEmptyListHasNoElements(text: String) throws {
+        #expect(try read(text) == [])
+    }
+
     @Test func quotedValuesAreTokensOnceUnquoted() throws {
         let one = [Extension(name: "a", parameters: [ExtensionParameter(name: "x", value: "10")])]
         #expect(try read("a; x=\"10\"") == one)
@@ -118,7 +122,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "", " ", ",", ", ,", ",a/b", "a;", "a;,b", "a,;b", "a; x=,b", "a; ;b", "a; x=", "a; =1", "a b", "a; x y",
+        ",a/b", "a;", "a;,b", "a,;b", "a; x=,b", "a; ;b", "a; x=", "a; =1", "a b", "a; x y",
         "a; x=1 2", "a/b",
         "a; x=\"",
         "a; x=\"1", "a; x=\"1\\", "a; x=\"1\"2", "a; x=\"\"", "a; x=\" 1\"", "a; x=\"1,2\"", "a; x=\"é\"",
