@@ -94,9 +94,10 @@ func withoutUser(_ text: String) -> String {
 
 /// Whether a name's labels are there, at most with a dot behind the last (RFC 1034 section 3.1); not what they hold.
 public func isHostName(_ text: String) -> Bool {
+    guard text.utf8.count <= 255 else { return false }
     let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
     let named = labels.count > 1 && labels.last?.isEmpty == true ? labels.dropLast() : labels[...]
-    return text.utf8.count <= 255 && named.allSatisfy { !$0.isEmpty }
+    return named.allSatisfy { !$0.isEmpty }
 }
 
 /// A host as URLs have it (RFC 3986 section 3.2.2): an IPv6 address in brackets.

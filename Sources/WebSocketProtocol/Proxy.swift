@@ -27,10 +27,14 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
 
     public var description: String { "\(kind.rawValue)://\(bracketed(host)):\(port)" }
 
+    /// Bytes of the URL. Longer ones are refused: proxies take no such user or password.
+    private static let maximumLength = 64 << 10
+
     public init(_ text: String) throws(Failure) {
         func wrong(_ reason: String) -> Failure {
             Failure(reason: "bad proxy '\(legible(withoutUser(text)))': \(reason)")
         }
+        guard text.utf8.count <= Self.maximumLength else { throw wrong("it has more than \(Self.maximumLength) bytes") }
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw wrong("it has a space or a control character; write them as %20 and the like")
         }
