@@ -100,6 +100,15 @@ public func isHostName(_ text: String) -> Bool {
     return named.allSatisfy { !$0.isEmpty }
 }
 
+/// The name without the dot at its end, which means the same (RFC 1034 section 3.1).
+func withoutTrailingDot(_ host: String) -> String { host.hasSuffix(".") ? String(host.dropLast()) : host }
+
+/// Whether a name in lower case is this machine's, whatever the system's files say or leave out (RFC 6761 section 6.3).
+public func isLocalhost(_ host: String) -> Bool {
+    let name = withoutTrailingDot(host)
+    return name == "localhost" || name.hasSuffix(".localhost")
+}
+
 /// A host as URLs have it (RFC 3986 section 3.2.2): an IPv6 address in brackets.
 func bracketed(_ host: String) -> String { host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host }
 

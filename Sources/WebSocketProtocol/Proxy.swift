@@ -30,7 +30,8 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
     /// Bytes of the URL. Longer ones are refused: proxies take no such user or password.
     private static let maximumLength = 64 << 10
 
-    public init(_ text: String) throws(Failure) {
+    /// - Parameter ofEnvironment: `socks://` is taken too, as desktops set it: SOCKS5, with names that the proxy resolves.
+    public init(_ text: String, ofEnvironment: Bool = false) throws(Failure) {
         func wrong(_ reason: String) -> Failure {
             Failure(reason: "bad proxy '\(legible(withoutUser(text)))': \(reason)")
         }
@@ -40,7 +41,7 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
         }
         let (scheme, beyond) = splitScheme(text)
         let name = scheme?.lowercased() ?? "http"
-        guard let kind = Kind(rawValue: name) else {
+        guard let kind = ofEnvironment && name == "socks" ? .socks5h : Kind(rawValue: name) else {
             throw wrong("the scheme is '\(legible(name))'; it must be http, socks5 or socks5h")
         }
         self.kind = kind
