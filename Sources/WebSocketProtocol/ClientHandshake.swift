@@ -124,6 +124,8 @@ func acceptance(of key: String) -> String {
     return base64(digest)
 }
 
+/// - Parameter bytes: fewer than 2^31, as OpenSSL counts them. The longest are those of a URL's user and password, which
+///   has 64 KiB at most.
 public func base64(_ bytes: [UInt8]) -> String {
     // EVP_EncodeBlock writes a NUL behind the text.
     var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)

@@ -16,12 +16,22 @@ public struct HeaderFields: Equatable, Sendable {
         fields[last].value += line
     }
 
-    /// All values of a field, joined as RFC 9110 section 5.3 allows; nil when it is absent. Set-Cookie's stay on lines of
-    /// their own: in a cookie a comma means something else (RFC 6265 section 3).
+    /// All values of a field, joined; nil when it is absent.
     public subscript(_ name: String) -> String? {
         let values = values(name)
-        let separator = isEqual(name, "set-cookie", ignoringCase: true) ? "\n" : ", "
-        return values.isEmpty ? nil : values.joined(separator: separator)
+        return values.isEmpty ? nil : Self.join(values, of: name)
+    }
+
+    /// Each name once, in lower case, with its values joined; in no order.
+    public var joined: [(name: String, value: String)] {
+        Dictionary(grouping: fields) { $0.name.lowercased() }
+            .map { name, fields in (name, Self.join(fields.map(\.value), of: name)) }
+    }
+
+    /// As RFC 9110 section 5.3 allows. The values of Set-Cookie stay on lines of their own: in a cookie a comma means
+    /// something else (RFC 6265 section 3).
+    private static func join(_ values: [String], of name: String) -> String {
+        values.joined(separator: isEqual(name, "set-cookie", ignoringCase: true) ? "\n" : ", ")
     }
 
     /// The values of a field, one for each line. Names are equal in any case.

@@ -21,6 +21,17 @@ import Testing
         #expect(fields["X"] == "1, 2")
     }
 
+    @Test func eachNameOnce() {
+        let fields = Sample.fields([
+            ("X-A", "1"), ("set-cookie", "a=1"), ("x-a", "2"), ("Y", ""), ("Set-Cookie", "b=2"), ("X-B", "3"),
+        ])
+        let joined = fields.joined.sorted { $0.name < $1.name }
+        #expect(joined.map(\.name) == ["set-cookie", "x-a", "x-b", "y"])
+        #expect(joined.map(\.value) == ["a=1\nb=2", "1, 2", "3", ""])
+        #expect(joined.allSatisfy { fields[$0.name] == $0.value })
+        #expect(HeaderFields().joined.isEmpty)
+    }
+
     @Test func namesAreEqualInAnyCase() {
         #expect(fields["host"] == "a")
         #expect(fields["HOST"] == "a")
