@@ -240,8 +240,11 @@ describe("a proxy:", function()
     end
 
     it("gets interim answers without end, and does not wait for it", function()
-      local proxy = dialogue("flood&flood=" .. helper.hex("HTTP/1.1 100 Continue\r\n\r\n"), "")
-      refuses(true, nil, url("http", proxy), "interim answers")
+      local function flood()
+        return url("http", dialogue("flood&flood=" .. helper.hex("HTTP/1.1 100 Continue\r\n\r\n"), ""))
+      end
+      refuses(true, nil, flood(), "interim answers")
+      assert.equal(0, helper.ends_in_time(raw:url("/burst"), flood()))
     end)
 
     it("ends before the server has answered: the handshake fails", function()
