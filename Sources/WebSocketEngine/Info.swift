@@ -47,9 +47,7 @@ struct Info {
     /// A table of header fields: names in lower case, the values of one name joined.
     mutating func add(_ name: String, _ headers: HeaderFields) {
         tag(WS_INFO_TABLE, name)
-        for name in Set(headers.fields.map { $0.name.lowercased() }) {
-            if let value = headers[name] { add(name, value) }
-        }
+        for field in headers.joined { add(field.name, field.value) }
         put(UInt8(WS_INFO_END))
     }
 

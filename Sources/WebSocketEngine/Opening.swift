@@ -75,7 +75,7 @@ final class Opening {
 
     func start(_ reactor: inout Reactor) -> Progress {
         do throws(Proxy.Failure) { proxy = try socket.options.proxy(for: url) } catch {
-            return failed(Failure(kind: "proxy", reason: error.reason, isPermanent: true))
+            return failed(Failure(kind: "proxy", reason: error.reason))
         }
         tls = nil
         guard url.isSecure else { return locate(&reactor) }

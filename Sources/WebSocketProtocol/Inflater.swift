@@ -16,6 +16,8 @@ struct Inflater: ~Copyable {
     private let parameters: DeflateParameters.Direction
     /// zlib keeps the address of its stream: it must not move.
     private var stream: UnsafeMutablePointer<z_stream>?
+    /// Whether a byte of the current message has come.
+    private var hasBegun = false
 
     /// Bytes at the end of the last input that were not consumed, when the message is too big or inflating has paused.
     var unread: Int { stream.map { Int($0.pointee.avail_in) } ?? 0 }
@@ -37,6 +39,9 @@ struct Inflater: ~Copyable {
     mutating func inflate(
         _ input: UnsafeRawBufferPointer, finishes: Bool, into output: inout ByteBuffer, limit: Int, pause: Int = .max
     ) -> Result {
+        // Some senders make no byte at all of an empty message. There is no block to end, and the context stays as it is.
+        if input.isEmpty, !hasBegun { return .done }
+        hasBegun = true
         guard let stream = stream ?? open() else { return .outOfMemory }
         let before = output.count
         let result = run(stream, input, &output, limit, pause)
@@ -49,6 +54,7 @@ struct Inflater: ~Copyable {
         // message cut short.
         if output.count > inflated { return .invalid }
         if last == .done, stream.pointee.data_type & 0xFF != 128 { return .invalid }
+        hasBegun = false
         if !parameters.takeover {
             Self.end(stream)
             self.stream = nil

@@ -65,6 +65,35 @@ extension ConnectionTests {
         #expect(Self.noTakeover.verify(input + input).events == [.text(""), .text("")])
     }
 
+    /// Regression: Mojolicious sends an empty message without a single byte, not even the block that RFC 7692 section
+    /// 7.2.3.6 has for it. Chromium and ws deliver the message, but can't inflate the one behind it.
+    @Test(
+        arguments: [
+            [0xC1, 0x00], [0x41, 0x00, 0x80, 0x00], [0x41, 0x00, 0x00, 0x00, 0x89, 0x00, 0x80, 0x00],
+        ] as [[UInt8]])
+    func messageOfNoBytesAtAll(empty: [UInt8]) {
+        let hello: [UInt8] = [0xC1, 0x07, 0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]
+        let again: [UInt8] = [0xC1, 0x05, 0xF2, 0x00, 0x11, 0x00, 0x00]
+        func texts(_ verifier: FeedVerifier, _ input: [UInt8]) -> [String] {
+            let reception = verifier.verify(input)
+            #expect(reception.outcome == .open)
+            return reception.events.compactMap { if case .text(let text) = $0 { text } else { nil } }
+        }
+        #expect(texts(Self.takeover, empty + hello + empty + empty + again) == ["", "Hello", "", "", "Hello"])
+        #expect(texts(Self.noTakeover, empty + hello + empty + hello) == ["", "Hello", "", "Hello"])
+        #expect(texts(FeedVerifier(maximumMessageSize: 0, inflating: .init()), empty) == [""])
+    }
+
+    @Test(
+        arguments: [
+            [0x41, 0x01, 0xF2, 0x80, 0x00], [0x41, 0x00, 0x00, 0x01, 0xF2, 0x80, 0x00],
+            [0x41, 0x05, 0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x80, 0x00],
+        ] as [[UInt8]])
+    func aMessageThatEndsWithAnEmptyFrameIsCutShortAllTheSame(input: [UInt8]) {
+        #expect(Self.takeover.verify(input).failure?.reason == Self.doesNotInflate)
+        #expect(Self.noTakeover.verify(input).failure?.reason == Self.doesNotInflate)
+    }
+
     @Test func uncompressedMessagesStayPossible() {
         let input = serverFrame(0x81, "Hello") + serverFrame(0x02, "a") + serverFrame(0x80, "b")
         #expect(Self.takeover.verify(input).events == [.text("Hello"), .fragment(received: 1), .binary([0x61, 0x62])])
@@ -93,7 +122,7 @@ extension ConnectionTests {
 
     @Test(
         arguments: [
-            [], [0xF2], [0xF2, 0x48, 0xCD, 0xC9, 0xC9], [0x00, 0x0A, 0x00, 0xF5, 0xFF, 0x48], [0xFF, 0xFF],
+            [0xF2], [0xF2, 0x48, 0xCD, 0xC9, 0xC9], [0x00, 0x0A, 0x00, 0xF5, 0xFF, 0x48], [0xFF, 0xFF],
             [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00, 0x00, 0xFF, 0xFF], [0x07], [0x01, 0x05, 0x00, 0x00, 0x00],
             [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00], [0xF2, 0x00, 0x11, 0x00, 0x00],
         ] as [[UInt8]])
