@@ -1,5 +1,7 @@
-/* Preloaded: counts what the whole process asks of malloc, and the bytes that it holds. Loaded by Lua as well: a function
- * that tells both. */
+/* Preloaded: counts what the whole process asks of malloc, and the bytes that it holds; refuses memory on demand. Loaded
+ * by Lua as well: functions that tell both numbers, and that demand it. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <malloc.h>
@@ -14,6 +16,27 @@ void __libc_free(void *memory);
 
 static atomic_long allocations, held;
 
+/* The requests of Lua's own on this thread, up to and with the one that is refused; 0: none is. */
+static _Thread_local long refused_request;
+static _Thread_local int refused;
+
+/* Lua asks realloc for everything. */
+static int is_of_lua(void *caller)
+{
+    Dl_info lua, other;
+    return dladdr((void *)lua_newstate, &lua) && dladdr(caller, &other) && lua.dli_fbase == other.dli_fbase;
+}
+
+/* One request is refused twice: Lua tries again after a collection. */
+static int is_refused(void *old, size_t size, void *caller)
+{
+    if (!refused_request && !refused) return 0;
+    if (malloc_usable_size(old) >= size || !is_of_lua(caller)) return 0;
+    if (!refused && --refused_request) return 0;
+    if (++refused == 2) refused = 0;
+    return 1;
+}
+
 static void *given(void *memory)
 {
     allocations++;
@@ -27,6 +50,7 @@ void *calloc(size_t count, size_t size) { return given(__libc_calloc(count, size
 
 void *realloc(void *old, size_t size)
 {
+    if (is_refused(old, size, __builtin_return_address(0))) return NULL;
     held -= (long)malloc_usable_size(old);
     return given(__libc_realloc(old, size));
 }
@@ -52,6 +76,22 @@ static int tell(lua_State *L)
     lua_pushinteger(L, allocations);
     lua_pushinteger(L, held);
     return 2;
+}
+
+/* refuse(n): the n-th of the requests that follow is refused; refuse(0): none. Returns whether the last demand is still
+ * to be met. */
+static int refuse(lua_State *L)
+{
+    lua_pushboolean(L, refused_request > 0);
+    refused_request = (long)luaL_checkinteger(L, 1);
+    refused = 0;
+    return 1;
+}
+
+int luaopen_refusals(lua_State *L)
+{
+    lua_pushcfunction(L, refuse);
+    return 1;
 }
 
 int luaopen_allocations(lua_State *L)

@@ -47,6 +47,27 @@ function helper.wait(condition, what)
   end
 end
 
+--- Asserts that `attempt(n)` returns true in one of five times; else it returns what was wrong. A busy machine spoils
+--- some of them, a fault all of them.
+function helper.one_of_five(attempt)
+  local wrong
+  for n = 1, 5 do
+    local ok
+    ok, wrong = attempt(n)
+    if ok then return end
+  end
+  error("five times: " .. wrong, 2)
+end
+
+--- Asserts that `attempt(n)` takes less than `seconds` in one of five times; it may return how long it took.
+function helper.within(seconds, attempt)
+  helper.one_of_five(function(n)
+    local from = helper.now()
+    local took = attempt(n) or helper.now() - from
+    return took < seconds, took .. " s"
+  end)
+end
+
 -- Errors
 
 --- Asserts that `f(...)` raises an error whose text contains `text`; returns the error.
@@ -332,6 +353,32 @@ end
 
 function helper.script(...) return helper.finish(helper.start_script(...)) end
 
+--- Waits, without a poll of this state, for the number that a server says at `url`: another process asks until it is
+--- `least` or more and, with `still`, has not changed for that many seconds. Returns the number, which is less when the
+--- time ran out.
+function helper.watch(url, least, still)
+  local output, code = helper.script([[
+    local websocket = require "websocket"
+    local url, least, still, limit = ...
+    local function now() return io.open("/proc/uptime"):read("n") end
+    local stop, last, since = now() + limit, nil, nil
+    repeat
+      local number
+      local ws = websocket.WebSocket { url = url, onreceive = function(type, data)
+        if type == websocket.WebSocketMessageType.TEXT then number = tonumber(data) end
+      end }
+      ws:connect()
+      repeat websocket.poll(0.1) until number or now() > stop
+      ws:close()
+      websocket.run(0.1)
+      if number ~= last then last, since = number, now() end
+    until now() > stop or last >= least + 0 and now() - since >= still + 0
+    print(last)
+    os.exit(true, false)
+  ]], url, least, still or 0, helper.TIMEOUT)
+  return code == 0 and tonumber(output) or error(output, 2)
+end
+
 --- For an attempt that may occupy the engine for ever: the exit code of a process that makes it with a connecttimeout
 --- of 0.3 s, which is 0 when that is kept.
 function helper.ends_in_time(url, proxy)
@@ -339,9 +386,9 @@ function helper.ends_in_time(url, proxy)
     local websocket = require "websocket"
     local url, proxy = ...
     websocket.WebSocket { url = url, proxy = proxy or false, connecttimeout = 0.3, reconnect = false }:connect()
-    os.exit(websocket.run(2), false)
+    os.exit(websocket.run(10), false)
   ]])
-  return select(2, helper.finish(helper.start("timeout -s KILL 3 " .. helper.lua, name, url, proxy)))
+  return select(2, helper.finish(helper.start("timeout -s KILL 20 " .. helper.lua, name, url, proxy)))
 end
 
 function helper.remove_files()

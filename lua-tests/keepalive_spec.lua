@@ -13,16 +13,23 @@ describe("keepalive:", function()
     keys = keys + 1
     options.url = raw:url("/beats?key=keepalive%d%s", keys, how)
     options.maxreconnectwait = 0.01
-    local c, key = helper.client(options), keys
-    return c:open(), function()
-      return tonumber(helper.client(raw:url("/pings?key=keepalive%d", key)):get("TEXT").data)
-    end
+    local c, url = helper.client(options), raw:url("/pings?key=keepalive%d", keys)
+    return c:open(), function() return tonumber(helper.client(url):get("TEXT").data) end, url
   end
 
   --- Delivers events for so many seconds.
   local function during(seconds)
     local from = helper.now()
     helper.wait(function() return helper.now() - from >= seconds end, seconds .. " s")
+  end
+
+  --- With a pinginterval of 0.2 s, there is half a second without a ping. A busy server may be late at times.
+  local function sends_none(pings)
+    helper.one_of_five(function()
+      local before = pings()
+      during(0.5)
+      return pings() == before, "a ping"
+    end)
   end
 
   --- ERROR, then CLOSE 1006, and what is to be said of it.
@@ -51,26 +58,33 @@ describe("keepalive:", function()
   end)
 
   it("sends a ping each pinginterval, and tells neither it nor its answer", function()
+    local started = helper.now()
     local c, pings = beats("", { pinginterval = 0.1 })
-    local from = helper.now()
-    during(0.65)
-    local count, most = pings(), (helper.now() - from) / 0.1
-    assert.is_true(count >= 3 and count <= most + 1, count)
+    helper.within(0.7, function()
+      local enough = pings() + 4
+      helper.wait(function() return pings() >= enough end, "four pings")
+    end)
+    local count = pings()
+    assert.is_true(count <= (helper.now() - started) / 0.1 + 1, count)
     assert.equal("OPEN", c:list())
   end)
 
   it("measures the latency, from its own pongs", function()
-    local c = beats("", { pinginterval = 0.05 })
+    local c = beats("", { pinginterval = 0.2 })
     assert.is_nil(c.ws.latency)
     helper.wait(function() return c.ws.latency end, "the latency")
     assert.equal("float", math.type(c.ws.latency))
-    assert.is_true(c.ws.latency > 0 and c.ws.latency < 0.05, c.ws.latency)
+    assert.is_true(c.ws.latency > 0, c.ws.latency)
+    -- Not of every ping, on a busy machine; with the interval in it, of none.
+    helper.wait(function() return c.ws.latency < 0.05 end, function() return "less than " .. c.ws.latency end)
   end)
 
   it("measures a latency that is the way there and back", function()
     local c = beats("&delay=0.2", { pinginterval = 0.05 })
-    helper.wait(function() return c.ws.latency end, "the latency")
-    assert.is_true(c.ws.latency >= 0.19 and c.ws.latency < 1, c.ws.latency)
+    helper.wait(function()
+      assert.is_true((c.ws.latency or 1) >= 0.19, c.ws.latency)
+      return c.ws.latency and c.ws.latency < 0.39
+    end, function() return "less than " .. tostring(c.ws.latency) end)
   end)
 
   it("leaves a script's own pings their pongs", function()
@@ -85,38 +99,36 @@ describe("keepalive:", function()
   end)
 
   it("leaves pongs that nobody asked for, which are life but no latency", function()
-    local c, pings = beats("&pong=other", { pinginterval = 0.05, pongtimeout = 0.2 })
+    local c, pings = beats("&pong=other", { pinginterval = 0.05, pongtimeout = 1 })
+    during(1.2)
     assert.equal("other", c:get("PONG", 5).data)
     assert.is_nil(c.ws.latency)
     assert.equal(0, c:count("ERROR"))
     assert.is_true(pings() >= 5)
   end)
 
+  -- Our own silence ends with a ping all the same: servers drop clients that say nothing.
   it("is content with any message instead of pongs", function()
     -- An empty text
-    local c, pings = beats("&answers=0&beat=8100&every=0.03", { pinginterval = 0.2, pongtimeout = 0.2 })
-    during(0.8)
+    local c, pings = beats("&answers=0&beat=8100&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
+    helper.wait(function() return pings() >= 2 end, "two pings")
+    c:get("TEXT", 50)
     assert.equal("open", c.ws.state)
     assert.equal(0, c:count("ERROR"))
-    assert.is_true(c:count("TEXT") > 5)
-    -- Our own silence ends with a ping: servers drop clients that say nothing.
-    assert.is_true(pings() >= 1)
   end)
 
   it("is content with any byte instead of pongs", function()
     -- A binary message of 4096 bytes, of which little comes
-    local c, pings = beats("&answers=0&first=827e1000&beat=00&every=0.03", { pinginterval = 0.2, pongtimeout = 0.2 })
-    during(0.8)
+    local c, pings = beats("&answers=0&first=827e1000&beat=00&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
+    helper.wait(function() return pings() >= 7 end, "pings for longer than pongtimeout")
     assert.equal("OPEN", c:list())
-    assert.is_true(pings() >= 1)
   end)
 
-  it("is content with the server's pings", function()
-    local c, pings = beats("&answers=0&beat=8900&every=0.03", { pinginterval = 0.2, pongtimeout = 0.2 })
+  it("is content with the server's pings, whose pongs are words of ours", function()
+    local c, pings = beats("&answers=0&beat=8900&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
+    sends_none(pings)
     c:get("PING", 10)
     assert.equal(0, c:count("ERROR"))
-    -- Our pongs are words of ours.
-    assert.equal(0, pings())
   end)
 
   it("goes on pinging a server that answers none, when pongtimeout is endless", function()
@@ -126,25 +138,23 @@ describe("keepalive:", function()
   end)
 
   it("counts from the last byte received, not from the last sent", function()
-    local c, pings = beats("", { pinginterval = 0.15 })
-    local from = helper.now()
+    local c, _, url = beats("", { pinginterval = 0.15 })
+    local asking = helper.client(url)
     helper.wait(function()
       c.ws:sendText("chatter")
-      return helper.now() - from >= 0.6
-    end, "chatter")
-    assert.is_true(pings() >= 1)
+      if asking:count("TEXT") == 0 then return false end
+      if asking:get("TEXT").data ~= "0" then return true end
+      asking:close()
+      asking = helper.client(url)
+    end, "a ping")
     assert.equal(0, c:count("ERROR"))
   end)
 
   it("gives up a silent server after pongtimeout: ERROR, CLOSE 1006, and a new connection", function()
-    local from
-    local c = beats("&answers=0", {
-      pinginterval = 0.1, pongtimeout = 0.2,
-      onreceive = function(kind) if kind == helper.types.OPEN and not from then from = helper.now() end end,
-    })
+    local from = helper.now()
+    local c = beats("&answers=0", { pinginterval = 0.1, pongtimeout = 0.2 })
     local info = is_gone(c, "0.2")
-    local took = helper.now() - from
-    assert.is_true(took >= 0.27 and took < 1.5, took)
+    assert.is_true(helper.now() - from >= 0.28)
     assert.equal("number", type(info.retryin))
     c:get("OPEN", 2)
     assert.truthy(c:list():find("^OPEN ERROR CLOSE OPEN"), c:list())
@@ -153,8 +163,8 @@ describe("keepalive:", function()
   end)
 
   it("gives up a server that has fallen silent", function()
-    local c = beats("&answers=3", { pinginterval = 0.05, pongtimeout = 0.2, reconnect = false })
-    is_gone(c, "0.2")
+    local c = beats("&answers=3", { pinginterval = 0.05, pongtimeout = 1.5, reconnect = false })
+    is_gone(c, "1.5")
     assert.truthy(c.ws.latency)
     assert.is_true(websocket.run(helper.TIMEOUT))
     assert.equal("OPEN ERROR CLOSE", c:list())
@@ -194,17 +204,16 @@ describe("keepalive:", function()
   end
 
   it("goes on while the script computes", function()
-    local c, pings = beats("", { pinginterval = 0.05, pongtimeout = 0.2 })
-    compute(0.6)
-    assert.is_true(pings() >= 4)
+    local c, _, url = beats("", { pinginterval = 0.05 })
+    assert.is_true(helper.watch(url, 4) >= 4)
     assert.equal("OPEN", c:list())
   end)
 
   it("takes no server for dead that is not read, because the script does not poll", function()
     local c = helper.client {
-      url = python:url("/flood?count=2000&size=5000"), maxqueued = 1 << 16, pinginterval = 0.05, pongtimeout = 0.1,
+      url = python:url("/flood?count=2000&size=5000"), maxqueued = 1 << 16, pinginterval = 0.05, pongtimeout = 1,
     }:open()
-    compute(0.5)
+    compute(1.5)
     c:get("TEXT", 2001)
     assert.equal(0, c:count("ERROR") + c:count("CLOSE"))
   end)
@@ -216,20 +225,20 @@ describe("keepalive:", function()
       local websocket = require "websocket"
       local t = websocket.WebSocketMessageType
       local ws = websocket.WebSocket {
-        url = ..., pinginterval = 0.05, pongtimeout = 0.6, reconnect = false,
+        url = ..., pinginterval = 0.05, pongtimeout = 1, reconnect = false,
         onreceive = function(type, data, err)
           if type == t.OPEN then print("open") io.stdout:flush() end
           if type == t.ERROR then print(err) end
         end,
       }
       ws:connect()
-      os.exit(websocket.run(3), false)
+      os.exit(websocket.run(4), false)
     ]], raw:url("/beats?key=keepalive%d&delay=0.2", keys))
     assert.equal("open", process.pipe:read("l"))
     for _ = 1, 2 do
       during(0.2)
       process:signal("STOP")
-      during(0.8)
+      during(1.3)
       process:signal("CONT")
     end
     local output = helper.finish(process)
@@ -238,11 +247,11 @@ describe("keepalive:", function()
 
   it("leaves the closing handshake to closetimeout", function()
     local c = helper.client {
-      url = raw:url("/frames?end=mute"), pinginterval = 0.05, pongtimeout = 0.05, closetimeout = 0.3,
+      url = raw:url("/frames?end=mute"), pinginterval = 0.5, pongtimeout = 0.2, closetimeout = 1,
     }:open()
     local from = helper.now()
     assert.equal(1006, c:close().info.code)
-    assert.is_true(helper.now() - from >= 0.28)
+    assert.is_true(helper.now() - from >= 0.98)
     assert.equal(0, c:count("ERROR"))
   end)
 

@@ -78,14 +78,13 @@ describe("limits:", function()
       url = raw:url("/frames?end=deaf"), maxbuffered = limit, closetimeout = 0.1, reconnect = false,
     }:open()
     local piece, count = ("x"):rep(1 << 16), 0
-    local from = helper.now()
     local ok, err
     repeat
       ok, err = pcall(c.ws.sendBinary, c.ws, piece)
       count = count + 1
     until not ok or count > 10000
+    -- One that waited would wait for ever.
     assert.truthy(tostring(err):find("maxbuffered", 1, true), err)
-    assert.is_true(helper.now() - from < 2)
     assert.is_true(c.ws.bufferedamount > limit / 2 and c.ws.bufferedamount <= limit + 100, c.ws.bufferedamount)
     assert.equal("open", c.ws.state)
   end)
@@ -115,27 +114,9 @@ describe("limits:", function()
     local c = helper.client {
       url = server:url("/flood?count=%d&size=%d&key=paused", count, size), maxqueued = 1 << 20,
     }:open()
-    -- Another process asks how far the server came, until it comes no further.
-    local output = helper.script([[
-      local websocket, url = require "websocket", ...
-      local function time() return io.open("/proc/uptime"):read("n") end
-      local last, since = -1, time()
-      repeat
-        local count
-        local ws = websocket.WebSocket { url = url, onreceive = function(type, data)
-          if type == 0 then count = tonumber(data) end
-        end }
-        ws:connect()
-        repeat websocket.poll(1) until count
-        ws:close()
-        websocket.run(0.05)
-        if count ~= last then last, since = count, time() end
-      until time() - since > 0.4
-      print(last)
-    ]], server:url("/progress?key=paused"))
-    local sent = tonumber(output)
     -- 1 MiB here, and what the kernel and the server hold.
-    assert.is_true(sent and sent > 50 and sent < count - 100, output)
+    local sent = helper.watch(server:url("/progress?key=paused"), 51, 0.4)
+    assert.is_true(sent > 50 and sent < count - 100, sent)
     c:get("TEXT", count + 1)
     for i = 1, count do
       local data = c.events[i + 1].data
@@ -171,19 +152,21 @@ describe("limits:", function()
   end)
 
   it("a paused websocket can be closed", function()
-    local c = helper.client { url = server:url("/flood?count=1500&size=20000"), maxqueued = 1 << 16 }:open()
+    local c = helper.client {
+      url = server:url("/flood?count=1500&size=20000"), maxqueued = 1 << 16, closetimeout = 60,
+    }:open()
     c.ws:close()
     assert.is_true(c:get("CLOSE").info.clean)
   end)
 
   it("a paused websocket's closetimeout begins once it is read again", function()
     local c = helper.client {
-      url = server:url("/flood?count=40&size=20000"), maxqueued = 1 << 16, closetimeout = 0.4, reconnect = false,
+      url = server:url("/flood?count=40&size=20000"), maxqueued = 1 << 16, closetimeout = 1.5, reconnect = false,
     }:open()
     local from = helper.now()
     while helper.now() - from < 0.1 do end -- luacheck: ignore 542
     c.ws:close()
-    while helper.now() - from < 0.8 do end -- luacheck: ignore 542
+    while helper.now() - from < 2 do end -- luacheck: ignore 542
     assert.is_true(c:get("CLOSE").info.clean)
   end)
 

@@ -109,11 +109,14 @@ describe("in a network of its own:", function()
   describe("several addresses", function()
     inside("a first one that never answers costs a quarter of a second, and is closed", [[
       local server = helper.serve("raw", nil, "10.9.0.1")
-      from = helper.now()
-      local c = helper.client(("ws://second.test:%d/burst"):format(server.port)):open()
-      assert(passed() >= 0.23 and passed() < 0.6, passed())
-      assert.equal("10.9.0.1:" .. server.port, c.ws.address)
-      assert.equal(0, tries())
+      local c
+      helper.within(0.45, function()
+        from = helper.now()
+        c = helper.client(("ws://second.test:%d/burst"):format(server.port)):open()
+        assert(passed() >= 0.23, passed())
+        assert.equal("10.9.0.1:" .. server.port, c.ws.address)
+        assert.equal(0, tries())
+      end)
       c.ws:sendText "here"
       assert.equal("here", c:get("TEXT").data)
       assert.equal("OPEN TEXT", c:list())
@@ -121,24 +124,25 @@ describe("in a network of its own:", function()
 
     inside("a first one that refuses costs nothing", [[
       local server = helper.serve("raw", nil, "10.9.0.1")
-      from = helper.now()
-      helper.client(("ws://both.test:%d/burst"):format(server.port)):open()
-      assert(passed() < 0.2, passed())
+      helper.within(0.2, function() helper.client(("ws://both.test:%d/burst"):format(server.port)):open() end)
     ]])
 
     inside("are tried a quarter of a second apart, the families in turns, until there is no more", [[
-      local c, times = helper.client "ws://hole.test/", {}
-      helper.wait(function()
-        local count = tries()
-        times[count] = times[count] or passed()
-        return count == 3
-      end, "three attempts")
-      assert(times[2] - times[1] > 0.15 and times[2] - times[1] < 0.4, times[2] - times[1])
-      assert(times[3] - times[2] > 0.15 and times[3] - times[2] < 0.4, times[3] - times[2])
-      c.ws:close()
-      helper.wait(function() return tries() == 0 end, "the end of them")
-      assert(passed() < 1.5, passed())
-      assert.equal("", c:list())
+      helper.within(0.7, function()
+        from = helper.now()
+        local c, took = helper.client "ws://hole.test/", nil
+        helper.wait(function()
+          local count = tries()
+          took = passed()
+          -- An attempt may be seen late, but not before its time.
+          assert(count <= 1 + took // 0.24, count .. " after " .. took)
+          return count == 3
+        end, "three attempts")
+        c.ws:close()
+        helper.wait(function() return tries() == 0 end, "the end of them")
+        assert.equal("", c:list())
+        return took
+      end)
     ]])
 
     inside("that all fail are all named", [[
@@ -156,9 +160,10 @@ describe("in a network of its own:", function()
         ["half.test"] = { "[2001:db8::1]:9", "192.0.2.7:9" },
       } do
         from = helper.now()
-        local c = helper.client { url = "ws://" .. name .. ":9/", connecttimeout = 0.6, reconnect = false }
+        -- The third is tried after half a second.
+        local c = helper.client { url = "ws://" .. name .. ":9/", connecttimeout = 2, reconnect = false }
         local event = c:get "ERROR"
-        assert(passed() >= 0.58 and passed() < 1.5, passed())
+        assert(passed() >= 1.98, passed())
         assert.equal("timeout", event.info.kind)
         assert(event.err:find("connecttimeout", 1, true), event.err)
         assert.equal(0, tries())
@@ -179,7 +184,7 @@ describe("in a network of its own:", function()
     inside("of which all fail, and then do not any more, are tried on", [[
       local server = helper.serve("raw", nil, "10.9.0.1")
       local url = ("ws://both.test:%d/beats"):format(server.port)
-      local c = helper.client { url = url, maxreconnectwait = 0.1, pinginterval = 0.1, pongtimeout = 0.3 }:open()
+      local c = helper.client { url = url, maxreconnectwait = 0.1, pinginterval = 0.1, pongtimeout = 1 }:open()
       sh "ip addr del 10.9.0.1/32 dev lo"
       sh "ip -6 addr flush dev hole"
       assert.equal("timeout", c:get("ERROR").info.kind)
@@ -200,10 +205,10 @@ describe("in a network of its own:", function()
 
     inside("a name that has both", flush .. [[
       local server = helper.serve("raw", nil, "2001:db8::1")
-      from = helper.now()
-      local c = helper.client(("ws://six.test:%d/burst"):format(server.port)):open()
-      assert(passed() < 0.2, passed())
-      assert.equal("[2001:db8::1]:" .. server.port, c.ws.address)
+      helper.within(0.2, function()
+        local c = helper.client(("ws://six.test:%d/burst"):format(server.port)):open()
+        assert.equal("[2001:db8::1]:" .. server.port, c.ws.address)
+      end)
     ]])
 
     inside("an address", flush .. [[
@@ -215,30 +220,26 @@ describe("in a network of its own:", function()
 
     inside("localhost", flush .. [[
       local server = helper.serve("raw", nil, "::1")
-      from = helper.now()
-      helper.client(("ws://localhost:%d/burst"):format(server.port)):open()
-      assert(passed() < 0.2, passed())
+      helper.within(0.2, function() helper.client(("ws://localhost:%d/burst"):format(server.port)):open() end)
     ]])
 
-    inside("an IPv4 address is an ERROR at once", flush .. [[
-      local c = helper.client { url = "ws://10.9.0.1:9/", reconnect = false }
+    inside("an IPv4 address is an ERROR without a wait for connecttimeout", flush .. [[
+      local c = helper.client { url = "ws://10.9.0.1:9/", reconnect = false, connecttimeout = math.huge }
       local event = c:get "ERROR"
-      assert(passed() < 0.5, passed())
       assert.equal("connect", event.info.kind)
       assert(event.err:find("10.9.0.1:9", 1, true), event.err)
     ]])
   end)
 
+  -- It would be waited for longer than any test waits.
   describe("a resolver that never answers", function()
     inside("delays no close, and no end of run", [[
       local c = helper.client "ws://unknown.test/"
       websocket.poll(0.1)
       assert.equal("connecting", c.ws.state)
-      from = helper.now()
       c.ws:close()
       assert.equal("closed", c.ws.state)
-      assert.is_true(websocket.run(5))
-      assert(passed() < 0.2, passed())
+      assert.is_true(websocket.run(helper.TIMEOUT))
       assert.equal("", c:list())
     ]])
 
@@ -247,41 +248,38 @@ describe("in a network of its own:", function()
       for i = 1, 100 do helper.client(("ws://unknown%d.test/"):format(i)) end
       websocket.poll(0.1)
       for _, host in ipairs { "10.9.0.1", "only.test" } do
-        from = helper.now()
         helper.client(("ws://%s:%d/burst"):format(host, server.port)):open()
-        assert(passed() < 0.5, host .. ": " .. passed())
       end
-      from = helper.now()
       helper.close_clients()
-      assert(passed() < 0.5, passed())
     ]])
 
     inside("is nothing to localhost, even when no file knows it", [[
       sh "echo '# nothing' >/etc/hosts"
-      local server = helper.serve "raw"
-      from = helper.now()
-      helper.client(("ws://localhost:%d/burst"):format(server.port)):open()
-      assert(passed() < 0.2, passed())
+      helper.client(helper.serve("raw"):url("/burst"):gsub("127.0.0.1", "localhost")):open()
     ]])
 
     inside("delays no exit", [=[
       for _, exit in ipairs { "", "os.exit()", "os.exit(0, true)", "ws:close() websocket.run()" } do
-        local output, code, took = helper.script([[
-          local websocket = require "websocket"
-          local ws = websocket.WebSocket { url = "ws://unknown.test/" }
-          ws:connect()
-          websocket.poll(0.1)
-        ]] .. exit)
-        assert.equal("", output)
-        assert.equal(0, code)
-        assert(took < 1, exit .. ": " .. took)
+        -- An end that waits for something waits a second.
+        helper.within(0.9, function()
+          local output, code, took = helper.script([[
+            local websocket = require "websocket"
+            local ws = websocket.WebSocket { url = "ws://unknown.test/" }
+            ws:connect()
+            websocket.poll(0.1)
+          ]] .. exit)
+          assert.equal("", output)
+          assert.equal(0, code)
+          return took
+        end)
       end
     ]=])
 
     inside("is an ERROR after connecttimeout, and asked again", [[
+      from = helper.now()
       local c = helper.client { url = "ws://unknown.test/", connecttimeout = 0.3, maxreconnectwait = 0.05 }
       local event = c:get "ERROR"
-      assert(passed() >= 0.28 and passed() < 1, passed())
+      assert(passed() >= 0.28, passed())
       assert.equal("timeout", event.info.kind)
       assert(event.err:find("unknown.test", 1, true), event.err)
       assert(event.err:find("connecttimeout", 1, true), event.err)
@@ -335,21 +333,29 @@ describe("in a network of its own:", function()
 
     losing("all, for less than pongtimeout: nothing happens", [[
       local server = helper.serve "raw"
-      local c = helper.client { url = server:url "/burst", pinginterval = 0.1, pongtimeout = 5 }:open()
+      local pings = 0
+      local c = helper.client {
+        url = server:url "/burst", pinginterval = 0.5, pongtimeout = 60,
+        debug = function(line) if line:find "^sent PING" then pings = pings + 1 end end,
+      }:open()
       lose(server.port)
+      websocket.poll(0)
+      local before, latency = pings, c.ws.latency
       c.ws:sendText "kept"
+      helper.wait(function() return pings > before end, "a ping")
       from = helper.now()
       helper.wait(function() return passed() >= 0.5 end, "a moment")
       heal()
       assert.equal("kept", c:get("TEXT").data)
+      helper.wait(function() return c.ws.latency ~= latency end, "the pong, which may come in a segment of its own")
+      assert(c.ws.latency >= 0.48, c.ws.latency)
       assert.equal("OPEN TEXT", c:list())
-      helper.wait(function() return c.ws.latency end, "the pong, which may come in a segment of its own")
     ]])
 
     losing("all, for longer: ERROR, CLOSE 1006, ERRORs, and OPEN when they are there again", [[
       local server = helper.serve "raw"
       local c = helper.client {
-        url = server:url "/burst", pinginterval = 0.1, pongtimeout = 0.3, connecttimeout = 0.3, maxreconnectwait = 0.05,
+        url = server:url "/burst", pinginterval = 0.1, pongtimeout = 1, connecttimeout = 1, maxreconnectwait = 0.05,
       }:open()
       lose(server.port)
       c.ws:sendText "lost"
@@ -372,27 +378,31 @@ describe("in a network of its own:", function()
       c.ws:sendText "lost"
       from = helper.now()
       assert.equal(1006, c:close().info.code)
-      assert.is_true(websocket.run(1))
-      assert(passed() >= 0.28 and passed() < 1, passed())
+      -- The default is 5 s.
+      assert(passed() >= 0.28 and passed() < 4, passed())
+      assert.is_true(websocket.run(0))
     ]])
 
     losing("all, and a script ends within a second", [[
       local server = helper.serve "raw"
-      local process = helper.start_script([=[
-        local websocket = require "websocket"
-        local url, filter = ...
-        local ws = websocket.WebSocket { url = url }
-        ws:connect()
-        repeat websocket.poll(1) until ws.state == "open"
-        os.execute(filter)
-        print "leaving"
-        io.stdout:flush()
-      ]=], server:url "/burst", filter(server.port))
-      assert.equal("leaving", process.pipe:read "l")
-      local output, code, took = helper.finish(process)
-      assert.equal("", output)
-      assert.equal(0, code)
-      assert(took < 1.5, took)
+      helper.within(1.5, function()
+        local process = helper.start_script([=[
+          local websocket = require "websocket"
+          local url, filter = ...
+          local ws = websocket.WebSocket { url = url }
+          ws:connect()
+          repeat websocket.poll(1) until ws.state == "open"
+          os.execute(filter)
+          print "leaving"
+          io.stdout:flush()
+        ]=], server:url "/burst", filter(server.port))
+        assert.equal("leaving", process.pipe:read "l")
+        local output, code, took = helper.finish(process)
+        assert.equal("", output)
+        assert.equal(0, code)
+        heal()
+        return took
+      end)
     ]])
 
     losing("all, until the kernel gives up: CLOSE 1006, and a new connection", [[

@@ -70,8 +70,7 @@ describe("not a server:", function()
   it("silence", function()
     local from = helper.now()
     fails("timeout", { url = raw:url("/silence"), connecttimeout = 0.3 }, "connecttimeout", "0.3 s")
-    local took = helper.now() - from
-    assert.is_true(took >= 0.28 and took < 2, took)
+    assert.is_true(helper.now() - from >= 0.28)
   end)
 
   it("a wrong Sec-WebSocket-Accept", function()

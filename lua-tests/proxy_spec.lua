@@ -294,8 +294,7 @@ describe("a proxy:", function()
       local from = helper.now()
       local c = helper.client { url = raw:url("/burst"), proxy = url("http", proxy), connecttimeout = 0.3 }
       local event = c:get("ERROR")
-      local took = helper.now() - from
-      assert.is_true(took >= 0.28 and took < 2, took)
+      assert.is_true(helper.now() - from >= 0.28)
       assert.truthy(event.err:find("connecttimeout", 1, true), event.err)
       assert.truthy(event.err:find("proxy", 1, true), event.err)
       assert.truthy(event.info.retryin)

@@ -171,9 +171,8 @@ describe("a redirect:", function()
       local from = helper.now()
       local c = helper.client { url = raw:url(to("/silence")), connecttimeout = 0.3, reconnect = false }
       local event = c:get("ERROR")
-      local took = helper.now() - from
+      assert.is_true(helper.now() - from >= 0.28)
       assert.equal("timeout", event.info.kind)
-      assert.is_true(took >= 0.28 and took < 2, took)
     end)
 
     it("after close", function()

@@ -38,7 +38,8 @@ describe("TLS:", function()
 
   --- One ERROR of this kind, which is tried again.
   local function fails(kind, name, tls, ...)
-    local c = client({ url = server:named(name .. ".wild.localhost", "/tls"), connecttimeout = 0.3 }, tls)
+    local limit = kind == "timeout" and 1 or 30
+    local c = client({ url = server:named(name .. ".wild.localhost", "/tls"), connecttimeout = limit }, tls)
     local event = c:get("ERROR")
     c.ws:close()
     assert.equal(kind, event.info.kind)
@@ -224,15 +225,18 @@ describe("TLS:", function()
     end)
 
     it("of a process does not wait for a handshake", function()
-      local _, code, took = helper.script([[
-        local url, ca = ...
-        local websocket = require "websocket"
-        websocket.WebSocket{ url = url, tls = { ca = ca } }:connect()
-        websocket.poll(0.1)
-      ]], server:named("silence.localhost"), ca)
-      helper.remove_files()
-      assert.equal(0, code)
-      assert.is_true(took < 1.5, took)
+      -- One that waits for something waits a second.
+      helper.within(0.9, function()
+        local _, code, took = helper.script([[
+          local url, ca = ...
+          local websocket = require "websocket"
+          websocket.WebSocket{ url = url, tls = { ca = ca } }:connect()
+          websocket.poll(0.1)
+        ]], server:named("silence.localhost"), ca)
+        helper.remove_files()
+        assert.equal(0, code)
+        return took
+      end)
     end)
 
     it("of a process has what was sent, and close_notify", function()
@@ -259,14 +263,13 @@ describe("TLS:", function()
     it("an end in the handshake", function() fails("tls", "hangup", nil, "closed") end)
     it("silence in the handshake", function() fails("timeout", "silence", nil, "connecttimeout", "TLS") end)
     it("records that OpenSSL skips, without end: the others get their turn", function()
-      local limit = helper.slowness
-      local c = client { url = server:named("requests.localhost"), connecttimeout = limit, reconnect = false }
-      local from = helper.now()
+      local c = client {
+        url = server:named("requests.localhost"), connecttimeout = 3 * helper.slowness, reconnect = false,
+      }
       local other = helper.client(server:named("tls13.wild.localhost", "/tls"))
       assert.equal("tls", other:get("ERROR").info.kind)
-      assert.is_true(helper.now() - from < 0.8 * limit)
+      assert.equal(0, c:count("ERROR"))
       assert.equal("timeout", c:get("ERROR").info.kind)
-      assert.is_true(helper.now() - from < 2 * limit)
     end)
     it("half a handshake", function() fails("timeout", "half", nil, "connecttimeout") end)
     it("but ws:// to one that has TLS only", function()
@@ -317,7 +320,9 @@ describe("TLS:", function()
     local size = 32 << 20
 
     it("for a while: what was sent leaves afterwards, the Close behind it, and nothing else", function()
-      local c = client { url = server:url("/frames?end=held&key=held"), reconnect = false }:open()
+      local c = client {
+        url = server:url("/frames?end=held&key=held"), reconnect = false, closetimeout = 60,
+      }:open()
       c.ws:sendBinary(("x"):rep(size))
       c.ws:sendText("last")
       c.ws:close(4000)

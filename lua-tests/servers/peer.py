@@ -5,7 +5,6 @@ import asyncio
 import http
 import signal
 import sys
-import time
 from urllib.parse import parse_qsl, urlsplit
 
 from websockets.asyncio.server import serve, unix_serve
@@ -97,16 +96,13 @@ async def count(ws, query):
             await ws.send(f"{message} instead of {expected}")
 
 
-async def measure(ws, query):
-    """After "go": how long the slowest of five pongs took."""
+async def pinging(ws, query):
+    """After "go": `count` pings, each when the one before is answered."""
     await ws.recv()
-    slowest = 0.0
-    for _ in range(5):
-        start = time.monotonic()
+    for i in range(int(query["count"])):
         await (await ws.ping())
-        slowest = max(slowest, time.monotonic() - start)
-        await asyncio.sleep(0.02)
-    await ws.send(str(slowest))
+        progress[query["key"]] = i + 1
+    await ws.send(f"{query['count']} answered")
     await ws.wait_closed()
 
 
@@ -140,7 +136,7 @@ async def recorded(ws, query):
 
 behaviours = {
     "/echo": echo, "/close": close, "/close-on-message": close_on_message, "/fragments": fragments, "/flood": flood,
-    "/ping": ping, "/pong": pong, "/count": count, "/measure": measure, "/headers": headers, "/record": record,
+    "/ping": ping, "/pong": pong, "/count": count, "/pinging": pinging, "/headers": headers, "/record": record,
     "/recorded": recorded, "/progress": tell_progress,
 }
 
