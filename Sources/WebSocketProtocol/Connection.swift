@@ -44,7 +44,7 @@ public struct Connection: ~Copyable {
     private var pongs = Pongs()
     private var control = ByteBuffer()
     private let keepaliveKey: UInt32?
-    /// The payload of the latest pong that answers a ping with the keepalive's key; the owner takes it away.
+    /// The payload of the first pong of a read that answers a ping with the keepalive's key; the owner takes it away.
     public var keepalivePong: UInt64?
     var inflater: Inflater?
 
@@ -242,7 +242,7 @@ public struct Connection: ~Copyable {
             guard events.append(type: WS_EVENT_PING, socket: socket, body) else { throw noMemory(body.count) }
         case .pong:
             if let keepaliveKey, body.count == 8, body.loadUnaligned(as: UInt32.self) == keepaliveKey {
-                keepalivePong = body.loadUnaligned(as: UInt64.self)
+                if keepalivePong == nil { keepalivePong = body.loadUnaligned(as: UInt64.self) }
                 return
             }
             guard events.append(type: WS_EVENT_PONG, socket: socket, body) else { throw noMemory(body.count) }
