@@ -44,7 +44,7 @@ describe("without memory:", function()
   ]]
 
   for _, how in ipairs { "sendText", "sendBinary" } do
-    it("a message that does not fit into Lua is given up at the second try, the rest goes on: " .. how, function()
+    it("a message that does not fit into Lua is given up at the second try: " .. how, function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       assert.equal([[
 not enough memory

@@ -36,7 +36,9 @@ describe("a peer that", function()
   it("breaks the connection leaves bytes unacknowledged: unsent counts them", function()
     local raw = helper.serve("raw")
     local key = tostring(helper.now())
-    local c = helper.client { url = raw:url("/frames?end=deaf&key=%s", key), closetimeout = 0.3, reconnect = false }:open()
+    local c = helper.client {
+      url = raw:url("/frames?end=deaf&key=%s", key), closetimeout = 0.3, reconnect = false,
+    }:open()
     c.ws:sendBinary(("u"):rep(1000000))
     -- The kernel takes it all, and the peer reads none.
     helper.wait(function() return c.ws.bufferedamount == 0 end, "the kernel")
