@@ -31,7 +31,7 @@ describe("without memory:", function()
     local ws
     ws = websocket.WebSocket { url = url, reconnect = false, onreceive = function(type, data, err, info)
       log[#log + 1] = names[type] .. (data ~= "" and " " .. #data or "")
-      if type == 3 then log[#log + 1] = ("%s, %s"):format(info.kind, err:match "no memory for a message of %d+ bytes") end
+      if type == 3 then log[#log + 1] = info.kind .. ", " .. err:match "no memory for a message of %d+ bytes" end
       if type == 2 then log[#log + 1] = info.code end
     end }
     local other, got = nil, 0
