@@ -193,8 +193,8 @@ struct Outbox: ~Copyable {
         return isOpen
     }
 
-    /// The engine deals with a call of `close`.
-    mutating func closeArrived() { closesToCome -= 1 }
+    /// The engine deals with a call of `close`. (An engine that has ended meanwhile has let go of all of them.)
+    mutating func closeArrived() { closesToCome = max(closesToCome - 1, 0) }
 
     /// No message is taken any more; those that were still leave.
     mutating func stop() { isOpen = false }

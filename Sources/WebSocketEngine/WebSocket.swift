@@ -79,7 +79,9 @@ public final class WebSocket: Sendable {
                 stateNow.store(.closed, ordering: .relaxed)
             }
         }
-        Engine.withCurrent { $0.post(.close(self, frame)) }
+        let isPosted: Void? = Engine.withCurrent { $0.post(.close(self, frame)) }
+        // The engine has ended: nobody will deal with it.
+        if isPosted == nil { outbox.withLock { $0.closeArrived() } }
     }
 
     /// The engine is gone, and with it the connection. Returns whether there was one.
