@@ -215,4 +215,18 @@ describe("once broke:", function()
     assert.truthy(seen.closed, "close() never came before the opening")
     assert.truthy(seen.closing, "close() never came behind the opening")
   end)
+
+  it("the state fell back to closed when connect() followed close() before the engine knew", function()
+    local ws = websocket.WebSocket { url = "ws://127.0.0.1:1", minreconnectwait = 0.05, maxreconnectwait = 0.05 }
+    for _ = 1, 200 do
+      ws:connect()
+      ws:close()
+      ws:connect()
+      -- Some milliseconds: the engine deals with all three.
+      for _ = 1, 3000 do assert.not_equal("closed", ws.state) end
+      ws:close()
+      assert.equal("closed", ws.state)
+    end
+    assert.is_true(websocket.run(helper.TIMEOUT))
+  end)
 end)

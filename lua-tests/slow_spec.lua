@@ -78,6 +78,29 @@ describe("a peer that", function()
     end)
   end
 
+  it("leaves TCP open does not use up the descriptors of a script that connects again and again", function()
+    local name = helper.write_script([[
+      local websocket = require "websocket"
+      local url, ends, failure = ..., 0, nil
+      local ws
+      ws = websocket.WebSocket { url = url, reconnect = false, onreceive = function(type, _, err)
+        if type == 1 then ws:close() end
+        if type == 2 then
+          ends = ends + 1
+          if ends < 100 then ws:connect() end
+        end
+        failure = failure or type == 3 and err
+      end }
+      ws:connect()
+      websocket.run(30)
+      print(ends, failure or nil)
+      os.exit(true, false)
+    ]])
+    local output = helper.finish(helper.start("sh", "-c", 'ulimit -n 40; exec "$0" "$@"', helper.lua, name,
+      paced:url("/lingers")))
+    assert.equal("100\tnil\n", output)
+  end)
+
   --- What a script gets of a server's messages that came while it was stopped, so that they are read at once.
   local function got(url, server, last)
     local process = helper.start_script([[

@@ -180,7 +180,8 @@ static int push_refusal(lua_State *L, websocket *ws, size_t length)
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "size");
     lua_setfield(L, -2, "kind");
-    ws_socket_refuse(ws->socket, length, ws->opens);
+    /* A finalizer may have ended it meanwhile. */
+    if (ws->socket) ws_socket_refuse(ws->socket, length, ws->opens);
     return 3;
 }
 

@@ -19,9 +19,10 @@ struct Alarm: ~Copyable {
         timerfd_settime(descriptor.number, Int32(TFD_TIMER_ABSTIME), &setting, nil)
     }
 
-    /// Waits for it.
-    borrowing func await() {
+    /// Waits for it. Returns false when the host has closed the descriptor.
+    borrowing func await() -> Bool {
         var count: UInt64 = 0
-        _ = read(descriptor.number, &count, MemoryLayout<UInt64>.size)
+        guard descriptor.isOurs else { return false }
+        return retrying { read(descriptor.number, &count, MemoryLayout<UInt64>.size) } > 0
     }
 }

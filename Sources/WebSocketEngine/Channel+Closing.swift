@@ -71,10 +71,11 @@ extension Channel {
 
     private func begin(_ frame: CloseFrame, _ reactor: inout Reactor) {
         toSend = frame
+        closingSince = reactor.now
         transport.stopProbes()
         socket.outbox.withLock { outbox in
             // Where the script has called `close` its own word stands.
-            if outbox.isOpen { socket.entered(.closing) }
+            if outbox.isOpen { socket.entered(.closing, outbox) }
             outbox.stop()
         }
         renewDeadline(&reactor)
@@ -94,6 +95,9 @@ extension Channel {
         let timeout = Nanoseconds(seconds: socket.options.closeTimeout)
         guard !isBroken, let latest = transport.acknowledgement(reactor.now), latest.latest + timeout > reactor.now
         else { return false }
+        // A reader that has our Close in its system gets no more than this to come to it.
+        let mayPause = latest.outstanding > 0 || reactor.now < closingSince + AcknowledgementWatch.limit
+        guard mayPause else { return false }
         endsAt = latest.latest + timeout
         return true
     }
@@ -106,7 +110,7 @@ extension Channel {
     func abandon(_ reactor: inout Reactor) -> Progress {
         guard isPaused else { return .going }
         unpause(&reactor)
-        return end == nil ? .going : conclude(&reactor)
+        return end == nil ? read(&reactor) : conclude(&reactor)
     }
 
     /// Both Close frames were exchanged.

@@ -22,6 +22,8 @@ final class Channel {
     private var room = Int.max
     /// When large memory is given back, if it is not used again until then.
     var shrinksAt: Nanoseconds?
+    /// When our Close was queued.
+    var closingSince: Nanoseconds = 0
     /// When the peer's part of the closing handshake is waited for no longer, or Lua before an end.
     var endsAt: Nanoseconds?
     var connection: Connection
@@ -104,7 +106,7 @@ final class Channel {
         return socket.outbox.withLock { outbox in
             guard outbox.open(direct: direct, deflating: deflates, keepsTimes: keepsTimes) else { return false }
             // Under the lock, as WebSocket.close has it.
-            socket.entered(.open)
+            socket.entered(.open, outbox)
             return true
         }
     }

@@ -75,8 +75,17 @@ public final class Engine: Sendable {
     private func end(_ error: SystemError) {
         guard !hasEnded.exchange(true, ordering: .sequentiallyConsistent) else { return }
         forget()
-        let reason = "the engine can't go on: \(error.description); has the host closed its descriptors?"
+        let reason = "the engine can't go on: \(error.description); \(Self.guess)"
         for queue in queues.withLock({ $0 }) { queue.endWebsockets(reason) }
+    }
+
+    private static let guess = "has the host closed its descriptors?"
+
+    /// For a start that the end of the engine has overtaken.
+    func endIfLate(_ queue: EventQueue) {
+        if hasEnded.load(ordering: .sequentiallyConsistent) {
+            queue.endWebsockets("the engine has ended; \(Self.guess)")
+        }
     }
 
     /// The engine's thread.
@@ -102,7 +111,7 @@ public final class Engine: Sendable {
                 return false
             }
             if isHalted { return }
-            turns.awaitReturn()
+            guard turns.awaitReturn() else { return end(SystemError("read", EBADF)) }
         }
     }
 
@@ -121,13 +130,15 @@ public final class Engine: Sendable {
                 }
                 guard case .turned = outcome, loop.now < limit else { break }
             }
-            return (loop.now, loop.isStreaming, loop.isLingering)
+            return (loop.now, loop.isStreaming, loop.hasWork)
         }
-        guard failure == nil, let (time, isStreaming, isLingering) = state else {
+        guard failure == nil, let (time, isStreaming, hasWork) = state else {
             end(failure ?? SystemError("eventfd_write", EBADF))
+            // The engine's thread comes to its end.
+            turns.giveBack(at: now(), streaming: true, hasWork: true)
             return true
         }
-        turns.giveBack(at: time, streaming: isStreaming, lingering: isLingering)
+        turns.giveBack(at: time, streaming: isStreaming, hasWork: hasWork)
         // It came as we left, and whoever posted it saw the loop in good hands.
         if mailbox.hasMail { turns.hurry() }
         return true

@@ -96,7 +96,7 @@ public final class EventQueue: Sendable {
             }
             if shared.isAwaited {
                 shared.isAwaited = false
-                waked = shared.wakeup?.number ?? -1
+                if shared.wakeup?.isOurs == true { waked = shared.wakeup?.number ?? -1 }
             }
             return !shared.isShut
         }
@@ -113,11 +113,12 @@ public final class EventQueue: Sendable {
 
     func began(_ socket: WebSocket) { shared.withLock { $0.live[socket.id, default: (socket, 0)].starts += 1 } }
 
-    /// The last event of a start comes next.
-    func ended(_ socket: WebSocket) {
+    /// The last event of a start comes next. Returns false when there is no such start.
+    func ended(_ socket: WebSocket) -> Bool {
         shared.withLock { shared in
-            guard let (_, starts) = shared.live[socket.id] else { return }
+            guard let (_, starts) = shared.live[socket.id] else { return false }
             shared.live[socket.id] = starts > 1 ? (socket, starts - 1) : nil
+            return true
         }
     }
 
@@ -169,8 +170,12 @@ public final class EventQueue: Sendable {
             if engine.serve(self, until: Nanoseconds(seconds: limit), mask) { return }
             engine.sleeping { sleepUntilSignalled(limit, mask) }
         }
+        guard served == nil else { return }
+        // The engine has ended, and publishes the end of what is live.
+        while awaits({ $0.log.isEmpty && !$0.live.isEmpty }), sleep(until: limit, mask) {}
+        _ = awaits { _ in false }
         // Nothing can come.
-        if served == nil { _ = Self.sleep(-1, until: limit, mask) }
+        if isEmpty { _ = Self.sleep(-1, until: limit, mask) }
     }
 
     private func sleepUntilSignalled(_ limit: Double, _ mask: UnsafePointer<sigset_t>?) {

@@ -41,8 +41,10 @@ struct Keepalive {
     /// When the latest ping was due; 0 before the first.
     private var pinged: Nanoseconds = 0
     private var waiting = Waiting.nothing
-    /// The ping whose answer tells the latency, until it has come.
-    private var measured: (count: UInt32, at: Nanoseconds)?
+    /// When the latest pings were sent, each in the place of its number modulo their count.
+    private var times = [Nanoseconds](repeating: 0, count: 16)
+    /// The number of the latest ping that was answered.
+    private var answered: UInt32 = 0
     /// Whether nothing is read, so that the peer's silence means nothing.
     private var isSuspended = false
 
@@ -111,16 +113,16 @@ struct Keepalive {
         guard !isSending || waiting.since == nil else { return .nothing }
         count &+= 1
         if waiting.since == nil, !isSuspended { waiting = .delivery(since: now) }
-        if measured == nil { measured = (count, now) }
+        times[Int(count) % times.count] = now
         return .ping(UInt64(count) << 32 | UInt64(key))
     }
 
-    /// The time that a ping's answer took; nil for the answer to one that is not measured.
+    /// The time that a ping's answer took. Nil for the answer to an older ping than one that was answered: a peer may answer
+    /// the latest alone (RFC 6455 5.5.3).
     mutating func answered(_ payload: UInt64, _ now: Nanoseconds) -> Nanoseconds? {
-        let answered = UInt32(truncatingIfNeeded: payload >> 32)
-        // Pongs come in order: behind a later one the answer to an earlier ping comes no more (RFC 6455 5.5.3).
-        guard let measured, answered >= measured.count, answered <= count else { return nil }
-        self.measured = nil
-        return answered == measured.count ? now - measured.at : nil
+        let number = UInt32(truncatingIfNeeded: payload >> 32)
+        guard number > answered, number <= count, Int(count - number) < times.count else { return nil }
+        answered = number
+        return now - times[Int(number) % times.count]
     }
 }

@@ -8,11 +8,7 @@ extension Loop {
     /// Obeys commands, as far as the time goes. Returns whether there was anything to do.
     mutating func obey() -> Bool {
         reactor.now = WebSocketEngine.now()
-        if obeyed == commands.count {
-            commands.removeAll(keepingCapacity: true)
-            obeyed = 0
-            reactor.mailbox.take(&commands)
-        }
+        if commands.isEmpty { reactor.mailbox.take(&commands) }
         guard obeyed < commands.count else { return false }
         var share = Share()
         repeat {
@@ -20,6 +16,10 @@ extension Loop {
             obeyed += 1
             obey(command)
         } while obeyed < commands.count && !share.isSpent()
+        if obeyed == commands.count {
+            commands.removeAll(keepingCapacity: true)
+            obeyed = 0
+        }
         return true
     }
 
@@ -27,7 +27,7 @@ extension Loop {
         switch command {
         case .connect(let socket): connect(socket)
         case .close(let socket, let frame):
-            socket.outbox.withLock { $0.closeArrived() }
+            socket.outbox.withLock { $0.callArrived() }
             withSession(of: socket) { $0.close(frame, &$1) }
         case .flush(let socket): withSession(of: socket) { $0.flush(&$1) }
         case .resume(let socket): withSession(of: socket) { $0.resume(&$1) }
@@ -42,7 +42,6 @@ extension Loop {
             if slots.isEmpty { done.signal() }
         case .leaveSession(let socket): withSession(of: socket) { $0.leave(&$1) }
         case .halt(let halted):
-            isHalted = true
             dropAll()
             halted.signal()
         case .resolved(let name, let resolution):
@@ -57,8 +56,9 @@ extension Loop {
     }
 
     private mutating func connect(_ socket: WebSocket) {
+        socket.outbox.withLock { $0.callArrived() }
         // Nothing begins any more that would have to be ended.
-        guard !reactor.isLeaving else { return socket.queue.ended(socket) }
+        guard !reactor.isLeaving else { return _ = socket.queue.ended(socket) }
         with(slot(of: socket)) { $0.connect(&$1) }
     }
 

@@ -45,6 +45,9 @@ struct Loop: ~Copyable {
     /// Commands that were taken from the mailbox, and how many of them were obeyed.
     var commands: [Command] = []
     var obeyed = 0
+    /// Events of the last wait, and how many of them were handled: the rest comes in the next turn, without a wait.
+    private var events = 0
+    private var handledEvents = 0
     private let mailToken: Poller.Token
     private var spin = Spin()
     /// So long at most what lingers does, or not at all while a script waits.
@@ -79,13 +82,14 @@ struct Loop: ~Copyable {
     /// Whether there is more to read than Lua should wait for.
     var isStreaming: Bool { reactor.isStreaming }
 
-    /// Whether something is to be written in a moment.
-    var isLingering: Bool { !reactor.lingering.isEmpty }
+    /// Whether something is to be done soon, though no event will tell.
+    var hasWork: Bool { !reactor.lingering.isEmpty || !reactor.unfinished.isEmpty || hasCommands || hasEvents }
 
     /// When the last wait ended.
     var now: Nanoseconds { reactor.now }
 
     private var hasCommands: Bool { obeyed < commands.count }
+    private var hasEvents: Bool { handledEvents < events }
 
     /// Waits for the next things to do, until `limit` at most or a signal that is not in `mask`, and does them.
     /// - Parameter forScript: whether a script waits meanwhile.
@@ -100,34 +104,44 @@ struct Loop: ~Copyable {
         let unfinished = reactor.unfinished.count
         let hasMail = !reactor.mailbox.await()
         if hasMail || hasObeyed || hasCommands || unfinished > 0 { deadline = 0 }
-        let count = wait(until: deadline, mask, forScript: forScript)
-        if count == Poller.failed { return .broken(SystemError("epoll_wait", EBADF)) }
+        var isInterrupted = false
+        if hasEvents {
+            reactor.now = WebSocketEngine.now()
+        } else {
+            let count = wait(until: deadline, mask, forScript: forScript)
+            if count == Poller.failed { return .broken(SystemError("epoll_wait", EBADF)) }
+            isInterrupted = count < 0
+            events = max(count, 0)
+            handledEvents = 0
+        }
+        let isFull = events == Poller.batch
         reactor.isStreaming = false
-        let isSignalled = handleEvents(count)
+        let isSignalled = handleEvents()
         if unfinished > 0 { resume(unfinished) }
         reactor.mailbox.awoke(signalled: isSignalled)
         if reactor.mailbox.hasMail { _ = obey() }
         if !reactor.lingering.isEmpty { flushLingering() }
         // Handle sockets before deadlines: after SIGSTOP and SIGCONT both are due, and data that arrived in time must win.
-        // A signal or a full batch leaves sockets unread, so deadlines wait, but not for ever.
-        behind = count < 0 || count == Poller.batch ? behind + 1 : 0
+        // A signal, a full batch or a spent share leaves sockets unread, so deadlines wait, but not for ever.
+        let isBehind = isInterrupted || isFull || hasEvents || !reactor.unfinished.isEmpty
+        behind = isBehind ? behind + 1 : 0
         if behind == 0 || behind > Self.mostBehind, reactor.timers.isDue(reactor.now) { expire() }
-        return isHalted ? .halted : count < 0 ? .interrupted : .turned
+        return isHalted ? .halted : isInterrupted ? .interrupted : .turned
     }
 
-    /// Lets the sockets of a wait work. Returns whether the mailbox's descriptor was among them.
+    /// Lets the sockets of a wait work, as far as the time goes. Returns whether the mailbox's descriptor was among them.
     @inline(__always)
-    private mutating func handleEvents(_ count: Int) -> Bool {
+    private mutating func handleEvents() -> Bool {
         var isSignalled = false
         var share = Share()
-        for index in 0..<max(count, 0) {
-            let readiness = reactor.poller.ready(index)
+        while handledEvents < events {
+            let readiness = reactor.poller.ready(handledEvents)
+            handledEvents += 1
             if readiness.token == mailToken {
                 isSignalled = true
-            } else if index > 0, share.isSpent() {
-                reactor.unfinished.append(readiness.token)
             } else {
                 with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
+                if handledEvents < events, share.isSpent() { break }
             }
         }
         return isSignalled
@@ -190,8 +204,10 @@ struct Loop: ~Copyable {
         reactor.lingering.removeFirst(flushed)
     }
 
-    /// Lets go of all sessions, with no word to the script.
+    /// Lets go of all sessions without an event; no turn follows. Their sockets are closed: nobody may write to them.
     mutating func dropAll() {
+        isHalted = true
+        for session in sessions { session?.socket.outbox.withLock { _ = $0.close() } }
         sessions.removeAll()
         slots.removeAll()
     }

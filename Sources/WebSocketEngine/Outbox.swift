@@ -41,8 +41,9 @@ struct Outbox: ~Copyable {
     private(set) var isOpen = false
     /// Counts connections, as OPEN events do.
     private(set) var connection: UInt32 = 0
-    /// Calls of `close` that the engine has not dealt with yet.
-    private var closesToCome = 0
+    /// Calls of `connect` and `close` that the engine has not dealt with yet. While there are any, the script's word on the
+    /// state stands, and no connection opens.
+    private(set) var callsToCome = 0
     /// Whether the engine has been told that there is something, and will look until there is nothing.
     private var isScheduled = false
     /// How many bytes the engine lets come together before it wants to be told again.
@@ -177,7 +178,7 @@ struct Outbox: ~Copyable {
 
     /// The engine has a connection. False when the script has called `close` for it already.
     mutating func open(direct: Int32?, deflating: Bool, keepsTimes: Bool) -> Bool {
-        guard closesToCome == 0 else { return false }
+        guard callsToCome == 0 else { return false }
         isOpen = true
         connection &+= 1
         isDeflating = deflating
@@ -186,15 +187,18 @@ struct Outbox: ~Copyable {
         return true
     }
 
+    /// The script calls `connect`.
+    mutating func connectByScript() { callsToCome += 1 }
+
     /// The script calls `close`. Returns whether the connection was open.
     mutating func closeByScript() -> Bool {
-        closesToCome += 1
+        callsToCome += 1
         defer { isOpen = false }
         return isOpen
     }
 
-    /// The engine deals with a call of `close`. (An engine that has ended meanwhile has let go of all of them.)
-    mutating func closeArrived() { closesToCome = max(closesToCome - 1, 0) }
+    /// The engine deals with a call. (An engine that has ended meanwhile has let go of all of them.)
+    mutating func callArrived() { callsToCome = max(callsToCome - 1, 0) }
 
     /// No message is taken any more; those that were still leave.
     mutating func stop() { isOpen = false }
@@ -218,7 +222,7 @@ struct Outbox: ~Copyable {
     /// The engine is gone, with the connection and all commands.
     mutating func engineEnded() {
         _ = close()
-        closesToCome = 0
+        callsToCome = 0
     }
 
     // MARK: - The engine's side

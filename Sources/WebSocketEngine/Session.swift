@@ -9,8 +9,9 @@ final class Session {
     let slot: Int
 
     private var channel: Channel?
-    /// Sockets of connections that are over.
+    /// Sockets of connections that are over, the oldest first; of more than these the oldest is closed.
     private var farewells: [Farewell] = []
+    private static let mostFarewells = 4
     private var opening: Opening?
     private var lifecycle: Lifecycle
     /// Whether there was an open connection.
@@ -72,6 +73,8 @@ final class Session {
 
     func flush(_ reactor: inout Reactor) {
         guard let channel else { return }
+        // Lua's thread may have written by itself.
+        channel.acknowledgements.sent(reactor.now)
         handle(channel.flush(&reactor), &reactor)
     }
 
@@ -255,7 +258,9 @@ final class Session {
     private func bidFarewell(to channel: Channel, _ reactor: inout Reactor) {
         guard !reactor.isLeaving else { return }
         let farewell = Farewell(channel.transport, fails: !channel.isClean, &reactor)
-        if !farewell.isOver(&reactor) { farewells.append(farewell) }
+        guard !farewell.isOver(&reactor) else { return }
+        if farewells.count == Self.mostFarewells { farewells.removeFirst() }
+        farewells.append(farewell)
     }
 
     // MARK: - Events
@@ -266,7 +271,8 @@ final class Session {
 
     /// The last event of a start.
     private func end(_ type: Int = WS_EVENT_ENDED, _ info: Info = Info(), reactor: inout Reactor) {
-        socket.queue.ended(socket)
+        // Else the queue has ended it already (EventQueue.endWebsockets).
+        guard socket.queue.ended(socket) else { return }
         emit(type, info, flags: WS_EVENT_FINAL, &reactor)
     }
 }

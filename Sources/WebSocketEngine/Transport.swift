@@ -180,7 +180,12 @@ final class Transport {
     }
 
     /// Bytes that the kernel has taken and the peer's system has not acknowledged.
-    var unacknowledged: Int { ws_unacknowledged(descriptor.number) }
+    var unacknowledged: Int {
+        let count = ws_unacknowledged(descriptor.number)
+        // OpenSSL answers the end of the stream with an alert, which is no byte of ours: a record of TLS 1.3, or of TLS 1.2
+        // with an AEAD.
+        return tls != nil && (count == 24 || count == 31) ? 0 : count
+    }
 
     /// Reads bytes past TLS, which are not needed any more.
     func discard(into buffer: UnsafeMutableRawBufferPointer) -> Result {

@@ -54,14 +54,14 @@ final class Turns: Sendable {
 
     /// - Parameters:
     ///   - streaming: the engine's thread is to go on at once.
-    ///   - lingering: something is to be written in a moment, whether they come back or not.
-    func giveBack(at time: Nanoseconds, streaming: Bool, lingering: Bool) {
+    ///   - hasWork: the loop has something to do soon, whether they come back or not.
+    func giveBack(at time: Nanoseconds, streaming: Bool, hasWork: Bool) {
         since.store(time, ordering: .relaxed)
         if streaming { isStreaming = true }
         isBorrowed.store(false, ordering: .sequentiallyConsistent)
         if streaming || sleepers.load(ordering: .sequentiallyConsistent) > 0 {
             look(at: time)
-        } else if lingering {
+        } else if hasWork {
             look(at: graceEnds)
         } else if due.load(ordering: .sequentiallyConsistent) == .max {
             look(at: time + patience.load(ordering: .relaxed))
@@ -92,10 +92,10 @@ final class Turns: Sendable {
 
     var areLent: Bool { isLent.load(ordering: .sequentiallyConsistent) }
 
-    /// Waits until the Lua threads have left the loop alone.
-    func awaitReturn() {
+    /// Waits until the Lua threads have left the loop alone. Returns false when that can't be waited for.
+    func awaitReturn() -> Bool {
         while true {
-            alarm.await()
+            guard alarm.await() else { return false }
             setting.withLock { _ in due.store(.max, ordering: .sequentiallyConsistent) }
             // Whoever has it sets the alarm when it leaves.
             guard !isBorrowed.load(ordering: .sequentiallyConsistent) else {
@@ -110,7 +110,7 @@ final class Turns: Sendable {
             isLent.store(false, ordering: .sequentiallyConsistent)
             guard isBorrowed.load(ordering: .sequentiallyConsistent) else {
                 patience.store(Self.leastPatience, ordering: .relaxed)
-                return
+                return true
             }
             // One came at the same moment.
             isLent.store(true, ordering: .sequentiallyConsistent)

@@ -63,9 +63,13 @@ public final class WebSocket: Sendable {
     /// Starts: exactly one WS_EVENT_FINAL record will follow.
     public func connect() throws(SystemError) {
         let engine = try Engine.running(for: queue)
-        _ = stateNow.compareExchange(expected: .closed, desired: .connecting, ordering: .relaxed)
+        outbox.withLock { outbox in
+            outbox.connectByScript()
+            _ = stateNow.compareExchange(expected: .closed, desired: .connecting, ordering: .relaxed)
+        }
         queue.began(self)
         engine.post(.connect(self))
+        engine.endIfLate(queue)
     }
 
     /// Ends what `connect` started: with the closing handshake when open.
@@ -81,7 +85,7 @@ public final class WebSocket: Sendable {
         }
         let isPosted: Void? = Engine.withCurrent { $0.post(.close(self, frame)) }
         // The engine has ended: nobody will deal with it.
-        if isPosted == nil { outbox.withLock { $0.closeArrived() } }
+        if isPosted == nil { outbox.withLock { $0.callArrived() } }
     }
 
     /// The engine is gone, and with it the connection. Returns whether there was one.
@@ -184,7 +188,13 @@ public final class WebSocket: Sendable {
 
     // MARK: - The engine's side
 
-    func entered(_ state: State) { stateNow.store(state, ordering: .relaxed) }
+    /// What the engine is at, unless the script has called `connect` or `close` meanwhile: then its word stands.
+    func entered(_ state: State) { outbox.withLock { entered(state, $0) } }
+
+    /// The same under the outbox's lock.
+    func entered(_ state: State, _ outbox: borrowing Outbox) {
+        if outbox.callsToCome == 0 { stateNow.store(state, ordering: .relaxed) }
+    }
 
     var isAbandoned: Bool { abandoned.load(ordering: .relaxed) }
 

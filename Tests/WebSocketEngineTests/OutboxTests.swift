@@ -226,9 +226,9 @@ import WebSocketProtocol
         #expect(!wasOpen())
         #expect(!wasOpen())
         #expect(!opens())
-        outbox.closeArrived()
+        outbox.callArrived()
         #expect(!opens())
-        outbox.closeArrived()
+        outbox.callArrived()
         #expect(opens())
         #expect(wasOpen())
         let isOpen = outbox.isOpen

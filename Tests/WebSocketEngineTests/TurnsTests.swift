@@ -4,19 +4,19 @@ import Testing
 
 @Suite struct TurnsTests {
     /// How long the engine's thread waits for a loop that a Lua thread has just given back: the shortest of five times.
-    private func wait(streaming: Bool = false, lingering: Bool = false, hurries: Bool = false) throws -> Nanoseconds {
+    private func wait(streaming: Bool = false, hasWork: Bool = false, hurries: Bool = false) throws -> Nanoseconds {
         var shortest = Nanoseconds.max
         for _ in 0..<5 {
             let turns = try Turns()
             #expect(turns.borrow())
             #expect(!turns.borrow())
             let start = now()
-            turns.giveBack(at: start, streaming: streaming, lingering: lingering)
+            turns.giveBack(at: start, streaming: streaming, hasWork: hasWork)
             if hurries { turns.hurry() }
             // Later than what is due: it must not take its place.
             _ = turns.borrow()
-            turns.giveBack(at: start, streaming: streaming, lingering: false)
-            turns.awaitReturn()
+            turns.giveBack(at: start, streaming: streaming, hasWork: false)
+            _ = turns.awaitReturn()
             #expect(!turns.areLent)
             shortest = min(shortest, now() - start)
         }
@@ -28,15 +28,15 @@ import Testing
         #expect(nothing >= Nanoseconds(seconds: 0.02))
         let mail = try wait(hurries: true)
         #expect(mail >= Nanoseconds(seconds: 0.001) && mail < nothing / 2)
-        let lingering = try wait(lingering: true)
-        #expect(lingering >= Nanoseconds(seconds: 0.001) && lingering < nothing / 2)
+        let hasWork = try wait(hasWork: true)
+        #expect(hasWork >= Nanoseconds(seconds: 0.001) && hasWork < nothing / 2)
     }
 
     @Test func withAStreamTheEngineGoesOnAtOnce() throws {
         let turns = try Turns()
         #expect(turns.borrow())
-        turns.giveBack(at: now(), streaming: true, lingering: false)
-        turns.awaitReturn()
+        turns.giveBack(at: now(), streaming: true, hasWork: false)
+        _ = turns.awaitReturn()
         #expect(turns.isStreaming && !turns.borrow())
     }
 
@@ -46,8 +46,8 @@ import Testing
             let turns = try Turns()
             #expect(turns.borrow())
             let start = now()
-            turns.giveBack(at: start, streaming: false, lingering: false)
-            turns.sleeping { turns.awaitReturn() }
+            turns.giveBack(at: start, streaming: false, hasWork: false)
+            turns.sleeping { _ = turns.awaitReturn() }
             shortest = min(shortest, now() - start)
         }
         #expect(shortest < Nanoseconds(seconds: 0.01))
