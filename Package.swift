@@ -66,14 +66,15 @@ let package = Package(
             dependencies: ["WebSocketProtocol", "CLinux"],
             swiftSettings: settings
         ),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(
             name: "WebSocketProtocolTests",
-            dependencies: ["WebSocketProtocol"],
+            dependencies: ["WebSocketProtocol", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
             name: "WebSocketEngineTests",
-            dependencies: ["WebSocketEngine", "WebSocketProtocol", "COpenSSL"],
+            dependencies: ["WebSocketEngine", "WebSocketProtocol", "COpenSSL", "TestSupport"],
             swiftSettings: settings
         ),
     ]

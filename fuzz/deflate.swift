@@ -33,8 +33,9 @@ public func fuzzDeflate(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
         _ = inflate(input, direction, limit: 4096)
     default:
         guard var deflater = Deflater(direction, level: Int(choice >> 5)) else { return 0 }
-        guard let compressed = input.withUnsafeBytes({ deflater.deflate($0) }) else { return 0 }
-        precondition(inflate(Array(compressed), direction, limit: input.count) == (input, true))
+        var compressed = ByteBuffer()
+        guard input.withUnsafeBytes({ deflater.deflate($0, to: &compressed) }) else { return 0 }
+        precondition(inflate(Array(compressed.bytes), direction, limit: input.count) == (input, true))
     }
     return 0
 }

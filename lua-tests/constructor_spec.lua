@@ -397,6 +397,16 @@ describe("the request", function()
     assert.truthy(offer:find("server_no_context_takeover", 1, true), offer)
   end)
 
+  it("is answered with an empty list of extensions, and none of subprotocols", function()
+    for _, name in ipairs { "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol" } do
+      local c = helper.client {
+        url = raw:url("/frames?header=%s:", name), deflate = true, protocols = { "chat" }, reconnect = false,
+      }
+      assert.equal("", c:get("OPEN").info.extensions)
+      assert.equal("", c.ws.protocol)
+    end
+  end)
+
   it("is answered with permessage-deflate and empty elements of the list", function()
     for _, answer in ipairs { "permessage-deflate,", " , permessage-deflate", "permessage-deflate\r\n%s:" } do
       local name = "Sec-WebSocket-Extensions"

@@ -1,5 +1,5 @@
 /* A host with several Lua states in one process. The scripts get `url` and `name` as globals, and the functions fork,
- * await and leave.
+ * await, leave and clock (monotonic seconds).
  *
  *   host cycles N script url     one state after the other, each closed
  *   host both script url         two states on one thread: the script returns a function, called in turn until true
@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *script, *url;
@@ -47,6 +48,14 @@ static int leave(lua_State *L)
     _Exit(0);
 }
 
+static int monotonic(lua_State *L)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    lua_pushnumber(L, (double)time.tv_sec + (double)time.tv_nsec / 1e9);
+    return 1;
+}
+
 /* await(child) -> its status, as waitpid has it. */
 static int await_child(lua_State *L)
 {
@@ -67,6 +76,7 @@ static lua_State *start(const char *name)
     lua_pushstring(L, name);
     lua_setglobal(L, "name");
     lua_register(L, "leave", leave);
+    lua_register(L, "clock", monotonic);
     check(L, luaL_loadfile(L, script));
     check(L, lua_pcall(L, 0, 1, 0));
     return L;

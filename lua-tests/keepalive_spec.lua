@@ -107,27 +107,34 @@ describe("keepalive:", function()
     assert.is_true(pings() >= 5)
   end)
 
+  -- Our own silence ends with a ping all the same: servers drop clients that say nothing.
   it("is content with any message instead of pongs", function()
     -- An empty text
     local c, pings = beats("&answers=0&beat=8100&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
-    sends_none(pings)
+    helper.wait(function() return pings() >= 2 end, "two pings")
+    c:get("TEXT", 50)
     assert.equal("open", c.ws.state)
     assert.equal(0, c:count("ERROR"))
-    c:get("TEXT", 6)
   end)
 
   it("is content with any byte instead of pongs", function()
     -- A binary message of 4096 bytes, of which little comes
     local c, pings = beats("&answers=0&first=827e1000&beat=00&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
-    sends_none(pings)
+    helper.wait(function() return pings() >= 7 end, "pings for longer than pongtimeout")
     assert.equal("OPEN", c:list())
   end)
 
-  it("is content with the server's pings", function()
+  it("is content with the server's pings, whose pongs are words of ours", function()
     local c, pings = beats("&answers=0&beat=8900&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
     sends_none(pings)
     c:get("PING", 10)
     assert.equal(0, c:count("ERROR"))
+  end)
+
+  it("goes on pinging a server that answers none, when pongtimeout is endless", function()
+    local c, pings = beats("&answers=0", { pinginterval = 0.02, pongtimeout = math.huge })
+    helper.wait(function() return pings() >= 5 end, "five pings")
+    assert.equal("OPEN", c:list())
   end)
 
   it("counts from the last byte received, not from the last sent", function()
@@ -260,7 +267,7 @@ describe("keepalive:", function()
     assert.equal("here", c:get("TEXT").data)
   end)
 
-  it("is the kernel's as well: TCP_NODELAY, SO_KEEPALIVE and TCP_USER_TIMEOUT are set", function()
+  it("is the kernel's as well: TCP_NODELAY and SO_KEEPALIVE are set", function()
     helper.client(raw:url("/burst")):open()
     local stat <close> = assert(io.open("/proc/self/stat"))
     local output, code = helper.finish(
@@ -273,7 +280,7 @@ describe("keepalive:", function()
     assert.equal(1, value.SO_KEEPALIVE)
     local notices = value.TCP_KEEPIDLE + value.TCP_KEEPINTVL * value.TCP_KEEPCNT
     assert.is_true(notices >= 30 and notices <= 300, output)
-    -- Milliseconds
-    assert.is_true(value.TCP_USER_TIMEOUT >= 20000 and value.TCP_USER_TIMEOUT <= 300000, output)
+    -- It would end a connection whose reader pauses, though the reader's system answers.
+    assert.equal(0, value.TCP_USER_TIMEOUT)
   end)
 end)

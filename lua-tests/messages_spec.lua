@@ -251,6 +251,39 @@ describe("compression", function()
   end
 end)
 
+describe("compression: a server that", function()
+  local raw
+  local hello, again = "c107f248cdc9c90700", "c105f200110000" -- the second refers to the first
+  lazy_setup(function() raw = helper.serve("raw") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+
+  local function open(extensions, hex, options)
+    local header = helper.escape("Sec-WebSocket-Extensions: " .. extensions)
+    return helper.client {
+      url = raw:url("/frames?header=%s&hex=%s", header, hex), deflate = options or true, reconnect = false,
+    }:open()
+  end
+
+  -- As Mojolicious, Tornado and nats-server do
+  for extensions, second in pairs {
+    ["permessage-deflate"] = again,
+    ["permessage-deflate; server_max_window_bits=10"] = again,
+    ["permessage-deflate; server_no_context_takeover; client_no_context_takeover"] = hello,
+  } do
+    it("does not do all that it was asked for is connected to: " .. extensions, function()
+      local c = open(extensions, hello .. second, { serverwindow = 10, servertakeover = false })
+      assert.equal("Hello", c:get("TEXT", 2).data)
+      assert.equal(extensions, c.ws.extensions)
+    end)
+  end
+
+  it("makes no byte of an empty message is understood, and its next message too", function()
+    local c = open("permessage-deflate", "c100" .. hello .. "41008000" .. again)
+    for i, text in ipairs { "", "Hello", "", "Hello" } do assert.equal(text, c:get("TEXT", i).data) end
+  end)
+end)
+
 describe("frames in unusual cuts", function()
   local server
   lazy_setup(function() server = helper.serve("raw") end)

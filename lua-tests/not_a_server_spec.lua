@@ -93,12 +93,16 @@ describe("not a server:", function()
     fails("handshake", raw:url("/refuse"), "closed")
   end)
 
-  it("a refusal whose body never comes to an end is read up to connecttimeout", function()
+  it("a refusal whose body never comes to an end is told at once", function()
     local head = "HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n"
     -- An endless extension, an endless line end
     for begin, rest in pairs { ["5;"] = "a", ["1\r\nx"] = "\r" } do
       local server = raw:dialogue("flood&flood=" .. helper.hex(rest), head .. begin)
-      assert.equal(0, helper.ends_in_time("ws://127.0.0.1:" .. server.port))
+      local from = helper.now()
+      local c = helper.client { url = "ws://127.0.0.1:" .. server.port, reconnect = false }
+      assert.equal(503, c:get("ERROR").info.status)
+      -- The time for a body that comes slowly is 1 s
+      assert.is_true(helper.now() - from < 0.9 * helper.slowness)
     end
   end)
 
@@ -107,6 +111,17 @@ describe("not a server:", function()
     local server = raw:dialogue("close&drip=1", head .. "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
     local c = helper.client { url = "ws://127.0.0.1:" .. server.port, reconnect = false }
     assert.equal(404, c:get("ERROR").info.status)
+  end)
+
+  it("interim answers without end are refused, not read up to connecttimeout", function()
+    for _, field in ipairs { "", ("Link: %s\r\n"):format(("x"):rep(3000)) } do
+      local interim = "HTTP/1.1 103 Early Hints\r\n" .. field .. "\r\n"
+      local server = raw:dialogue("flood&flood=" .. helper.hex(interim), "")
+      local event = helper.client { url = "ws://127.0.0.1:" .. server.port }:get("ERROR")
+      assert.equal("handshake", event.info.kind)
+      assert.truthy(event.err:find("interim answers", 1, true), event.err)
+      assert.is_nil(event.info.retryin)
+    end
   end)
 
   it("the password of the URL is in no message", function()

@@ -1,10 +1,13 @@
+-- Proxies of the environment. The targets are at 0.0.0.0 and ::, which lead to this machine, but are none of the
+-- addresses that are always reached without a proxy.
+
 local helper = require "helper"
 
 describe("a proxy from the environment", function()
-  local closed, here, proxy
+  local closed, target, proxy
   lazy_setup(function()
     closed = helper.free_port()
-    here, proxy = ("ws://127.0.0.1:%d/"):format(closed), "127.0.0.1:" .. helper.free_port()
+    target, proxy = ("ws://0.0.0.0:%d/"):format(closed), "127.0.0.1:" .. helper.free_port()
   end)
   after_each(helper.remove_files)
 
@@ -19,13 +22,16 @@ describe("a proxy from the environment", function()
         local proxy = ...
         local options = load("return " .. select(2, ...))()
         for _, url in ipairs { select(3, ...) } do
-          options.url, options.reconnect = url, options.reconnect or false
+          local ws
+          options.url = url
           function options.onreceive(_, _, err, info)
             local named = err:find(proxy, 1, true) ~= nil
             local wrong = named ~= (info.kind == "proxy") or err:find("s3cret", 1, true)
-            io.write(url, " ", info.kind, wrong and ": " .. err or "", "\n")
+            io.write(url, " ", info.kind, wrong and ": " .. err or "", info.retryin and "" or " for good", "\n")
+            ws:close()
           end
-          websocket.WebSocket(options):connect()
+          ws = websocket.WebSocket(options)
+          ws:connect()
           -- Long: a name server that is asked much may leave some questions unanswered for 5 s.
           if not websocket.run(30) then os.exit(1, false) end
         end
@@ -34,7 +40,7 @@ describe("a proxy from the environment", function()
     local output, code = helper.finish(helper.start("env", table.unpack(command)))
     assert.equal(0, code, output)
     local result = {}
-    for target, kind in output:gmatch("(%S+) ([^\n]+)\n") do result[target] = kind end
+    for url, kind in output:gmatch("(%S+) ([^\n]+)\n") do result[url] = kind end
     return result
   end
 
@@ -46,6 +52,7 @@ describe("a proxy from the environment", function()
     { "http_proxy without a scheme, with a password", { http_proxy = "me:s3cret@P" }, "proxy" },
     { "http_proxy, SOCKS5", { http_proxy = "socks5://P" }, "proxy" },
     { "all_proxy", { all_proxy = "socks5h://me:s3cret@P" }, "proxy" },
+    { "all_proxy as desktops set it", { all_proxy = "socks://P/" }, "proxy" },
     { "ALL_PROXY", { ALL_PROXY = "http://P" }, "proxy" },
     { "http_proxy before all_proxy", { http_proxy = "P", all_proxy = "socks4://127.0.0.1:1" }, "proxy" },
     { "all_proxy before ALL_PROXY", { all_proxy = "P", ALL_PROXY = "socks4://127.0.0.1:1" }, "proxy" },
@@ -62,32 +69,60 @@ describe("a proxy from the environment", function()
     it("is " .. case[1], function()
       local variables = {}
       for name, value in pairs(case[2]) do variables[name] = value:gsub("P", proxy) end
-      local target = case[4] and here:gsub("^ws", "wss") or here
-      assert.equal(case[3], attempts(variables, "{}", target)[target])
+      local url = case[4] and target:gsub("^ws", "wss") or target
+      assert.equal(case[3], attempts(variables, "{}", url)[url])
     end)
   end
 
-  it("is an ERROR that does not come again, when it is none", function()
+  -- The environment may be that of a shell or of a desktop, and the script can't change it.
+  it("is an ERROR with another attempt to come, when it can't be used", function()
     for _, value in ipairs { "socks4://me:s3cret@127.0.0.1:1", "https://127.0.0.1:1", "127.0.0.1:x", "http://" } do
-      local words = attempts({ http_proxy = value }, "{ reconnect = true }", here)[here]
+      local words = attempts({ http_proxy = value }, "{}", target)[target]
       assert.truthy(words:find("^proxy: .*http_proxy"), words)
       assert.is_nil(words:find("s3cret", 1, true), words)
+      assert.is_nil(words:find("for good", 1, true), words)
     end
+  end)
+
+  -- As browsers and Go have it
+  local here = {
+    "127.0.0.1", "127.1.2.3", "127.1", "localhost", "localhost.", "x.localhost", "[::1]", "[::ffff:127.0.0.1]",
+  }
+
+  local function urls_here()
+    local urls = {}
+    for i, host in ipairs(here) do urls[i] = ("ws://%s:%d/"):format(host, closed) end
+    return urls
+  end
+
+  it("is nothing to this machine", function()
+    local urls = urls_here()
+    for _, value in ipairs { proxy, "socks4://" .. proxy } do
+      local variables = { http_proxy = value, all_proxy = value, no_proxy = "x" }
+      local results = attempts(variables, "{}", table.unpack(urls))
+      for _, url in ipairs(urls) do assert.equal("connect", results[url], url) end
+    end
+  end)
+
+  it("may be the same as the option, which is for this machine too", function()
+    local urls = urls_here()
+    local results = attempts({ http_proxy = proxy }, ("{ proxy = 'http://%s' }"):format(proxy), table.unpack(urls))
+    for _, url in ipairs(urls) do assert.equal("proxy", results[url], url) end
   end)
 
   it("is nothing to proxy = false", function()
     local variables = { http_proxy = proxy, all_proxy = proxy }
-    assert.equal("connect", attempts(variables, "{ proxy = false }", here)[here])
+    assert.equal("connect", attempts(variables, "{ proxy = false }", target)[target])
   end)
 
   it("is nothing to the option", function()
     local variables, options = { http_proxy = "socks4://127.0.0.1:1" }, ("{ proxy = 'http://%s' }"):format(proxy)
-    assert.equal("proxy", attempts(variables, options, here)[here])
+    assert.equal("proxy", attempts(variables, options, target)[target])
   end)
 
   it("is nothing to a Unix socket", function()
-    local variables, url_here = { http_proxy = proxy, all_proxy = proxy }, "ws+unix:/nonexistent.sock:/"
-    assert.equal("connect", attempts(variables, "{}", url_here)[url_here])
+    local variables, url = { http_proxy = proxy, all_proxy = proxy }, "ws+unix:/nonexistent.sock:/"
+    assert.equal("connect", attempts(variables, "{}", url)[url])
   end)
 
   -- What each leaves out, and what not; T is a port that nobody listens on.
@@ -96,9 +131,9 @@ describe("a proxy from the environment", function()
     ["example.invalid."] = "dns",
     ["notexample.invalid"] = "proxy", ["example.invalid.invalid"] = "proxy", ["invalid"] = "proxy",
   }
-  local everything = { ["example.invalid"] = "dns", ["127.0.0.1:T"] = "connect", ["[::1]:T"] = "connect" }
+  local everything = { ["example.invalid"] = "dns", ["0.0.0.0:T"] = "connect", ["[::]:T"] = "connect" }
   for no_proxy, cases in pairs {
-    [""] = { ["example.invalid"] = "proxy", ["127.0.0.1:T"] = "proxy" },
+    [""] = { ["example.invalid"] = "proxy", ["0.0.0.0:T"] = "proxy" },
     ["*"] = everything,
     ["example.invalid"] = domain,
     [".example.invalid"] = domain,
@@ -108,16 +143,15 @@ describe("a proxy from the environment", function()
     ["other.invalid example.invalid"] = domain,
     ["example.invalid:80"] = { ["example.invalid"] = "dns", ["example.invalid:8080"] = "proxy" },
     ["example.invalid:8080"] = { ["example.invalid"] = "proxy", ["sub.example.invalid:8080"] = "dns" },
-    ["localhost"] = { ["localhost:T"] = "connect", ["127.0.0.1:T"] = "proxy" },
-    ["127.0.0.1"] = { ["127.0.0.1:T"] = "connect", ["127.0.0.2:T"] = "proxy", ["localhost:T"] = "proxy" },
-    ["127.0.0.1:T"] = { ["127.0.0.1:T"] = "connect", ["127.0.0.1"] = "proxy" },
-    ["127.0.0.0/8"] = { ["127.0.0.1:T"] = "connect", ["128.0.0.1:T"] = "proxy", ["localhost:T"] = "proxy" },
-    ["127.0.0.0/31"] = { ["127.0.0.1:T"] = "connect", ["127.0.0.2:T"] = "proxy" },
-    ["127.0.0.0/33,127.0.0.0/x,127.0.0.0/,/8,0.0.1,.1,1,:,::,[,],/"] = { ["127.0.0.1:T"] = "proxy" },
-    ["::1"] = { ["[::1]:T"] = "connect", ["[::2]:T"] = "proxy", ["127.0.0.1:T"] = "proxy" },
-    ["[::1]"] = { ["[::1]:T"] = "connect" },
-    ["[::1]:T"] = { ["[::1]:T"] = "connect", ["[::1]"] = "proxy" },
-    ["::/64"] = { ["[::1]:T"] = "connect", ["[fe80::1]:T"] = "proxy", ["127.0.0.1:T"] = "proxy" },
+    ["0.0.0.0"] = { ["0.0.0.0:T"] = "connect", ["0.0.0.1:T"] = "proxy", ["example.invalid"] = "proxy" },
+    ["0.0.0.0:T"] = { ["0.0.0.0:T"] = "connect", ["0.0.0.0"] = "proxy" },
+    ["0.0.0.0/8"] = { ["0.0.0.0:T"] = "connect", ["1.0.0.1:T"] = "proxy", ["example.invalid"] = "proxy" },
+    ["0.0.0.1/31"] = { ["0.0.0.0:T"] = "connect", ["0.0.0.2:T"] = "proxy" },
+    ["0.0.0.0/33,0.0.0.0/x,0.0.0.0/,/8,0.0.0,.0,0,:,::,[,],/"] = { ["0.0.0.0:T"] = "proxy" },
+    ["::"] = { ["[::]:T"] = "connect", ["[::2]:T"] = "proxy", ["0.0.0.0:T"] = "proxy" },
+    ["[::]"] = { ["[::]:T"] = "connect" },
+    ["[::]:T"] = { ["[::]:T"] = "connect", ["[::]"] = "proxy" },
+    ["::/64"] = { ["[::]:T"] = "connect", ["[fe80::1]:T"] = "proxy", ["0.0.0.0:T"] = "proxy" },
   } do
     it(("is left out by no_proxy = %q"):format(no_proxy), function()
       local urls, expected = {}, {}
@@ -131,10 +165,10 @@ describe("a proxy from the environment", function()
   end
 
   it("is left out by NO_PROXY, unless there is a no_proxy", function()
-    local variables = { http_proxy = proxy, NO_PROXY = "127.0.0.1" }
-    assert.equal("connect", attempts(variables, "{}", here)[here])
+    local variables = { http_proxy = proxy, NO_PROXY = "0.0.0.0" }
+    assert.equal("connect", attempts(variables, "{}", target)[target])
     variables.no_proxy = "a"
-    assert.equal("proxy", attempts(variables, "{}", here)[here])
+    assert.equal("proxy", attempts(variables, "{}", target)[target])
   end)
 
   for name, kind in pairs { http_proxy = "raw", https_proxy = "raw-tls" } do
@@ -146,12 +180,12 @@ describe("a proxy from the environment", function()
         local websocket = require "websocket"
         local url, ca = ...
         local ws
-        ws = websocket.WebSocket { url = url, tls = { ca = ca }, onreceive = function(type)
+        ws = websocket.WebSocket { url = url, tls = { ca = ca, servername = "localhost" }, onreceive = function(type)
           if type == 1 then io.write(ws.address) ws:close() end
         end }
         ws:connect()
         os.exit(websocket.run(5), false)
-      ]]), server:url("/burst"), helper.certificates .. "/ca.pem"))
+      ]]), server:named("0.0.0.0", "/burst"), helper.certificates .. "/ca.pem"))
       assert.equal(0, code, output)
       assert.equal(place, output)
     end)

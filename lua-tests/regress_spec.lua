@@ -174,4 +174,45 @@ describe("once broke:", function()
     assert.equal("large", info.body)
     assert.is_nil(info.retryin)
   end)
+
+  it("after 65 536 starts without a poll, the events of the next were taken for those of the first", function()
+    local pipe <close> = assert(io.popen("mktemp -u"))
+    local path = pipe:read("l")
+    local c = helper.client { url = ("ws+unix:%s:/burst"):format(path) }
+    c.ws:close()
+    for _ = 2, 65536 do
+      c.ws:connect()
+      c.ws:close()
+    end
+    local server = helper.serve("raw", nil, path)
+    c.ws:connect()
+    c:open()
+    c.ws:sendText("after all")
+    assert.equal("after all", c:get("TEXT").data)
+    assert.equal("open", c.ws.state)
+    c:close()
+    assert.is_true(websocket.run(helper.TIMEOUT))
+    assert.equal("closed", c.ws.state)
+    server:stop()
+  end)
+
+  it("the state went from closed back to closing when close() met the opening", function()
+    local ws = websocket.WebSocket { url = python:url("/echo") }
+    local seen = {}
+    for i = 1, 600 do
+      ws:connect()
+      -- The engine opens meanwhile, without a poll.
+      for _ = 1, i * 7919 % 1000000 do end
+      ws:close()
+      local state = ws.state
+      seen[state] = (seen[state] or 0) + 1
+      -- Some milliseconds: the engine finishes what it was at.
+      for _ = 1, 10000 do
+        if state == "closed" and ws.state ~= "closed" then error(("%s in run %d"):format(ws.state, i)) end
+      end
+      websocket.run(helper.TIMEOUT)
+    end
+    assert.truthy(seen.closed, "close() never came before the opening")
+    assert.truthy(seen.closing, "close() never came behind the opening")
+  end)
 end)

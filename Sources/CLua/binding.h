@@ -31,6 +31,7 @@ typedef struct module_state {
     const char *end;    /* of the records that were taken */
     uint64_t taken;     /* records, since the module was loaded */
     uint64_t delivered;
+    uint64_t tried; /* the record whose values Lua had no memory for, counted as `delivered` */
     uint64_t polls;
     uint32_t sockets; /* made so far: the last id */
     uint32_t live;
@@ -45,8 +46,9 @@ struct websocket {
     ws_options *options; /* until the constructor is done */
     ws_socket *socket;   /* from then on */
     uint32_t id;
-    uint16_t epoch; /* counts connects */
+    uint32_t starts; /* calls of connect() whose WS_EVENT_FINAL record was not delivered yet */
     bool started;   /* between connect and the end that the script has seen or asked for */
+    uint32_t opens;  /* OPEN events delivered */
     uint64_t sent;  /* at which poll the last message was sent */
     websocket *next, **link; /* in the module's list; what points to this one, while it is there */
 };

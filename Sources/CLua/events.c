@@ -75,7 +75,7 @@ static const char *push_fields(lua_State *L, const char *p, const char *end)
 
 /* Pushes what a record tells: data, error and info, or a line; returns how many values that are. Each push may collect
  * garbage, and a finalizer may poll: the record is read before the first, and what follows reads a copy. */
-static int push_values(lua_State *L, const ws_event *event)
+static inline __attribute__((always_inline)) int push_values(lua_State *L, const ws_event *event)
 {
     const char *payload = (const char *)(event + 1);
     switch (event->type) {
@@ -137,7 +137,7 @@ static size_t give_back(module_state *module, ws_event *event)
     return length;
 }
 
-/* The end of what its last connect started; the script may start it again. */
+/* Nothing follows from any of its connects; the script may start it again. */
 static void stop(lua_State *L, module_state *module, websocket *ws)
 {
     ws_account(module);
@@ -161,7 +161,47 @@ static inline __attribute__((always_inline)) void consume(
         module->run = ws;
     }
     module->run_bytes += size;
-    if (event->flags & WS_EVENT_FINAL && event->epoch == ws->epoch) stop(L, module, ws);
+    if (event->flags & WS_EVENT_FINAL && ws->starts && --ws->starts == 0) stop(L, module, ws);
+}
+
+/* Pushes what a record tells; called with the record, and "" at AT_EMPTY. */
+static __attribute__((cold)) int push_in_call(lua_State *L) { return push_values(L, lua_touserdata(L, 1)); }
+
+/* Pushes what the script is told instead of a message that Lua has no memory for. */
+static int push_refusal(lua_State *L, websocket *ws, size_t length)
+{
+    lua_pop(L, 1);
+    lua_pushinteger(L, WS_EVENT_ERROR);
+    lua_pushvalue(L, AT_EMPTY);
+    lua_pushfstring(L,
+                    "Lua has no memory for a message of %I bytes, which is lost; the connection is closed (1009). A smaller "
+                    "maxmessagesize refuses such messages before they take memory",
+                    (LUAI_UACINT)length);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "size");
+    lua_setfield(L, -2, "kind");
+    ws_socket_refuse(ws->socket, length, ws->opens);
+    return 3;
+}
+
+/* The second try at a record whose first has raised: a message that Lua has no memory for would be tried for ever, and
+ * nothing behind it be delivered. The type is on top of the stack, to be replaced. */
+static __attribute__((noinline, cold)) int push_again(lua_State *L, const ws_event *event, websocket *ws)
+{
+    size_t length = event->length;
+    bool is_message = event->type == WS_EVENT_TEXT || event->type == WS_EVENT_BINARY;
+    uint64_t before = ws->module->delivered;
+    int top = lua_gettop(L);
+    lua_pushcfunction(L, push_in_call);
+    lua_pushlightuserdata(L, (void *)event);
+    lua_pushnil(L);
+    lua_pushvalue(L, AT_EMPTY);
+    if (lua_pcall(L, 3, LUA_MULTRET, 0) == LUA_OK) return lua_gettop(L) - top;
+    if (!is_message) lua_error(L);
+    lua_settop(L, top);
+    /* A finalizer has polled: the record was delivered by then. */
+    if (ws->module->delivered != before) return 0;
+    return push_refusal(L, ws, length);
 }
 
 static int nothing(lua_State *L)
@@ -224,7 +264,14 @@ static lua_Integer deliver(lua_State *L, module_state *module, lua_Integer n, lu
                 lua_pushvalue(L, AT_HANDLER);
                 lua_pushinteger(L, event->type);
             }
-            int arguments = push_values(L, event) + !is_debug;
+            int values;
+            if (module->tried != before + 1) {
+                module->tried = before + 1;
+                values = push_values(L, event);
+            } else {
+                values = push_again(L, event, ws);
+            }
+            int arguments = values + !is_debug;
             if (module->delivered != before) {
                 /* A finalizer has polled: the record was delivered by then. */
                 lua_settop(L, AT_HANDLER);
@@ -233,6 +280,7 @@ static lua_Integer deliver(lua_State *L, module_state *module, lua_Integer n, lu
             if (event->type == WS_EVENT_OPEN || event->type == WS_EVENT_CLOSE) {
                 lua_pushvalue(L, -1);
                 lua_setiuservalue(L, AT_SOCKET, event->type == WS_EVENT_OPEN ? WS_VALUE_OPENED : WS_VALUE_CLOSED);
+                ws->opens += event->type == WS_EVENT_OPEN;
             }
             n++;
             consume(L, module, event, ws);

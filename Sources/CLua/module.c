@@ -19,12 +19,15 @@ void ws_begin_anew(lua_State *L, module_state *module)
     module->forks = ws_forks;
     module->cursor = module->end;
     module->delivered = module->taken;
+    module->tried = 0;
     module->live = 0;
     module->run = NULL;
     module->run_bytes = 0;
     if (module->state) ws_state_reset(module->state);
     for (websocket *ws = module->first; ws; ws = ws->next) {
         ws->started = false;
+        ws->starts = 0;
+        ws->opens = 0;
         if (ws->socket) ws_socket_reset(ws->socket);
     }
     if (!L) return;
@@ -68,9 +71,7 @@ static void push_upvalues(lua_State *L)
     lua_pushcfunction(L, state_gc);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    ws_failure failure;
-    module->state = ws_state_new(&failure);
-    if (!module->state) luaL_error(L, "websocket: %s", failure.text);
+    module->state = ws_state_new();
     lua_newtable(L);
     lua_newtable(L);
 }

@@ -76,7 +76,7 @@ static int connect(lua_State *L)
     lua_pushvalue(L, 1);
     lua_rawseti(L, WS_UP_LIVE, ws->id);
     ws_failure failure;
-    if (!ws_socket_connect(ws->socket, ws->epoch + 1, &failure)) {
+    if (!ws_socket_connect(ws->socket, &failure)) {
         if (!known) {
             lua_pushnil(L);
             lua_rawseti(L, WS_UP_LIVE, ws->id);
@@ -84,7 +84,7 @@ static int connect(lua_State *L)
         return luaL_error(L, "WebSocket can't connect: %s", failure.text);
     }
     if (!known) ws_module(L)->live++;
-    ws->epoch++;
+    ws->starts++;
     ws->started = true;
     return 0;
 }

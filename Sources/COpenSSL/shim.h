@@ -15,6 +15,7 @@ static const uint64_t WS_SSL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
 static const uint64_t WS_SSL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
 static const uint64_t WS_SSL_OP_ENABLE_KTLS = SSL_OP_ENABLE_KTLS;
 static const unsigned long WS_XN_FLAG_RFC2253 = XN_FLAG_RFC2253;
+static const unsigned long WS_ERR_R_MALLOC_FAILURE = ERR_R_MALLOC_FAILURE;
 
 /* Set on a socket BIO while it is given a record that is no data, with kernel TLS: OpenSSL keeps the name to itself,
  * and 0x1000 to 0x4000 for it. */

@@ -87,11 +87,11 @@ final class Client {
                 let payload = p + MemoryLayout<ws_event>.size
                 let bytes = isLent ? UnsafeRawPointer(payload.load(as: ws_block.self).bytes) : UnsafeRawPointer(payload)
                 let message = UnsafeRawBufferPointer(start: bytes, count: Int(event.pointee.length))
-                let deflated = deflater?.deflate(message)
+                var deflated = ByteBuffer()
+                let compresses = deflater?.deflate(message, to: &deflated) ?? false
                 _ = FrameWriter.append(
-                    type == WS_EVENT_TEXT ? .text : .binary, compressed: deflated != nil, deflated ?? message,
-                    mask: nil,
-                    to: &output)
+                    type == WS_EVENT_TEXT ? .text : .binary, compressed: compresses,
+                    compresses ? UnsafeRawBufferPointer(deflated.bytes) : message, mask: nil, to: &output)
             }
             p += ws_event_size(event)
         }

@@ -3,6 +3,7 @@
 
 import CLinux
 import Glibc
+import WebSocketProtocol
 
 struct Address: Sendable, Equatable {
     private let storage: [UInt8]
@@ -105,10 +106,8 @@ enum Resolver {
 
     /// What needs no look-up: an address that is written out, and `localhost`.
     static func known(_ name: HostAndPort) -> [Address] {
-        // RFC 6761 section 6.3: it is this machine, whatever the system's files say or leave out.
-        let host = name.host.hasSuffix(".") ? String(name.host.dropLast()) : name.host
-        let isLocal = host == "localhost" || host.hasSuffix(".localhost")
-        return (isLocal ? ["127.0.0.1", "::1"] : [name.host]).flatMap { literal -> [Address] in
+        let literals = isLocalhost(name.host) ? ["127.0.0.1", "::1"] : [name.host]
+        return literals.flatMap { literal -> [Address] in
             if case .addresses(let addresses) = lookUp(literal, name.port, AI_NUMERICHOST) { addresses } else { [] }
         }
     }

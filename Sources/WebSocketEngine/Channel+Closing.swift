@@ -48,15 +48,54 @@ extension Channel {
         // No answer can leave, and nothing can come any more.
         if isBroken { return .over }
         if sent == nil, toSend == nil { begin(CloseFrame(code: answer), &reactor) }
+        if isDone { return .over }
         transport.goOn(&reactor)
+        return flush(&reactor)
+    }
+
+    /// Lua has no memory for a message of this many bytes, and has told the script: fails the connection with 1009.
+    func refuse(_ bytes: Int, _ reactor: inout Reactor) -> Progress {
+        guard end == nil else { return .going }
+        let failure = ProtocolFailure(.tooBig, "Lua has no memory for a message of \(bytes) bytes")
+        socket.note("failed: \(failure.reason)", &reactor.log)
+        connection.fail(failure)
+        end = .failed(failure)
+        isConcluded = true
+        isRemote = false
+        if isPaused { unpause(&reactor) }
+        renewDeadline(&reactor)
+        if isBroken { return .over }
+        if sent == nil, toSend == nil { begin(CloseFrame(code: failure.code), &reactor) }
         return flush(&reactor)
     }
 
     private func begin(_ frame: CloseFrame, _ reactor: inout Reactor) {
         toSend = frame
-        socket.outbox.withLock { $0.stop() }
-        socket.entered(.closing)
+        transport.stopProbes()
+        socket.outbox.withLock { outbox in
+            // Where the script has called `close` its own word stands.
+            if outbox.isOpen { socket.entered(.closing) }
+            outbox.stop()
+        }
         renewDeadline(&reactor)
+    }
+
+    /// Whether nothing more is to be exchanged: both Close frames have passed, or ours, with which the connection failed,
+    /// has left. The socket is then seen to by a Farewell.
+    var isDone: Bool {
+        guard wire.isEmpty, sent != nil else { return false }
+        if case .failed = end { return isConcluded }
+        return received != nil
+    }
+
+    /// Whether the time for the peer's part of the closing handshake begins anew: the peer's system has acknowledged
+    /// something meanwhile, so frames that were sent before are still on their way to a slow reader.
+    func hasNewsOfPeer(_ reactor: inout Reactor) -> Bool {
+        let timeout = Nanoseconds(seconds: socket.options.closeTimeout)
+        guard !isBroken, let latest = transport.acknowledgement(reactor.now), latest.latest + timeout > reactor.now
+        else { return false }
+        endsAt = latest.latest + timeout
+        return true
     }
 
     func renewDeadline(_ reactor: inout Reactor) {
@@ -70,11 +109,16 @@ extension Channel {
         return end == nil ? .going : conclude(&reactor)
     }
 
+    /// Both Close frames were exchanged.
+    var isClean: Bool { received != nil && sent != nil }
+
     /// How it ended; nothing leaves any more.
     func summary() -> Summary {
-        let unsent = socket.outbox.withLock { $0.close() }
+        // Behind a clean end the peer has read everything.
+        let unacknowledged = isClean ? 0 : transport.unacknowledged
+        let unsent = socket.outbox.withLock { $0.close() } + unacknowledged
         return Summary(
-            code: received?.code ?? .abnormal, reason: received?.reason ?? "", isClean: received != nil && sent != nil,
-            isRemote: isRemote, unsent: unsent)
+            code: received?.code ?? .abnormal, reason: received?.reason ?? "", isClean: isClean, isRemote: isRemote,
+            unsent: unsent)
     }
 }

@@ -20,6 +20,14 @@ public final class Engine: Sendable {
     private let loop: Mutex<Loop>
     private let turns: Turns
     private let isLeaving = Atomic(false)
+    /// Of the Lua states that have connected.
+    private let queues = Mutex<[EventQueue]>([])
+    /// Whether the loop was given up.
+    private let hasEnded = Atomic(false)
+    /// Whether the process ends: no engine is made any more.
+    private static let isOver = Atomic(false)
+    /// One thread at a time makes an engine.
+    private static let making = Mutex<Void>(())
 
     private init() throws(SystemError) {
         turns = try Turns()
@@ -36,19 +44,39 @@ public final class Engine: Sendable {
         }
     }
 
-    static func running() throws(SystemError) -> Engine {
-        if let current = withCurrent({ $0 }) { return current }
-        // Which keeps other threads from making one, too.
-        return try Fork.held { () throws(SystemError) -> Engine in
-            if let current = withCurrent({ $0 }) { return current }
-            let engine = try Engine()
-            try onThread {
-                ws_name_thread("websocket")
-                engine.run()
-            }
-            latest.store(Unmanaged.passRetained(engine), ordering: .releasing)
-            return engine
+    /// The engine, which is made if there is none, for the websockets of this queue.
+    static func running(for queue: EventQueue) throws(SystemError) -> Engine {
+        let engine = try running()
+        engine.queues.withLock { queues in
+            if !queues.contains(where: { $0 === queue }) { queues.append(queue) }
         }
+        return engine
+    }
+
+    private static func running() throws(SystemError) -> Engine {
+        if let current = withCurrent({ $0 }) { return current }
+        guard !isOver.load(ordering: .relaxed) else { throw SystemError("the process ends", ECANCELED) }
+        return try Fork.whileBlocked { () throws(SystemError) -> Engine in
+            try making.withLock { _ throws(SystemError) -> Engine in
+                if let current = withCurrent({ $0 }) { return current }
+                let engine = try Engine()
+                try onThread {
+                    ws_name_thread("websocket")
+                    engine.run()
+                }
+                latest.store(Unmanaged.passRetained(engine), ordering: .releasing)
+                return engine
+            }
+        }
+    }
+
+    /// The loop can't go on: its descriptors were closed by the host. Nothing runs it any more, and the next connect makes
+    /// another engine. Every websocket of a Lua state gets an ERROR, at once or with that state's next wait.
+    private func end(_ error: SystemError) {
+        guard !hasEnded.exchange(true, ordering: .sequentiallyConsistent) else { return }
+        forget()
+        let reason = "the engine can't go on: \(error.description); has the host closed its descriptors?"
+        for queue in queues.withLock({ $0 }) { queue.endWebsockets(reason) }
     }
 
     /// The engine's thread.
@@ -57,9 +85,19 @@ public final class Engine: Sendable {
             let isHalted = loop.withLock { loop in
                 // A Lua thread may have come first.
                 while !turns.areLent {
+                    guard !hasEnded.load(ordering: .relaxed) else {
+                        loop.dropAll()
+                        return true
+                    }
                     let limit = turns.isStreaming ? loop.now + Self.pause : nil
-                    if loop.turn(until: limit) == .halted { return true }
-                    turns.isStreaming = loop.isStreaming
+                    switch loop.turn(until: limit) {
+                    case .turned, .interrupted: turns.isStreaming = loop.isStreaming
+                    case .halted: return true
+                    case .broken(let error):
+                        loop.dropAll()
+                        end(error)
+                        return true
+                    }
                 }
                 return false
             }
@@ -72,12 +110,22 @@ public final class Engine: Sendable {
     /// is not in `mask`, if there is a mask), or the time is over. False when another thread runs the loop.
     func serve(_ queue: EventQueue, until limit: Nanoseconds, _ mask: UnsafePointer<sigset_t>?) -> Bool {
         guard turns.borrow() else { return false }
-        let (time, isStreaming, isLingering) = loop.withLock(ifTaken: { mailbox.wake() }) { loop in
+        var failure: SystemError?
+        let state = loop.withLock(ifTaken: { mailbox.wake() }) { loop in
             // The engine's thread may have queued something until now.
             while queue.isEmpty {
-                guard case .turned = loop.turn(until: limit, mask, forScript: true), loop.now < limit else { break }
+                let outcome = loop.turn(until: limit, mask, forScript: true)
+                if case .broken(let error) = outcome {
+                    loop.dropAll()
+                    failure = error
+                }
+                guard case .turned = outcome, loop.now < limit else { break }
             }
             return (loop.now, loop.isStreaming, loop.isLingering)
+        }
+        guard failure == nil, let (time, isStreaming, isLingering) = state else {
+            end(failure ?? SystemError("eventfd_write", EBADF))
+            return true
         }
         turns.giveBack(at: time, streaming: isStreaming, lingering: isLingering)
         // It came as we left, and whoever posted it saw the loop in good hands.
@@ -92,6 +140,7 @@ public final class Engine: Sendable {
     /// It must be through before others take apart what it uses, OpenSSL above all.
     public static func leave(seconds: Double) {
         guard let engine = withCurrent({ $0 }), !engine.isLeaving.exchange(true, ordering: .relaxed) else { return }
+        isOver.store(true, ordering: .relaxed)
         let deadline = DispatchTime.now() + seconds
         let done = DispatchSemaphore(value: 0)
         engine.post(.leave(done))
@@ -101,7 +150,20 @@ public final class Engine: Sendable {
         // At once, unless the loop is at work; it never works long.
         engine.sleeping { _ = halted.wait(timeout: max(deadline, .now() + 0.1)) }
         _ = TLSContexts.making.wait(timeout: deadline)
+        // Another thread's wait finds no loop that would end it at once, time and again.
+        engine.forget()
     }
 
-    func post(_ command: Command) { mailbox.post(command) }
+    /// No thread comes to this engine any more.
+    private func forget() {
+        let this = Unmanaged.passUnretained(self)
+        _ = Self.latest.compareExchange(expected: this, desired: nil, ordering: .sequentiallyConsistent)
+    }
+
+    /// The queue's Lua state is gone.
+    func leave(_ queue: EventQueue) { queues.withLock { $0.removeAll { $0 === queue } } }
+
+    func post(_ command: Command) {
+        if !mailbox.post(command) { end(SystemError("eventfd_write", EBADF)) }
+    }
 }

@@ -9,46 +9,95 @@ import Synchronization
 public import WebSocketProtocol
 
 public final class EventQueue: Sendable {
+    private final class Rest {
+        var log = EventLog()
+    }
+
     private struct Shared: ~Copyable {
         var log = EventLog()
+        /// Logs behind it: there was no memory to append them.
+        var more: [Rest] = []
         /// Whether large messages come, so that the memory of those that were delivered is soon used again.
         var keepsSpares = false
         /// Whether somebody waits for the descriptor, and was not signalled yet.
         var isAwaited = false
         /// Whether the Lua state is gone: events are dropped.
         var isShut = false
-        /// Websockets whose end was not published yet.
-        var live = 0
+        /// Websockets with starts whose end was not published yet, by their ids.
+        var live: [UInt32: (socket: WebSocket, starts: Int)] = [:]
+        /// An eventfd, made for the first wait; readable when an awaited event was published, sometimes spuriously.
+        var wakeup: FileDescriptor?
+
+        @inline(__always)
+        var count: Int { more.isEmpty ? log.count : countWithRest }
+
+        private var countWithRest: Int { more.reduce(log.count) { $0 + $1.log.count } }
+
+        /// Puts the records behind those that wait, and leaves `other` empty.
+        @inline(__always)
+        mutating func append(_ other: inout EventLog) {
+            if !more.isEmpty || !log.take(&other) { appendAsRest(&other) }
+        }
+
+        @inline(never)
+        private mutating func appendAsRest(_ other: inout EventLog) {
+            let rest = Rest()
+            swap(&rest.log, &other)
+            more.append(rest)
+        }
+
+        /// Exchanges the first log for `other`, which is empty.
+        @inline(__always)
+        mutating func takeFirst(_ other: inout EventLog) {
+            swap(&log, &other)
+            if !more.isEmpty { takeNext() }
+        }
+
+        @inline(never)
+        private mutating func takeNext() {
+            let next = more.removeFirst()
+            swap(&log, &next.log)
+        }
+
+        /// Makes the descriptor, if there is none or the host has closed it. False when none is to be had.
+        mutating func prepareWakeup() -> Bool {
+            if wakeup?.isOurs == true { return true }
+            wakeup = nil
+            let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+            guard number >= 0 else { return false }
+            wakeup = FileDescriptor(number)
+            return true
+        }
     }
 
     private let shared = Mutex(Shared())
     /// Records that are queued: told without the lock.
     private let queued = Atomic(0)
-    /// An eventfd, readable when what is awaited has come; now and then without that.
-    private let wakeup: FileDescriptor
 
-    public init() throws(SystemError) {
-        wakeup = try FileDescriptor(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)), from: "eventfd")
-    }
+    public init() {}
 
     // MARK: - The engine's side
 
     /// Queues the records of `log` and leaves it empty. False when nobody will ever read them.
     @discardableResult
     func publish(_ log: inout EventLog) -> Bool {
-        var wakes = false
-        // Once the lock is free: who wakes up takes it first of all.
-        defer { if wakes { eventfd_write(wakeup.number, 1) } }
+        var waked: Int32 = -1
+        // After the lock is released, because the woken thread takes it at once. The descriptor stays as long as its thread
+        // sleeps.
+        defer { if waked >= 0 { eventfd_write(waked, 1) } }
         return shared.withLock { shared in
             if shared.isShut {
                 log.removeAll()
             } else {
                 if log.hasLent { shared.keepsSpares = true }
-                shared.log.take(&log)
+                shared.append(&log)
                 log.takeSpares(of: &shared.log)
-                queued.store(shared.log.count, ordering: .releasing)
+                queued.store(shared.count, ordering: .releasing)
             }
-            swap(&wakes, &shared.isAwaited)
+            if shared.isAwaited {
+                shared.isAwaited = false
+                waked = shared.wakeup?.number ?? -1
+            }
             return !shared.isShut
         }
     }
@@ -62,10 +111,32 @@ public final class EventQueue: Sendable {
         }
     }
 
-    func began() { shared.withLock { $0.live += 1 } }
+    func began(_ socket: WebSocket) { shared.withLock { $0.live[socket.id, default: (socket, 0)].starts += 1 } }
 
-    /// The last event of a websocket comes next.
-    func ended() { shared.withLock { $0.live -= 1 } }
+    /// The last event of a start comes next.
+    func ended(_ socket: WebSocket) {
+        shared.withLock { shared in
+            guard let (_, starts) = shared.live[socket.id] else { return }
+            shared.live[socket.id] = starts > 1 ? (socket, starts - 1) : nil
+        }
+    }
+
+    /// The engine is gone: each start of each websocket is over.
+    func endWebsockets(_ reason: String) {
+        let live = shared.withLock { shared in
+            defer { shared.live = [:] }
+            return shared.live.values
+        }
+        var log = EventLog()
+        for (socket, starts) in live {
+            let wasOpen = socket.engineEnded()
+            var error = Info(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
+            error.add("kind", "system")
+            socket.emit(WS_EVENT_ERROR, error, flags: wasOpen ? 0 : WS_EVENT_FINAL, &log)
+            if wasOpen { socket.emit(WS_EVENT_CLOSE, .brokenConnection, flags: WS_EVENT_FINAL, &log) }
+            for _ in 1..<starts { socket.emit(WS_EVENT_ENDED, Info(), flags: WS_EVENT_FINAL, &log) }
+        }
+    }
 
     // MARK: - Lua's side
 
@@ -76,10 +147,10 @@ public final class EventQueue: Sendable {
         log.removeAll()
         guard !isEmpty else { return }
         shared.withLock { shared in
-            swap(&shared.log, &log)
+            shared.takeFirst(&log)
             // Where the engine finds it.
             shared.log.takeSpares(of: &log)
-            queued.store(0, ordering: .relaxed)
+            queued.store(shared.count, ordering: .relaxed)
         }
     }
 
@@ -103,7 +174,7 @@ public final class EventQueue: Sendable {
     }
 
     private func sleepUntilSignalled(_ limit: Double, _ mask: UnsafePointer<sigset_t>?) {
-        // It is woken by what was dropped, too.
+        // Dropped events also signal the descriptor: look at the queue again.
         while awaits({ $0.log.isEmpty }), sleep(until: limit, mask) {}
         _ = awaits { _ in false }
     }
@@ -111,19 +182,30 @@ public final class EventQueue: Sendable {
     /// Whether `condition` holds: then the descriptor tells what may have changed it.
     private func awaits(_ condition: (borrowing Shared) -> Bool) -> Bool {
         shared.withLock { shared in
-            shared.isAwaited = condition(shared)
-            return shared.isAwaited
+            let holds = condition(shared)
+            shared.isAwaited = holds && shared.prepareWakeup()
+            return holds
         }
     }
 
     /// False when it ended by a signal or because the time is over.
     @discardableResult
     private func sleep(until limit: Double, _ mask: UnsafePointer<sigset_t>? = nil) -> Bool {
-        guard Self.sleep(wakeup.number, until: limit, mask) else { return false }
+        // It is replaced by nobody but a thread that waits, and that is this one.
+        let number = shared.withLock { $0.wakeup?.number ?? -1 }
+        // With no descriptor to be had, the queue is looked at again and again.
+        guard number >= 0 else {
+            _ = Self.sleep(-1, until: min(limit, now().seconds + Self.interval), mask)
+            return now().seconds < limit
+        }
+        guard Self.sleep(number, until: limit, mask) else { return false }
         var count: UInt64 = 0
-        _ = eventfd_read(wakeup.number, &count)
+        _ = eventfd_read(number, &count)
         return true
     }
+
+    /// Seconds between two looks at the queue where there is no descriptor.
+    private static let interval = 0.01
 
     /// Whether the descriptor is readable; -1 is none, and never.
     private static func sleep(_ descriptor: Int32, until limit: Double, _ mask: UnsafePointer<sigset_t>?) -> Bool {
@@ -134,17 +216,10 @@ public final class EventQueue: Sendable {
         return ws_wait_readable(descriptor, &time, mask) > 0
     }
 
-    /// In a child of fork: begins anew.
+    /// In a child of fork: begins anew. The descriptor is the parent's as well, and stays as it is.
     public func reset() {
         shared.reset(to: Shared())
         queued.store(0, ordering: .relaxed)
-        // The descriptor is the parent's as well: what makes it readable is not meant for us. Where there is none to be had,
-        // the two may wake each other.
-        let own = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard own >= 0 else { return }
-        dup2(own, wakeup.number)
-        _ = fcntl(wakeup.number, F_SETFD, FD_CLOEXEC)
-        close(own)
     }
 
     /// The Lua state ends: nothing is queued any more. Waits, for so long at most, until the state's
@@ -154,11 +229,16 @@ public final class EventQueue: Sendable {
         shared.withLock { shared in
             shared.isShut = true
             shared.log.removeAll()
+            shared.more = []
             queued.store(0, ordering: .relaxed)
         }
-        while awaits({ $0.live > 0 }), let engine = Engine.withCurrent({ $0 }) {
-            guard now() < deadline else { return engine.post(.drop(self)) }
+        while awaits({ !$0.live.isEmpty }), let engine = Engine.withCurrent({ $0 }) {
+            guard now() < deadline else {
+                engine.post(.drop(self))
+                break
+            }
             engine.sleeping { sleep(until: deadline.seconds) }
         }
+        Engine.withCurrent { $0.leave(self) }
     }
 }

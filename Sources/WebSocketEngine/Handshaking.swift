@@ -88,19 +88,10 @@ final class Handshaking {
 
     private func received(_ input: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
         if head != nil { return receiveBody(input) }
-        var rest = input
         do throws(HandshakeFailure) {
-            while let (head, consumed) = try parser.parse(rest) {
-                rest = UnsafeRawBufferPointer(rebasing: rest[consumed...])
-                // RFC 9110 section 15.2: others may come before the answer, asked for or not.
-                if head.isInterim {
-                    parser = HTTPHeadParser()
-                    continue
-                }
-                self.head = head
-                return answered(head, rest, now)
-            }
-            return nil
+            guard let (head, consumed) = try parser.parse(input) else { return nil }
+            self.head = head
+            return answered(head, UnsafeRawBufferPointer(rebasing: input[consumed...]), now)
         } catch {
             return .unacceptable(error)
         }

@@ -12,6 +12,17 @@ struct Info {
         put(error)
     }
 
+    /// Of the CLOSE of a connection whose end nobody has seen.
+    static var brokenConnection: Info {
+        var info = Info()
+        info.add("code", Int(CloseCode.abnormal.rawValue))
+        info.add("reason", "")
+        info.add("clean", false)
+        info.add("remote", false)
+        info.add("unsent", 0)
+        return info
+    }
+
     mutating func add(_ name: String, _ value: String) {
         tag(WS_INFO_STRING, name)
         put(value)
@@ -36,9 +47,7 @@ struct Info {
     /// A table of header fields: names in lower case, the values of one name joined.
     mutating func add(_ name: String, _ headers: HeaderFields) {
         tag(WS_INFO_TABLE, name)
-        for name in Set(headers.fields.map { $0.name.lowercased() }) {
-            if let value = headers[name] { add(name, value) }
-        }
+        for field in headers.joined { add(field.name, field.value) }
         put(UInt8(WS_INFO_END))
     }
 

@@ -10,6 +10,22 @@ struct Keepalive {
         case gone
     }
 
+    /// What a sign of life is waited for after.
+    private enum Waiting {
+        case nothing
+        /// A ping, which may still be behind other bytes on its way to the peer's system.
+        case delivery(since: Nanoseconds)
+        /// The peer's system has the ping, and its program has not answered.
+        case answer(since: Nanoseconds)
+
+        var since: Nanoseconds? {
+            switch self {
+            case .nothing: nil
+            case .delivery(let since), .answer(let since): since
+            }
+        }
+    }
+
     /// A shorter interval would be a ping for each pong.
     private static let minimum = Nanoseconds(seconds: 0.01)
 
@@ -20,11 +36,14 @@ struct Keepalive {
     private var count: UInt32 = 0
     /// When the peer was heard last.
     private var heard: Nanoseconds
-    /// Since when a sign of life is waited for.
-    private var waiting: Nanoseconds?
-    /// When the latest ping was sent, until its pong has come.
-    private var sent: Nanoseconds?
-    /// Whether nothing is read, so that silence means nothing.
+    /// When bytes of ours left last.
+    private var sent: Nanoseconds
+    /// When the latest ping was due; 0 before the first.
+    private var pinged: Nanoseconds = 0
+    private var waiting = Waiting.nothing
+    /// The ping whose answer tells the latency, until it has come.
+    private var measured: (count: UInt32, at: Nanoseconds)?
+    /// Whether nothing is read, so that the peer's silence means nothing.
     private var isSuspended = false
 
     /// - Parameters:
@@ -35,23 +54,46 @@ struct Keepalive {
         self.timeout = Nanoseconds(seconds: timeout)
         self.key = key
         heard = now
+        sent = now
     }
 
     /// When `due` has something to say.
-    var deadline: Nanoseconds? {
-        if isSuspended { return nil }
-        return waiting.map { $0 + timeout } ?? heard + interval
+    var deadline: Nanoseconds { min(nextPing, end ?? .max) }
+
+    /// After an interval in which one side has sent nothing.
+    private var nextPing: Nanoseconds {
+        max(isSuspended ? sent : min(heard, sent), pinged) + interval
     }
+
+    private var end: Nanoseconds? { isSuspended ? nil : waiting.since.map { $0 + timeout } }
+
+    /// Whether what the peer's system has acknowledged would tell more.
+    var asksForAcknowledgement: Bool { if case .delivery = waiting { true } else { false } }
 
     /// Any byte is a sign of life.
     mutating func received(_ now: Nanoseconds) {
         heard = now
-        waiting = nil
+        waiting = .nothing
     }
 
-    /// The kernel took bytes while others still wait: what is slow is not gone.
-    mutating func progressed(_ now: Nanoseconds) {
-        if waiting != nil { waiting = now }
+    /// The kernel took bytes of ours.
+    /// - Parameter isSending: whether others still wait for it.
+    mutating func sent(_ now: Nanoseconds, isSending: Bool) {
+        sent = max(sent, now)
+        // What is slow is not gone.
+        if isSending, case .delivery = waiting { waiting = .delivery(since: now) }
+    }
+
+    /// The peer's system answers for a peer that is slow: as long as bytes of ours are on their way and it acknowledges,
+    /// the peer is alive. Once it has all of them, the ping among them, only an answer counts.
+    /// - Parameter isSending: whether bytes wait that the kernel has not taken.
+    mutating func acknowledged(_ latest: Acknowledgement, isSending: Bool, _ now: Nanoseconds) {
+        guard case .delivery(let since) = waiting else { return }
+        if isSending || latest.outstanding > 0 {
+            waiting = .delivery(since: latest.unanswered == 0 ? now : max(since, latest.latest))
+        } else {
+            waiting = .answer(since: max(since, latest.latest))
+        }
     }
 
     mutating func suspend() { isSuspended = true }
@@ -61,19 +103,24 @@ struct Keepalive {
         received(now)
     }
 
-    mutating func due(_ now: Nanoseconds) -> Due {
-        guard let deadline, deadline <= now else { return .nothing }
-        guard waiting == nil else { return .gone }
+    /// - Parameter isSending: whether bytes wait that the kernel has not taken: the ping before may be among them.
+    mutating func due(_ now: Nanoseconds, isSending: Bool) -> Due {
+        if let end, end <= now { return .gone }
+        guard nextPing <= now else { return .nothing }
+        pinged = now
+        guard !isSending || waiting.since == nil else { return .nothing }
         count &+= 1
-        waiting = now
-        sent = now
+        if waiting.since == nil, !isSuspended { waiting = .delivery(since: now) }
+        if measured == nil { measured = (count, now) }
         return .ping(UInt64(count) << 32 | UInt64(key))
     }
 
-    /// The time that the latest ping's answer took; nil for the answer to another.
+    /// The time that a ping's answer took; nil for the answer to one that is not measured.
     mutating func answered(_ payload: UInt64, _ now: Nanoseconds) -> Nanoseconds? {
-        guard let sent, payload == UInt64(count) << 32 | UInt64(key) else { return nil }
-        self.sent = nil
-        return now - sent
+        let answered = UInt32(truncatingIfNeeded: payload >> 32)
+        // Pongs come in order: behind a later one the answer to an earlier ping comes no more (RFC 6455 5.5.3).
+        guard let measured, answered >= measured.count, answered <= count else { return nil }
+        self.measured = nil
+        return answered == measured.count ? now - measured.at : nil
     }
 }

@@ -15,11 +15,11 @@ struct Lifecycle {
         case none
         /// Begin an attempt now.
         case open
-        /// Drop the attempt, or the wait for the next; the start with this epoch is over.
-        case abort(epoch: UInt16)
+        /// Drop the attempt, or the wait for the next; the start is over.
+        case abort
         /// Begin the closing handshake.
         case close
-        /// The start that was asked for while closing is called off.
+        /// The start that was asked for is over before it began.
         case cancel
     }
 
@@ -34,8 +34,6 @@ struct Lifecycle {
     }
 
     private(set) var phase = Phase.stopped
-    /// Which `connect` the events belong to.
-    private(set) var epoch: UInt16 = 0
     /// Attempts of this start without a success since.
     private(set) var attempts = 0
     private var retries = 0
@@ -43,8 +41,8 @@ struct Lifecycle {
     private let limit: Int?
     /// What was told of what follows this connection.
     private var outlook: Next?
-    /// The epoch of a `connect` that came while closing.
-    private var restart: UInt16?
+    /// Whether a `connect` came while closing.
+    private var restarts = false
 
     /// - Parameter reconnect: how many attempts in a row after one that failed; nil: no end.
     init(backoff: Backoff, reconnect limit: Int?) {
@@ -52,18 +50,17 @@ struct Lifecycle {
         self.limit = limit
     }
 
-    mutating func connect(epoch: UInt16) -> Action {
+    mutating func connect() -> Action {
         switch phase {
         case .stopped:
-            self.epoch = epoch
             begin()
             return .open
         case .closing:
-            restart = epoch
+            restarts = true
             return .none
         case .opening, .open, .waiting:
             // Lua's side lets a second connect through only after a close.
-            return .none
+            return .cancel
         }
     }
 
@@ -79,15 +76,13 @@ struct Lifecycle {
         case .stopped: return .none
         case .opening, .waiting:
             phase = .stopped
-            return .abort(epoch: epoch)
+            return .abort
         case .open:
             phase = .closing
             return .close
         case .closing:
-            guard let epoch = restart else { return .none }
-            restart = nil
-            // The CLOSE that is still to come is the last event of both starts.
-            self.epoch = epoch
+            guard restarts else { return .none }
+            restarts = false
             return .cancel
         }
     }
@@ -135,9 +130,8 @@ struct Lifecycle {
 
     private mutating func stop() -> Next {
         phase = .stopped
-        guard let epoch = restart else { return .stop }
-        restart = nil
-        self.epoch = epoch
+        guard restarts else { return .stop }
+        restarts = false
         begin()
         return .restart
     }

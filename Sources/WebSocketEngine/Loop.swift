@@ -19,6 +19,8 @@ struct Reactor: ~Copyable {
     var lingering: [Poller.Token] = []
     /// Events of the session at work, not published yet.
     var log = EventLog()
+    /// Whether the process ends: nothing is begun any more.
+    var isLeaving = false
     /// When this turn's wait ended.
     var now = WebSocketEngine.now()
     let mailbox: Mailbox
@@ -36,21 +38,26 @@ struct Reactor: ~Copyable {
 }
 
 struct Loop: ~Copyable {
-    private var reactor: Reactor
-    private var sessions: [Session?] = []
+    var reactor: Reactor
+    var sessions: [Session?] = []
     private var free: [Int] = []
-    private var slots: [ObjectIdentifier: Int] = [:]
-    private var commands: [Command] = []
+    var slots: [ObjectIdentifier: Int] = [:]
+    /// Commands that were taken from the mailbox, and how many of them were obeyed.
+    var commands: [Command] = []
+    var obeyed = 0
     private let mailToken: Poller.Token
     private var spin = Spin()
     /// So long at most what lingers does, or not at all while a script waits.
     private static let linger = Nanoseconds(seconds: 0.001)
+    /// Nanoseconds after which each part of a turn (new events, unfinished sockets, commands, deadlines) leaves the rest to
+    /// the next turn, so that a socket that becomes ready waits for no more than one share of each.
+    static let share = Nanoseconds(seconds: 0.001)
     /// Turns in a row after which some sockets may still be unread.
     private var behind = 0
     private static let mostBehind = 64
-    /// What waits for the last session's end.
-    private var left: DispatchSemaphore?
-    private var isHalted = false
+    /// Signalled when the last session has ended.
+    var left: DispatchSemaphore?
+    var isHalted = false
 
     init(_ mailbox: Mailbox) throws(SystemError) {
         var poller = try Poller()
@@ -65,6 +72,8 @@ struct Loop: ~Copyable {
         case interrupted
         /// It was the last turn.
         case halted
+        /// The loop can't wait any more: its descriptors are gone.
+        case broken(SystemError)
     }
 
     /// Whether there is more to read than Lua should wait for.
@@ -76,46 +85,61 @@ struct Loop: ~Copyable {
     /// When the last wait ended.
     var now: Nanoseconds { reactor.now }
 
+    private var hasCommands: Bool { obeyed < commands.count }
+
     /// Waits for the next things to do, until `limit` at most or a signal that is not in `mask`, and does them.
     /// - Parameter forScript: whether a script waits meanwhile.
     mutating func turn(
         until limit: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil, forScript: Bool = false
     ) -> Outcome {
         // What the commands came to may be all that the thread waits for.
-        let hasObeyed = reactor.mailbox.hasMail && obey()
+        let hasObeyed = (hasCommands || reactor.mailbox.hasMail) && obey()
         guard !isHalted else { return .halted }
         var deadline = earlier(reactor.timers.next, limit)
         if !reactor.lingering.isEmpty { deadline = earlier(deadline, forScript ? 0 : reactor.now + Self.linger) }
         let unfinished = reactor.unfinished.count
         let hasMail = !reactor.mailbox.await()
-        if hasMail || hasObeyed || unfinished > 0 { deadline = 0 }
+        if hasMail || hasObeyed || hasCommands || unfinished > 0 { deadline = 0 }
         let count = wait(until: deadline, mask, forScript: forScript)
+        if count == Poller.failed { return .broken(SystemError("epoll_wait")) }
         reactor.isStreaming = false
-        var isSignalled = false
-        for index in 0..<max(count, 0) {
-            let readiness = reactor.poller.ready(index)
-            if readiness.token == mailToken {
-                isSignalled = true
-            } else {
-                with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
-            }
-        }
+        let isSignalled = handleEvents(count)
         if unfinished > 0 { resume(unfinished) }
         reactor.mailbox.awoke(signalled: isSignalled)
         if reactor.mailbox.hasMail { _ = obey() }
         if !reactor.lingering.isEmpty { flushLingering() }
-        // What came before a deadline counts: a process that was stopped and goes on finds both. A signal and a full batch
-        // leave it unread; but not for ever.
+        // Handle sockets before deadlines: after SIGSTOP and SIGCONT both are due, and data that arrived in time must win.
+        // A signal or a full batch leaves sockets unread, so deadlines wait, but not for ever.
         behind = count < 0 || count == Poller.batch ? behind + 1 : 0
-        if behind == 0 || behind > Self.mostBehind { expire() }
+        if behind == 0 || behind > Self.mostBehind, reactor.timers.isDue(reactor.now) { expire() }
         return isHalted ? .halted : count < 0 ? .interrupted : .turned
     }
 
+    /// Lets the sockets of a wait work. Returns whether the mailbox's descriptor was among them.
+    @inline(__always)
+    private mutating func handleEvents(_ count: Int) -> Bool {
+        var isSignalled = false
+        var share = Share()
+        for index in 0..<max(count, 0) {
+            let readiness = reactor.poller.ready(index)
+            if readiness.token == mailToken {
+                isSignalled = true
+            } else if index > 0, share.isSpent() {
+                reactor.unfinished.append(readiness.token)
+            } else {
+                with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
+            }
+        }
+        return isSignalled
+    }
+
     private mutating func expire() {
+        var share = Share()
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
         for _ in 0..<reactor.timers.count {
             guard let slot = reactor.timers.expired(reactor.now) else { break }
             with(slot) { $0.timeout(&$1) }
+            if share.isSpent() { break }
         }
     }
 
@@ -141,76 +165,39 @@ struct Loop: ~Copyable {
         return count
     }
 
-    /// The first `count` of those that had more to do; others come behind them meanwhile.
+    /// Gives the first `count` unfinished sockets another turn, as far as the time goes. Sockets that are added meanwhile
+    /// wait for the next turn.
     private mutating func resume(_ count: Int) {
-        for index in 0..<count {
-            let token = reactor.unfinished[index]
+        var share = Share()
+        var resumed = 0
+        repeat {
+            let token = reactor.unfinished[resumed]
+            resumed += 1
             with(Poller.slot(of: token)) { $0.ready(.promised(token), &$1) }
-        }
-        reactor.unfinished.removeFirst(count)
+        } while resumed < count && !share.isSpent()
+        reactor.unfinished.removeFirst(resumed)
     }
 
     private mutating func flushLingering() {
         let count = reactor.lingering.count
-        for index in 0..<count { with(Poller.slot(of: reactor.lingering[index])) { $0.flush(&$1) } }
-        reactor.lingering.removeFirst(count)
-    }
-
-    /// Whether there was anything to do.
-    private mutating func obey() -> Bool {
-        reactor.now = WebSocketEngine.now()
-        var commands: [Command] = []
-        swap(&commands, &self.commands)
-        reactor.mailbox.take(&commands)
-        for command in commands { obey(command) }
-        defer {
-            commands.removeAll(keepingCapacity: true)
-            swap(&commands, &self.commands)
-        }
-        return !commands.isEmpty
-    }
-
-    private mutating func obey(_ command: Command) {
-        switch command {
-        case .connect(let socket, let epoch): with(slot(of: socket)) { $0.connect(epoch: epoch, &$1) }
-        case .close(let socket, let frame):
-            guard let slot = slots[ObjectIdentifier(socket)] else { return }
-            with(slot) { $0.close(frame, &$1) }
-        case .flush(let socket):
-            guard let slot = slots[ObjectIdentifier(socket)] else { return }
+        var share = Share()
+        var flushed = 0
+        repeat {
+            let slot = Poller.slot(of: reactor.lingering[flushed])
+            flushed += 1
             with(slot) { $0.flush(&$1) }
-        case .resume(let socket):
-            guard let slot = slots[ObjectIdentifier(socket)] else { return }
-            with(slot) { $0.resume(&$1) }
-        case .drop(let queue):
-            for slot in sessions.indices where sessions[slot]?.socket.queue === queue { with(slot) { $0.drop(&$1) } }
-        case .leave(let done):
-            left = done
-            for slot in sessions.indices {
-                with(slot) {
-                    $0.socket.forsake()
-                    $0.close(CloseFrame(code: .goingAway), &$1)
-                }
-            }
-            if slots.isEmpty { done.signal() }
-        case .halt(let halted):
-            isHalted = true
-            sessions.removeAll()
-            slots.removeAll()
-            halted.signal()
-        case .resolved(let name, let resolution):
-            for token in reactor.lookups.remove(name) {
-                with(Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }
-            }
-        case .prepared(let options, let result):
-            for token in reactor.contexts.prepared(options, result) {
-                with(Poller.slot(of: token)) { $0.prepared(token, result, &$1) }
-            }
-        }
+        } while flushed < count && !share.isSpent()
+        reactor.lingering.removeFirst(flushed)
+    }
+
+    /// Lets go of all sessions, with no word to the script.
+    mutating func dropAll() {
+        sessions.removeAll()
+        slots.removeAll()
     }
 
     /// The slot of a websocket's session, which is made when there is none.
-    private mutating func slot(of socket: WebSocket) -> Int {
+    mutating func slot(of socket: WebSocket) -> Int {
         if let slot = slots[ObjectIdentifier(socket)] { return slot }
         let slot = free.popLast() ?? sessions.count
         if slot == sessions.count { sessions.append(nil) }
@@ -220,8 +207,9 @@ struct Loop: ~Copyable {
     }
 
     /// Lets a session work, then sees to its next deadline or forgets it.
-    private mutating func with(_ slot: Int, _ body: (Session, inout Reactor) -> Void) {
-        // Neither changes the sessions: nothing has to be counted.
+    @inline(__always)
+    mutating func with(_ slot: Int, _ body: (Session, inout Reactor) -> Void) {
+        // `body` and `schedule` never touch `sessions`, so the array's reference keeps the session alive: no retain.
         let session = sessions.withUnsafeBufferPointer { sessions in
             slot < sessions.count ? sessions[slot].map { Unmanaged.passUnretained($0) } : nil
         }
@@ -236,5 +224,19 @@ struct Loop: ~Copyable {
         slots[ObjectIdentifier(session.socket)] = nil
         free.append(slot)
         if slots.isEmpty { left?.signal() }
+    }
+}
+
+/// The time that one part of a turn may take; begins when it is made.
+struct Share {
+    private var end: Nanoseconds?
+
+    /// Looks at the clock, but not the first time: most parts have one thing to do.
+    mutating func isSpent() -> Bool {
+        guard let end else {
+            end = now() + Loop.share
+            return false
+        }
+        return now() >= end
     }
 }

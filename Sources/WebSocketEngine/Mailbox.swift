@@ -8,22 +8,30 @@ import Synchronization
 import WebSocketProtocol
 
 enum Command: Sendable {
-    case connect(WebSocket, epoch: UInt16)
+    case connect(WebSocket)
     case close(WebSocket, CloseFrame)
     /// Its outbox has something.
     case flush(WebSocket)
     /// Lua has caught up with its events.
     case resume(WebSocket)
+    /// Lua has no memory for a message of so many bytes, of the connection with this number.
+    case refuse(WebSocket, bytes: Int, connection: UInt32)
     /// The Lua state of this queue is gone, and so is the time for its connections to end well.
     case drop(EventQueue)
+    case dropSession(WebSocket)
     /// The process ends: close everything, and signal when that is done.
     case leave(DispatchSemaphore)
+    case leaveSession(WebSocket)
     /// Nothing more: signal, and never turn again.
     case halt(DispatchSemaphore)
     /// The answer to a look-up.
     case resolved(HostAndPort, Resolution)
+    /// The same for one that waits for it.
+    case answer(Poller.Token, Resolution)
     /// What the option tls came to.
     case prepared(Options.TLS, Result<TLSContext, TLSFailure>)
+    /// The same for one that waits for it.
+    case context(Poller.Token, Result<TLSContext, TLSFailure>)
 }
 
 final class Mailbox: Sendable {
@@ -42,16 +50,22 @@ final class Mailbox: Sendable {
         wakeup = try FileDescriptor(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)), from: "eventfd")
     }
 
-    func post(_ command: Command) {
+    /// Returns false when the loop can't be woken.
+    @discardableResult
+    func post(_ command: Command) -> Bool {
         commands.withLock { $0.append(command) }
-        wake()
+        let isAwake = wake()
         turns.hurry()
+        return isAwake
     }
 
-    /// Ends the loop's wait, or the one that it is about to begin.
-    func wake() {
+    /// Ends the loop's wait, or the one that it is about to begin. Returns false when that can't be: the host has closed
+    /// the descriptor.
+    @discardableResult
+    func wake() -> Bool {
         isFull.store(true, ordering: .sequentiallyConsistent)
-        if isAwaited.exchange(false, ordering: .sequentiallyConsistent) { eventfd_write(wakeup.number, 1) }
+        guard isAwaited.exchange(false, ordering: .sequentiallyConsistent) else { return true }
+        return wakeup.isOurs && eventfd_write(wakeup.number, 1) == 0
     }
 
     /// The loop is about to wait: false when it has to look at the mail first.

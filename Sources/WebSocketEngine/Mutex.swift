@@ -34,11 +34,12 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         return try body(&value.pointee)
     }
 
-    /// Calls `prompt` before it waits for another thread that has the value.
+    /// When another thread has the value, asks it to leave by `prompt` and waits. Returns nil, without waiting, when that
+    /// returns false.
     @inline(__always)
-    func withLock<Result>(ifTaken prompt: () -> Void, _ body: (inout Value) -> Result) -> Result {
+    func withLock<Result>(ifTaken prompt: () -> Bool, _ body: (inout Value) -> Result) -> Result? {
         if !take() {
-            prompt()
+            guard prompt() else { return nil }
             wait()
         }
         defer { release() }

@@ -27,6 +27,9 @@ enum OpenSSLError {
     /// Whether the oldest error is this one.
     static func isFirst(_ reason: Int32) -> Bool { Int32(ERR_peek_error() & 0x7F_FFFF) == reason }
 
+    /// Whether there was no memory for the latest of them. (ERR_R_MALLOC_FAILURE: a macro that is not imported.)
+    static var isOutOfMemory: Bool { ERR_peek_last_error() & 0x7F_FFFF == WS_ERR_R_MALLOC_FAILURE }
+
     /// Whether the newest error is this one.
     static func isLast(_ reason: Int32) -> Bool { Int32(ERR_peek_last_error() & 0x7F_FFFF) == reason }
 }

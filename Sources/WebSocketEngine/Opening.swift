@@ -42,7 +42,6 @@ final class Opening {
 
     private let socket: WebSocket
     private let slot: Int
-    private let epoch: UInt16
     /// Where it leads now, and by how many redirects.
     private var url: WebSocketURL
     private var redirects = 0
@@ -51,14 +50,16 @@ final class Opening {
     private var destination = ""
     private var stage = Stage.over
     private var tls: TLSContext?
+    /// Whether the websocket was open before: its options can be used, and what is wrong now may pass.
+    private let hasWorked: Bool
     /// When the whole attempt is given up.
     private let limit: Nanoseconds
 
-    init(_ socket: WebSocket, _ url: WebSocketURL, slot: Int, epoch: UInt16, now: Nanoseconds) {
+    init(_ socket: WebSocket, _ url: WebSocketURL, slot: Int, hasWorked: Bool, now: Nanoseconds) {
         self.socket = socket
+        self.hasWorked = hasWorked
         self.slot = slot
         self.url = url
-        self.epoch = epoch
         limit = now + Nanoseconds(seconds: socket.options.connectTimeout)
     }
 
@@ -74,7 +75,7 @@ final class Opening {
 
     func start(_ reactor: inout Reactor) -> Progress {
         do throws(Proxy.Failure) { proxy = try socket.options.proxy(for: url) } catch {
-            return failed(Failure(kind: "proxy", reason: error.reason, isPermanent: true))
+            return failed(Failure(kind: "proxy", reason: error.reason))
         }
         tls = nil
         guard url.isSecure else { return locate(&reactor) }
@@ -217,13 +218,19 @@ final class Opening {
         case .end: reason = "the server closed the connection during the TLS handshake"
         case .failed(let fault): reason = "the connection broke during the TLS handshake: \(fault.words)"
         }
-        return tlsFailed(TLSFailure(reason: reason, isPermanent: false), &reactor)
+        return tlsFailed(TLSFailure(reason: reason, cause: .moment), &reactor)
     }
 
     private func tlsFailed(_ failure: TLSFailure, _ reactor: inout Reactor) -> Progress {
         // Another attempt may find other files.
         reactor.contexts.forget(tlsOptions)
-        return failed(Failure(kind: "tls", reason: failure.reason, isPermanent: failure.isPermanent))
+        let isPermanent =
+            switch failure.cause {
+            case .refusal: true
+            case .options: !hasWorked
+            case .moment: false
+            }
+        return failed(Failure(kind: "tls", reason: failure.reason, isPermanent: isPermanent))
     }
 
     private func note(_ line: @autoclosure () -> String, _ reactor: inout Reactor) {
@@ -243,7 +250,11 @@ final class Opening {
         case .tunnelling(let tunnelling):
             return tunnelling.transport.heeds(readiness) ? tunnelled(tunnelling, &reactor) : .pending
         case .securing(let transport, let address):
-            return transport.heeds(readiness) ? secured(transport, address, &reactor) : .pending
+            guard transport.heeds(readiness) else { return .pending }
+            if readiness.isPromised { return secured(transport, address, &reactor) }
+            // A step takes a millisecond: where many open at once, each waits for its share of a turn.
+            transport.goOn(&reactor)
+            return .pending
         case .handshaking(let handshaking):
             return handshaking.transport.heeds(readiness) ? shaken(handshaking, &reactor) : .pending
         case .preparing, .resolving, .over: return .pending
@@ -377,7 +388,7 @@ final class Opening {
         info.add("address", handshaking.address.description)
         info.add("url", url.description)
         let channel = Channel(
-            socket, handshaking.transport, agreement, rest, epoch: epoch, key: key, now: reactor.now)
+            socket, handshaking.transport, agreement, rest, key: key, now: reactor.now)
         return .open(channel, info)
     }
 }

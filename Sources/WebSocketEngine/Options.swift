@@ -106,7 +106,7 @@ extension Options {
         guard isToken(name) else {
             throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(legible(name))'")
         }
-        guard !protocols.contains(name) else { throw Failure("names '\(name)' twice") }
+        guard !protocols.contains(name) else { throw Failure("names '\(legible(name))' twice") }
         protocols.append(name)
     }
 
@@ -164,7 +164,7 @@ extension Options {
         guard isToken(name) else {
             throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(legible(name))'")
         }
-        guard isFieldValue(value) else { throw Failure("has a control character in the value of '\(name)'") }
+        guard isFieldValue(value) else { throw Failure("has a control character in the value of '\(legible(name))'") }
         guard !ClientHandshake.reserved.contains(name.lowercased()) else {
             throw Failure("must not set '\(name)': it belongs to the handshake")
         }

@@ -5,11 +5,16 @@ import Glibc
 import WebSocketProtocol
 
 struct PEM: ~Copyable {
-    private let bio: OpaquePointer?
+    private let bio: OpaquePointer
 
-    init(_ text: [UInt8]) {
-        bio = BIO_new(BIO_s_mem())
-        BIO_write(bio, text, Int32(text.count))
+    /// - Parameter text: `maximumSize` bytes at most.
+    init(_ text: [UInt8]) throws(TLSFailure) {
+        guard let bio = BIO_new(BIO_s_mem()) else { throw .outOfMemory }
+        guard text.isEmpty || BIO_write(bio, text, Int32(text.count)) == Int32(text.count) else {
+            BIO_free(bio)
+            throw .outOfMemory
+        }
+        self.bio = bio
     }
 
     deinit { BIO_free(bio) }
@@ -71,7 +76,16 @@ struct PEM: ~Copyable {
     static func content(_ text: String, _ name: String) throws(TLSFailure) -> [UInt8] {
         if isText(text) { return Array(text.utf8.prefix(maximumSize)) }
         do throws(SystemError) { return try read(text) } catch {
-            throw TLSFailure(reason: "\(name) can't be read: \(SystemError.words(error.number))")
+            throw TLSFailure(
+                reason: "\(name) can't be read: \(SystemError.words(error.number))", cause: cause(error.number))
+        }
+    }
+
+    /// Errors that tell of the file; all others tell of the moment.
+    private static func cause(_ number: Int32) -> TLSFailure.Cause {
+        switch number {
+        case ENOENT, ENOTDIR, EACCES, EPERM, EISDIR, EINVAL, EFBIG, ENAMETOOLONG, ELOOP: .options
+        default: .moment
         }
     }
 
@@ -100,11 +114,23 @@ struct PEM: ~Copyable {
 
     /// The certificate files of a folder, with their paths: those named by the hash of a name, as c_rehash makes
     /// them, or else `.pem`, `.crt` and `.cer`. nil when it is none.
-    static func files(inFolder name: String) -> [String]? {
-        guard let folder = opendir(name) else { return nil }
+    static func files(inFolder name: String) throws(TLSFailure) -> [String]? {
+        func failure() -> TLSFailure {
+            TLSFailure(
+                reason: "the folder '\(legible(name))' can't be read: \(SystemError.words(errno))", cause: cause(errno))
+        }
+        guard let folder = opendir(name) else {
+            guard cause(errno) != .moment else { throw failure() }
+            return nil
+        }
         defer { closedir(folder) }
         var names: [String] = []
-        while let entry = readdir(folder) {
+        while true {
+            errno = 0
+            guard let entry = readdir(folder) else {
+                guard errno == 0 else { throw failure() }
+                break
+            }
             names.append(
                 withUnsafePointer(to: &entry.pointee.d_name) {
                     String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
@@ -124,15 +150,16 @@ struct PEM: ~Copyable {
             && bytes[9...].allSatisfy { (0x30...0x39).contains($0) }
     }
 
-    /// Whom the system trusts, where OpenSSL would look.
-    static var system: [[UInt8]] {
+    /// The files of those whom the system trusts, where OpenSSL would look.
+    static func system() throws(TLSFailure) -> [String] {
         func place(_ variable: UnsafePointer<CChar>?, _ standard: UnsafePointer<CChar>?) -> String {
             if let variable, let value = getenv(variable) { return String(cString: value) }
             return standard.map { String(cString: $0) } ?? ""
         }
-        let file = place(X509_get_default_cert_file_env(), X509_get_default_cert_file())
-        let folders = place(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()).split(separator: ":")
-        let files = [file] + folders.flatMap { Self.files(inFolder: String($0)) ?? [] }
-        return files.compactMap { try? read($0) }
+        var files = [place(X509_get_default_cert_file_env(), X509_get_default_cert_file())]
+        for folder in place(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()).split(separator: ":") {
+            files += try Self.files(inFolder: String(folder)) ?? []
+        }
+        return files
     }
 }

@@ -15,27 +15,31 @@ struct Poller: ~Copyable {
         static let write = Interest(rawValue: EPOLLOUT.rawValue)
         /// Told once for each change, not as long as it is so: whoever does not read or write until it would block has
         /// to remember that there is more.
-        static let edge = Interest(rawValue: EPOLLET.rawValue | EPOLLRDHUP.rawValue)
+        /// EPOLLPRI: see `Readiness.endsOrStops`.
+        static let edge = Interest(rawValue: EPOLLET.rawValue | EPOLLRDHUP.rawValue | EPOLLPRI.rawValue)
     }
 
     struct Readiness {
         let token: Token
         let readable: Bool
         let writable: Bool
-        /// The peer has closed its side, or the connection is broken: behind the last bytes there is an end to read.
-        let ends: Bool
+        /// A read may return less than has come: behind the last bytes there is an end to read, since the peer has closed
+        /// its side or the connection is broken, or a read stops at TCP's urgent byte (RFC 9293 3.8.5).
+        let endsOrStops: Bool
         /// Not told by epoll, but asked for (`Reactor.unfinished`).
         var isPromised = false
 
         /// Anything may have come meanwhile.
         static func promised(_ token: Token) -> Readiness {
-            Readiness(token: token, readable: true, writable: true, ends: true, isPromised: true)
+            Readiness(token: token, readable: true, writable: true, endsOrStops: true, isPromised: true)
         }
     }
 
     static let slotBits: UInt64 = 24
     /// So many events at most come of one wait.
     static let batch = 256
+    /// What `wait` returns when the system has no such descriptor, as when the host has closed it.
+    static let failed = -2
 
     private let epoll: FileDescriptor
     /// Ends a wait at its deadline. Left set from wait to wait: deadlines move on and on, and a timer that is set and
@@ -97,13 +101,14 @@ struct Poller: ~Copyable {
     }
 
     /// Waits until `deadline` at most (nil: for ever; 0: not at all), but it may end before. Returns how many events
-    /// there are; -1 when a signal came. `mask`: the signals blocked meanwhile, unless they stay as they are.
+    /// there are; -1 when a signal came, `failed` when it can't wait. `mask`: the signals blocked meanwhile, unless they stay as they are.
     mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
         if let deadline, deadline != 0, deadline < alarmAt {
             alarm.set(deadline)
             alarmAt = deadline
         }
-        return Int(ws_epoll_wait(epoll.number, events, Int32(Self.batch), deadline == 0 ? 0 : -1, mask))
+        let count = Int(ws_epoll_wait(epoll.number, events, Int32(Self.batch), deadline == 0 ? 0 : -1, mask))
+        return count < 0 && errno != EINTR ? Self.failed : count
     }
 
     /// An alarm that has gone off is to be set again.
@@ -118,6 +123,6 @@ struct Poller: ~Copyable {
         return Readiness(
             token: event.data.u64, readable: broken || event.events & EPOLLIN.rawValue != 0,
             writable: broken || event.events & EPOLLOUT.rawValue != 0,
-            ends: broken || event.events & EPOLLRDHUP.rawValue != 0)
+            endsOrStops: broken || event.events & (EPOLLRDHUP.rawValue | EPOLLPRI.rawValue) != 0)
     }
 }

@@ -9,8 +9,12 @@ final class Session {
     let slot: Int
 
     private var channel: Channel?
+    /// Sockets of connections that are over.
+    private var farewells: [Farewell] = []
     private var opening: Opening?
     private var lifecycle: Lifecycle
+    /// Whether there was an open connection.
+    private var hasOpened = false
     /// The deadline that the timers know of.
     private var scheduled: Nanoseconds?
     /// When the next attempt begins.
@@ -26,11 +30,11 @@ final class Session {
     }
 
     /// Nothing goes on: the loop may forget it.
-    var isOver: Bool { lifecycle.phase == .stopped }
+    var isOver: Bool { lifecycle.phase == .stopped && farewells.isEmpty }
 
     // MARK: - What the script wants
 
-    func connect(epoch: UInt16, _ reactor: inout Reactor) { perform(lifecycle.connect(epoch: epoch), &reactor) }
+    func connect(_ reactor: inout Reactor) { perform(lifecycle.connect(), &reactor) }
 
     func close(_ frame: CloseFrame, _ reactor: inout Reactor) {
         perform(lifecycle.close(), closing: frame, &reactor)
@@ -38,18 +42,28 @@ final class Session {
     }
 
     /// Time is up for what was sent to leave.
-    func drop(_ reactor: inout Reactor) { handle(Channel.Progress.over, &reactor) }
+    func drop(_ reactor: inout Reactor) {
+        handle(Channel.Progress.over, &reactor)
+        farewells = []
+    }
+
+    /// The process ends.
+    func leave(_ reactor: inout Reactor) {
+        farewells = []
+        socket.forsake()
+        close(CloseFrame(code: .goingAway), &reactor)
+    }
 
     private func perform(_ action: Lifecycle.Action, closing frame: CloseFrame? = nil, _ reactor: inout Reactor) {
         switch action {
         case .none: break
         case .open: open(&reactor)
-        case .abort(let epoch):
+        case .abort:
             opening = nil
             retryAt = nil
             socket.entered(.closed)
-            end(epoch, reactor: &reactor)
-        case .cancel: socket.queue.ended()
+            end(reactor: &reactor)
+        case .cancel: end(reactor: &reactor)
         case .close:
             guard let channel, let frame else { return }
             handle(channel.close(frame, &reactor), &reactor)
@@ -69,6 +83,12 @@ final class Session {
         }
     }
 
+    /// Lua has no memory for a message of this many bytes, which came with the connection of this number.
+    func refuse(_ bytes: Int, connection number: UInt32, _ reactor: inout Reactor) {
+        guard let channel, socket.outbox.withLock({ $0.connection }) == number else { return }
+        handle(channel.refuse(bytes, &reactor), &reactor)
+    }
+
     // MARK: - What the network does
 
     func ready(_ readiness: Poller.Readiness, _ reactor: inout Reactor) {
@@ -78,6 +98,7 @@ final class Session {
         } else if let opening {
             handle(opening.ready(readiness, &reactor), &reactor)
         }
+        if !farewells.isEmpty { farewells.removeAll { $0.ready(readiness, &reactor) } }
     }
 
     func resolved(_ token: Poller.Token, _ resolution: Resolution, _ reactor: inout Reactor) {
@@ -93,8 +114,10 @@ final class Session {
     // MARK: - Time
 
     /// Sees to it that `timeout` is called when the next deadline has come.
+    @inline(__always)
     func schedule(_ reactor: inout Reactor) {
-        let deadline = channel?.deadline ?? opening?.deadline ?? retryAt
+        let current = channel?.deadline ?? opening?.deadline ?? retryAt
+        let deadline = farewells.isEmpty ? current : earlier(current, farewells.first?.deadline)
         // One that moves on with every read is looked at again when its old time has come.
         if let deadline, let scheduled, scheduled <= deadline { return }
         guard deadline != scheduled else { return }
@@ -104,6 +127,8 @@ final class Session {
 
     func timeout(_ reactor: inout Reactor) {
         if let scheduled, scheduled <= reactor.now { self.scheduled = nil }
+        let now = reactor.now
+        if !farewells.isEmpty { farewells.removeAll { $0.deadline <= now } }
         if let channel {
             handle(channel.timeout(&reactor), &reactor)
         } else if let opening {
@@ -128,7 +153,7 @@ final class Session {
         socket.entered(.connecting)
         socket.attempted(lifecycle.attempts)
         socket.note("attempt \(lifecycle.attempts) at \(url.redactedDescription)", &reactor.log)
-        let opening = Opening(socket, url, slot: slot, epoch: lifecycle.epoch, now: reactor.now)
+        let opening = Opening(socket, url, slot: slot, hasWorked: hasOpened, now: reactor.now)
         self.opening = opening
         handle(opening.start(&reactor), &reactor)
     }
@@ -141,13 +166,18 @@ final class Session {
             failed(failure, &reactor)
         case .open(let channel, let info):
             opening = nil
+            // Before the script hears of it: it may send as soon as it does.
+            guard channel.open() else {
+                // Its `close` came first, and the command for it is on its way.
+                _ = channel.close(CloseFrame(code: .goingAway), &reactor)
+                bidFarewell(to: channel, &reactor)
+                return
+            }
             self.channel = channel
+            hasOpened = true
             lifecycle.opened(reactor.now)
             socket.attempted(lifecycle.attempts)
             channel.failed = { [unowned self] in failed($0, $1, &$2) }
-            // Before the script hears of it: it may send as soon as it does.
-            channel.open()
-            socket.entered(.open)
             emit(WS_EVENT_OPEN, info, &reactor)
             handle(channel.start(&reactor), &reactor)
         }
@@ -155,7 +185,6 @@ final class Session {
 
     private func failed(_ failure: Opening.Failure, _ reactor: inout Reactor) {
         socket.note("failed: \(failure.reason)", &reactor.log)
-        let epoch = lifecycle.epoch
         var info = Info(error: "Unable to connect to \(socket.options.url?.description ?? ""): \(failure.reason)")
         info.add("kind", failure.kind)
         info.add("attempt", lifecycle.attempts)
@@ -170,12 +199,12 @@ final class Session {
         let atLeast = min(asked, max(socket.options.maxReconnectWait, 60))
         let next = lifecycle.failed(
             permanent: failure.isPermanent, atLeast: atLeast, random: reactor.random.next() ?? 0)
-        follow(next, WS_EVENT_ERROR, &info, epoch, &reactor)
+        follow(next, WS_EVENT_ERROR, &info, &reactor)
     }
 
     /// The event of an end, and what comes after it.
     private func follow(
-        _ next: Lifecycle.Next, _ type: Int, _ info: inout Info, _ epoch: UInt16, _ reactor: inout Reactor
+        _ next: Lifecycle.Next, _ type: Int, _ info: inout Info, _ reactor: inout Reactor
     ) {
         switch next {
         case .retry(let seconds):
@@ -183,12 +212,12 @@ final class Session {
             socket.note("next attempt in \(seconds) s", &reactor.log)
             retryAt = reactor.now + Nanoseconds(seconds: seconds)
             socket.entered(.waiting)
-            emit(type, info, epoch: epoch, &reactor)
+            emit(type, info, &reactor)
         case .stop:
             socket.entered(.closed)
-            end(epoch, type, info, reactor: &reactor)
+            end(type, info, reactor: &reactor)
         case .restart:
-            end(epoch, type, info, reactor: &reactor)
+            end(type, info, reactor: &reactor)
             open(&reactor)
         }
     }
@@ -210,7 +239,7 @@ final class Session {
         self.channel = nil
         let summary = channel.summary()
         channel.shrink(&reactor)
-        let epoch = lifecycle.epoch
+        if channel.isDone, !channel.hasEnded { bidFarewell(to: channel, &reactor) }
         socket.note(
             "closed: \(summary.code.rawValue), \(summary.reason.isEmpty ? "" : "\(summary.reason), ")\(summary.isClean ? "clean" : "not clean"), "
                 + "begun by \(summary.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &reactor.log)
@@ -220,18 +249,24 @@ final class Session {
         info.add("clean", summary.isClean)
         info.add("remote", summary.isRemote)
         info.add("unsent", summary.unsent)
-        follow(lifecycle.lost(reactor.now, random: reactor.random.next() ?? 0), WS_EVENT_CLOSE, &info, epoch, &reactor)
+        follow(lifecycle.lost(reactor.now, random: reactor.random.next() ?? 0), WS_EVENT_CLOSE, &info, &reactor)
+    }
+
+    private func bidFarewell(to channel: Channel, _ reactor: inout Reactor) {
+        guard !reactor.isLeaving else { return }
+        let farewell = Farewell(channel.transport, fails: !channel.isClean, &reactor)
+        if !farewell.isOver(&reactor) { farewells.append(farewell) }
     }
 
     // MARK: - Events
 
-    private func emit(_ type: Int, _ info: Info, epoch: UInt16? = nil, flags: Int = 0, _ reactor: inout Reactor) {
-        socket.emit(type, info, epoch: epoch ?? lifecycle.epoch, flags: flags, &reactor.log)
+    private func emit(_ type: Int, _ info: Info, flags: Int = 0, _ reactor: inout Reactor) {
+        socket.emit(type, info, flags: flags, &reactor.log)
     }
 
     /// The last event of a start.
-    private func end(_ epoch: UInt16, _ type: Int = WS_EVENT_ENDED, _ info: Info = Info(), reactor: inout Reactor) {
-        socket.queue.ended()
-        emit(type, info, epoch: epoch, flags: WS_EVENT_FINAL, &reactor)
+    private func end(_ type: Int = WS_EVENT_ENDED, _ info: Info = Info(), reactor: inout Reactor) {
+        socket.queue.ended(socket)
+        emit(type, info, flags: WS_EVENT_FINAL, &reactor)
     }
 }

@@ -86,7 +86,7 @@ final class TLSConnection {
     }
 
     private static func failure(_ what: String) -> TLSFailure {
-        TLSFailure(reason: "\(what): \(OpenSSLError.words())", isPermanent: false)
+        TLSFailure(reason: "\(what): \(OpenSSLError.words())", cause: .moment)
     }
 
     deinit {
@@ -291,7 +291,7 @@ final class TLSConnection {
                 isTruncated = true
                 return (.end, .read)
             }
-            return (.failed(.tls(TLSFailure(reason: words(during: what), isPermanent: false))), .read)
+            return (.failed(.tls(TLSFailure(reason: words(during: what), cause: .moment))), .read)
         }
     }
 
@@ -332,7 +332,9 @@ final class TLSConnection {
         if X509_verify_cert(store) != 1 {
             let words = Certificate.words(store, expected: name)
             guard !options.verifies else {
-                refusal = TLSFailure(reason: words)
+                let error = X509_STORE_CTX_get_error(store)
+                let isMoment = error == X509_V_ERR_OUT_OF_MEM || error == X509_V_ERR_STORE_LOOKUP
+                refusal = TLSFailure(reason: words, cause: isMoment ? .moment : .refusal)
                 return false
             }
             overlooked = words

@@ -4,13 +4,6 @@
 import COpenSSL
 import WebSocketProtocol
 
-/// Why TLS can't go on, in words.
-struct TLSFailure: Error, Sendable {
-    let reason: String
-    /// Trying again would not help: a certificate that does not verify, options that can't be used.
-    var isPermanent = true
-}
-
 // Sendable: made on a thread of its own, from then on used only by whoever runs the loop.
 final class TLSContext: @unchecked Sendable {
     let options: Options.TLS
@@ -19,18 +12,38 @@ final class TLSContext: @unchecked Sendable {
     /// For `name:port`, the newest session (RFC 8446 section 2.2, RFC 5077).
     private var sessions: [String: OpaquePointer] = [:]
     private static let maximumSessions = 64
-    /// The files that the options name, as they were when they were read.
+    private let trust: TrustStore
+    /// The files of our certificate and key, as they were when they were read.
     private let files: [String: FileStamp?]
     /// Memory for records: a connection has it while it writes, and for as long as the socket does not take them.
     var spare = ByteBuffer()
 
-    /// Reads files: not for the engine's thread.
-    init(_ options: Options.TLS) throws(TLSFailure) {
+    /// What the options' files have.
+    private struct Contents {
+        var files: [String: FileStamp?]
+        var certificate: [UInt8]?
+        var key: [UInt8]?
+    }
+
+    /// Waits for files: not for the loop's thread.
+    static func make(_ options: Options.TLS) throws(TLSFailure) -> TLSContext {
+        Fork.whileBlocked { OpenSSL.started }
+        let trust = try TrustStore.current(options.ca)
+        var contents = Contents(files: stamps(options))
+        if let text = options.certificate { contents.certificate = try PEM.content(text, PEM.name(text, "tls.cert")) }
+        if let text = options.key { contents.key = try PEM.content(text, PEM.name(text, "tls.key")) }
+        let all = contents
+        return try Fork.whileBlocked { () throws(TLSFailure) -> TLSContext in try TLSContext(options, trust, all) }
+    }
+
+    private init(_ options: Options.TLS, _ trust: TrustStore, _ contents: Contents) throws(TLSFailure) {
         self.options = options
-        files = Self.stamps(options)
+        self.trust = trust
+        files = contents.files
         ERR_clear_error()
         guard let context = SSL_CTX_new(TLS_client_method()) else { throw Self.failure("OpenSSL can't begin") }
         self.context = context
+        SSL_CTX_set1_cert_store(context, trust.store)
         SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, Int(options.minimumVersion.rawValue), nil)
         SSL_CTX_set_options(
             context,
@@ -58,8 +71,7 @@ final class TLSContext: @unchecked Sendable {
             return 0
         }
         try setCiphers()
-        try setTrust()
-        try setIdentity()
+        try setIdentity(contents)
     }
 
     deinit {
@@ -69,14 +81,16 @@ final class TLSContext: @unchecked Sendable {
 
     // MARK: - Files
 
-    var isOfFiles: Bool { !files.isEmpty }
+    var isOfFiles: Bool { !files.isEmpty || !TrustStore.isFixed(options.ca) }
 
-    /// Whether its files are still the same. Looks at them: not for the engine's thread.
-    var isCurrent: Bool { Self.stamps(options) == files }
+    /// Whether its files are still the same. Waits for them: not for the loop's thread.
+    var isCurrent: Bool {
+        guard let latest = try? TrustStore.current(options.ca) else { return false }
+        return latest === trust && Self.stamps(options) == files
+    }
 
     private static func stamps(_ options: Options.TLS) -> [String: FileStamp?] {
-        var names = [options.ca, options.certificate, options.key].compactMap { $0 }.filter { !PEM.isText($0) }
-        if let ca = options.ca, !PEM.isText(ca), let files = PEM.files(inFolder: ca) { names += files }
+        let names = [options.certificate, options.key].compactMap { $0 }.filter { !PEM.isText($0) }
         return Dictionary(names.map { ($0, FileStamp($0)) }) { first, _ in first }
     }
 
@@ -117,54 +131,17 @@ final class TLSContext: @unchecked Sendable {
         else { throw Self.failure("tls.ciphers '\(legible(ciphers))' can't be used") }
     }
 
-    private func setTrust() throws(TLSFailure) {
-        let store = SSL_CTX_get_cert_store(context)
-        guard let ca = options.ca else {
-            // All of it now: OpenSSL would look into the folder in the middle of a handshake.
-            for text in PEM.system { _ = trust(text, store) }
-            return
-        }
-        let names = PEM.isText(ca) ? nil : PEM.files(inFolder: ca)
-        guard let names else {
-            let name = PEM.name(ca, "tls.ca")
-            switch trust(try PEM.content(ca, name), store) {
-            case .whole: return
-            case .none: throw TLSFailure(reason: "\(name) has no certificate in PEM form")
-            case .broken: throw TLSFailure(reason: "\(name) has a broken certificate")
-            }
-        }
-        let readings = names.compactMap { try? PEM.content($0, "") }.map { trust($0, store) }
-        guard readings.contains(.whole) else {
-            throw TLSFailure(reason: "the folder '\(legible(ca))' of tls.ca has no certificates")
-        }
-    }
-
-    private enum Reading { case whole, none, broken }
-
-    /// Trusts each certificate of a text.
-    private func trust(_ text: [UInt8], _ store: OpaquePointer?) -> Reading {
-        let source = PEM(text)
-        defer { ERR_clear_error() }
-        var count = 0
-        while let certificate = source.certificate() {
-            X509_STORE_add_cert(store, certificate)
-            X509_free(certificate)
-            count += 1
-        }
-        guard source.isAtEnd else { return .broken }
-        return count > 0 ? .whole : .none
-    }
-
     /// The client's certificate, those of its issuers behind it, and its key.
-    private func setIdentity() throws(TLSFailure) {
-        guard let certificate = options.certificate else {
-            guard options.key == nil else { throw TLSFailure(reason: "tls.key needs tls.cert") }
+    private func setIdentity(_ contents: Contents) throws(TLSFailure) {
+        guard let text = options.certificate, let certificate = contents.certificate else {
+            guard options.key == nil else { throw TLSFailure(reason: "tls.key needs tls.cert", cause: .options) }
             return
         }
-        let name = PEM.name(certificate, "tls.cert")
-        let chain = PEM(try PEM.content(certificate, name))
+        let name = PEM.name(text, "tls.cert")
+        let chain = try PEM(certificate)
         guard let leaf = chain.certificate() else {
-            throw TLSFailure(reason: "\(name) has no certificate in PEM form")
+            if OpenSSLError.isOutOfMemory { throw .outOfMemory }
+            throw TLSFailure(reason: "\(name) has no certificate in PEM form", cause: .options)
         }
         defer { X509_free(leaf) }
         guard SSL_CTX_use_certificate(context, leaf) == 1 else { throw Self.failure("\(name) can't be used") }
@@ -173,19 +150,19 @@ final class TLSContext: @unchecked Sendable {
             if SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 0, UnsafeMutableRawPointer(issuer)) != 1 { X509_free(issuer) }
         }
         ERR_clear_error()
-        try setKey(options.key ?? certificate)
+        try setKey(contents.key ?? certificate, PEM.name(options.key ?? text, "tls.key"))
     }
 
-    private func setKey(_ text: String) throws(TLSFailure) {
-        let name = PEM.name(text, "tls.key")
-        let source = PEM(try PEM.content(text, name))
+    private func setKey(_ key: [UInt8], _ name: String) throws(TLSFailure) {
+        let source = try PEM(key)
         let (key, wasAsked) = source.privateKey(password: options.password)
         guard let key else {
             guard wasAsked else { throw Self.failure("\(name) has no private key in PEM form") }
             ERR_clear_error()
             throw TLSFailure(
                 reason: options.password == nil
-                    ? "\(name) is encrypted: give tls.password" : "\(name) can't be decrypted: tls.password is wrong")
+                    ? "\(name) is encrypted: give tls.password" : "\(name) can't be decrypted: tls.password is wrong",
+                cause: .options)
         }
         defer { EVP_PKEY_free(key) }
         guard SSL_CTX_use_PrivateKey(context, key) == 1, SSL_CTX_check_private_key(context) == 1 else {
@@ -194,6 +171,7 @@ final class TLSContext: @unchecked Sendable {
     }
 
     private static func failure(_ what: String) -> TLSFailure {
-        TLSFailure(reason: "\(what): \(OpenSSLError.words())")
+        let cause: TLSFailure.Cause = OpenSSLError.isOutOfMemory ? .moment : .options
+        return TLSFailure(reason: "\(what): \(OpenSSLError.words())", cause: cause)
     }
 }

@@ -16,23 +16,20 @@ struct TLSContexts {
         let known = ready[options]
         if let known, !known.isOfFiles { return known }
         guard waiters.add(token, for: options) else { return nil }
-        Fork.held { OpenSSL.started }
         Self.making.enter()
         do throws(SystemError) {
             try onThread {
-                let result = Fork.held {
-                    // What the thread's end would do, and take OpenSSL's locks for.
-                    defer { OPENSSL_thread_stop() }
-                    return Result { () throws(TLSFailure) -> TLSContext in
-                        if let known, known.isCurrent { return known }
-                        return try TLSContext(options)
-                    }
+                let result = Result { () throws(TLSFailure) -> TLSContext in
+                    if let known, known.isCurrent { return known }
+                    return try TLSContext.make(options)
                 }
+                // What the thread's end would do, and take OpenSSL's locks for.
+                Fork.whileBlocked { OPENSSL_thread_stop() }
                 mailbox.post(.prepared(options, result))
                 Self.making.leave()
             }
         } catch {
-            mailbox.post(.prepared(options, .failure(TLSFailure(reason: error.description, isPermanent: false))))
+            mailbox.post(.prepared(options, .failure(TLSFailure(reason: error.description, cause: .moment))))
             Self.making.leave()
         }
         return nil

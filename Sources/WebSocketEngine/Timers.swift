@@ -8,6 +8,9 @@ struct Timers {
     var count: Int { heap.count }
     var next: Nanoseconds? { heap.first?.deadline }
 
+    @inline(__always)
+    func isDue(_ now: Nanoseconds) -> Bool { !heap.isEmpty && heap[0].deadline <= now }
+
     /// Takes the place of the slot's deadline before; nil: none.
     mutating func set(_ deadline: Nanoseconds?, for slot: Int) {
         while places.count <= slot { places.append(nil) }

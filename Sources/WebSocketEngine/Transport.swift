@@ -31,6 +31,9 @@ final class Transport {
     static let readsInTurn = 16
 
     private let descriptor: FileDescriptor
+    /// Whether a read that returns less than it may has emptied the socket, if the event says nothing else. With a Unix
+    /// socket it may stop where descriptors or credentials come with the bytes.
+    let shortReadsAreLast: Bool
     private(set) var tls: TLSConnection?
     private let poller: Int32
     let token: Poller.Token
@@ -43,16 +46,13 @@ final class Transport {
     private static let keepAlive: [(option: Int32, value: Int32)] = [
         (TCP_KEEPIDLE, 30), (TCP_KEEPINTVL, 10), (TCP_KEEPCNT, 6),
     ]
-    /// So many milliseconds may pass without the peer taking what was sent (RFC 5482). Long, because it ends
-    /// a peer that is alive but does not read, too.
-    private static let userTimeout: Int32 = 120_000
-
     /// Begins to connect: `connected` tells more once it is writable.
     init(connecting address: Address, slot: Int, _ poller: inout Poller) throws(SystemError) {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let number = socket(address.family, type, 0)
         guard number >= 0 else { throw SystemError("socket") }
         descriptor = FileDescriptor(number)
+        shortReadsAreLast = address.family != AF_UNIX
         // A message is sent as a whole: nothing is gained by waiting for more (Nagle).
         func set(_ level: Int32, _ option: Int32, _ value: Int32) {
             var value = value
@@ -62,7 +62,6 @@ final class Transport {
             set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
             set(SOL_SOCKET, SO_KEEPALIVE, 1)
             for (option, value) in Self.keepAlive { set(Int32(IPPROTO_TCP), option, value) }
-            set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, Self.userTimeout)
         }
         let status = address.withSockaddr { connect(number, $0, $1) }
         guard status == 0 || errno == EINPROGRESS || errno == EINTR else { throw SystemError("connect") }
@@ -82,6 +81,7 @@ final class Transport {
     deinit {
         // Before the socket is closed: it still has a close_notify to send.
         tls = nil
+        guard descriptor.isOurs else { return }
         Poller.remove(descriptor.number, from: poller)
         // The peer is to see the end even if a child of fork has the socket too.
         shutdown(descriptor.number, Int32(SHUT_RDWR))
@@ -163,6 +163,41 @@ final class Transport {
         if count >= 0 { return .bytes(count) }
         return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
     }
+
+    /// What the peer's system has acknowledged of what was sent; nil where none does that, as for a Unix socket.
+    func acknowledgement(_ now: Nanoseconds) -> Acknowledgement? {
+        var state = ws_acknowledgement()
+        guard ws_acknowledged(descriptor.number, &state) else { return nil }
+        return Acknowledgement(
+            outstanding: Int(state.outstanding), unanswered: Int(state.unanswered),
+            latest: now - min(now, Nanoseconds(state.silence) * 1_000_000))
+    }
+
+    /// From now on the peer's system answers only to what is sent, or when its reader goes on.
+    func stopProbes() {
+        var off: Int32 = 0
+        setsockopt(descriptor.number, SOL_SOCKET, SO_KEEPALIVE, &off, socklen_t(MemoryLayout<Int32>.size))
+    }
+
+    /// Bytes that the kernel has taken and the peer's system has not acknowledged.
+    var unacknowledged: Int { ws_unacknowledged(descriptor.number) }
+
+    /// Reads bytes past TLS, which are not needed any more.
+    func discard(into buffer: UnsafeMutableRawBufferPointer) -> Result {
+        let count = retrying { ws_receive(descriptor.number, buffer.baseAddress, buffer.count) }
+        if count > 0 { return .bytes(count) }
+        if count == 0 { return .end }
+        return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
+    }
+
+    /// Has `ready` tell of bytes, for `discard`.
+    func watchForDiscard(_ poller: borrowing Poller) {
+        interest = .read
+        poller.change(descriptor, token, to: [.read, .edge])
+    }
+
+    /// Tells the peer that TLS ends here.
+    func finishTLS() { tls?.finish() }
 
     /// No more from us; what the peer still sends is read to its end.
     func finish() {

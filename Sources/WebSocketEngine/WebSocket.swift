@@ -60,26 +60,33 @@ public final class WebSocket: Sendable {
     }
     public var bufferedAmount: Int { outbox.withLock { $0.count } }
 
-    /// Starts. `epoch` marks the events of this start.
-    public func connect(epoch: UInt16) throws(SystemError) {
-        let engine = try Engine.running()
+    /// Starts: exactly one WS_EVENT_FINAL record will follow.
+    public func connect() throws(SystemError) {
+        let engine = try Engine.running(for: queue)
         _ = stateNow.compareExchange(expected: .closed, desired: .connecting, ordering: .relaxed)
-        queue.began()
-        engine.post(.connect(self, epoch: epoch))
+        queue.began(self)
+        engine.post(.connect(self))
     }
 
     /// Ends what `connect` started: with the closing handshake when open.
     public func close(_ frame: CloseFrame) {
-        let wasOpen = outbox.withLock { outbox in
-            defer { outbox.stop() }
-            // Under the lock: the engine's own word on a connection that ends at this moment comes after it.
-            if outbox.isOpen { stateNow.store(.closing, ordering: .relaxed) }
-            return outbox.isOpen
-        }
-        if !wasOpen, stateNow.load(ordering: .relaxed) != .closing {
-            stateNow.store(.closed, ordering: .relaxed)
+        outbox.withLock { outbox in
+            // Under the lock, as the engine's own word on a connection that opens or ends at this moment: whichever comes
+            // second sees the first.
+            if outbox.closeByScript() {
+                stateNow.store(.closing, ordering: .relaxed)
+            } else if stateNow.load(ordering: .relaxed) != .closing {
+                stateNow.store(.closed, ordering: .relaxed)
+            }
         }
         Engine.withCurrent { $0.post(.close(self, frame)) }
+    }
+
+    /// The engine is gone, and with it the connection. Returns whether there was one.
+    func engineEnded() -> Bool {
+        let state = stateNow.exchange(.closed, ordering: .relaxed)
+        outbox.withLock { $0.engineEnded() }
+        return state == .open || state == .closing
     }
 
     /// In a child of fork: the connection is the parent's, and so is what waits.
@@ -112,13 +119,35 @@ public final class WebSocket: Sendable {
             return outbox.withLock { $0.isOpen } ? .failed(reason) : .notOpen
         }
         var wakes = false
-        let result = outbox.withLock {
-            $0.append(
-                opcode, parts, count: count, limit: options.maxBuffered, random: &random, directly: directly,
-                wakes: &wakes)
-        }
+        let result =
+            count < Outbox.largeMessage
+            ? outbox.withLock {
+                $0.append(
+                    opcode, parts, count: count, limit: options.maxBuffered, random: &random, directly: directly,
+                    wakes: &wakes)
+            } : sendLarge(opcode, parts, count: count, random: &random, directly: directly, wakes: &wakes)
         if wakes { Engine.withCurrent { $0.post(.flush(self)) } }
         return result
+    }
+
+    /// Copies and masks the message without the lock.
+    private func sendLarge(
+        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int, random: inout RandomPool,
+        directly: Bool, wakes: inout Bool
+    ) -> SendResult {
+        while true {
+            var frame = LargeFrame()
+            if let refusal = outbox.withLock({
+                $0.begin(count, limit: options.maxBuffered, random: &random, &frame)
+            }) {
+                return refusal
+            }
+            guard FrameWriter.append(opcode, parts, count: count, mask: frame.mask, to: &frame.buffer) else {
+                return Outbox.noMemory(count)
+            }
+            // Else the connection has ended meanwhile, and there may be a new one.
+            if outbox.withLock({ $0.append(&frame, directly: directly, wakes: &wakes) }) { return .sent }
+        }
     }
 
     /// Why the peer would have to close the connection if it got this message; nil when it would not.
@@ -143,6 +172,12 @@ public final class WebSocket: Sendable {
             paused.exchange(false, ordering: .sequentiallyConsistent)
         else { return }
         Engine.withCurrent { $0.post(.resume(self)) }
+    }
+
+    /// Lua has no memory for a message of this many bytes, which came with the connection that the script was told of by its
+    /// `number`-th OPEN.
+    public func refuse(_ bytes: Int, connection number: UInt32) {
+        Engine.withCurrent { $0.post(.refuse(self, bytes: bytes, connection: number)) }
     }
 
     // MARK: - The engine's side
@@ -186,8 +221,8 @@ public final class WebSocket: Sendable {
     }
 
     /// Publishes an event that carries words or an `info` table.
-    func emit(_ type: Int, _ info: Info, epoch: UInt16, flags: Int = 0, _ log: inout EventLog) {
-        info.payload.withUnsafeBytes { log.append(type: type, socket: id, epoch: epoch, flags: flags, $0) }
+    func emit(_ type: Int, _ info: Info, flags: Int = 0, _ log: inout EventLog) {
+        info.payload.withUnsafeBytes { log.append(essential: type, socket: id, flags: flags, $0) }
         publish(&log)
     }
 

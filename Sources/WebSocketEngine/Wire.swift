@@ -27,18 +27,24 @@ struct Wire: ~Copyable {
         case nil: 0
         }
     }
+    /// Bytes of messages that the last `refill` compressed.
+    var compressed: Int {
+        switch compression {
+        case let compression?: compression.used
+        case nil: 0
+        }
+    }
     var isLarge: Bool { frames.capacity > Self.idleCapacity }
 
     /// The engine begins to write: until it finds nothing left, Lua's thread must not. A frame that it has begun goes
     /// first.
     mutating func claim(_ outbox: borrowing Mutex<Outbox>) { outbox.withLock { $0.claim(&frames) } }
 
-    /// Takes what comes next, unless there is something still; nothing, and the claim ends. False when memory or randomness
-    /// is out.
-    mutating func refill(from outbox: borrowing Mutex<Outbox>, _ random: inout RandomPool) -> Bool {
+    /// Takes what comes next, when the frames before have left; if there is nothing, the claim ends.
+    mutating func refill(from outbox: borrowing Mutex<Outbox>, _ random: inout RandomPool) -> Compression.Step {
         guard compression != nil else {
             outbox.withLock { $0.take(&frames) }
-            return true
+            return .made
         }
         compression!.take(from: outbox)
         return compression!.compress(to: &frames, &random)

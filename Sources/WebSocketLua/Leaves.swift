@@ -49,21 +49,14 @@ extension UnsafeMutablePointer<ws_failure> {
 
 /// What one Lua state has: used by the thread that runs it, never by two at a time.
 private final class LuaState {
-    let queue: EventQueue
+    let queue = EventQueue()
     /// The records that C walks.
     var taken = EventLog()
     var random = RandomPool()
-
-    init() throws(SystemError) { queue = try EventQueue() }
 }
 
 @c @implementation
-public func ws_state_new(_ failure: UnsafeMutablePointer<ws_failure>) -> OpaquePointer? {
-    do throws(SystemError) { return owned(try LuaState()) } catch {
-        failure.set(error.description)
-        return nil
-    }
-}
+public func ws_state_new() -> OpaquePointer { owned(LuaState()) }
 
 @c @implementation
 public func ws_state_reset(_ state: OpaquePointer) { with(state, as: LuaState.self) { $0.queue.reset() } }
@@ -225,11 +218,11 @@ public func ws_socket_free(_ socket: OpaquePointer) {
 
 @c @implementation
 public func ws_socket_connect(
-    _ socket: OpaquePointer, _ epoch: UInt16, _ failure: UnsafeMutablePointer<ws_failure>
+    _ socket: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
     with(socket, as: WebSocket.self) { socket in
         do throws(SystemError) {
-            try socket.connect(epoch: epoch)
+            try socket.connect()
             return true
         } catch {
             failure.set(error.description)
@@ -297,6 +290,11 @@ public func ws_socket_send(
 @c @implementation
 public func ws_socket_delivered(_ socket: OpaquePointer, _ bytes: Int) {
     with(socket, as: WebSocket.self) { $0.delivered(bytes) }
+}
+
+@c @implementation
+public func ws_socket_refuse(_ socket: OpaquePointer, _ bytes: Int, _ connection: UInt32) {
+    with(socket, as: WebSocket.self) { $0.refuse(bytes, connection: connection) }
 }
 
 @c @implementation

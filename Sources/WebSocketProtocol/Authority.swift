@@ -94,9 +94,19 @@ func withoutUser(_ text: String) -> String {
 
 /// Whether a name's labels are there, at most with a dot behind the last (RFC 1034 section 3.1); not what they hold.
 public func isHostName(_ text: String) -> Bool {
+    guard text.utf8.count <= 255 else { return false }
     let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
     let named = labels.count > 1 && labels.last?.isEmpty == true ? labels.dropLast() : labels[...]
-    return text.utf8.count <= 255 && named.allSatisfy { !$0.isEmpty }
+    return named.allSatisfy { !$0.isEmpty }
+}
+
+/// The name without the dot at its end, which means the same (RFC 1034 section 3.1).
+func withoutTrailingDot(_ host: String) -> String { host.hasSuffix(".") ? String(host.dropLast()) : host }
+
+/// Whether a name in lower case is this machine's, whatever the system's files say or leave out (RFC 6761 section 6.3).
+public func isLocalhost(_ host: String) -> Bool {
+    let name = withoutTrailingDot(host)
+    return name == "localhost" || name.hasSuffix(".localhost")
 }
 
 /// A host as URLs have it (RFC 3986 section 3.2.2): an IPv6 address in brackets.

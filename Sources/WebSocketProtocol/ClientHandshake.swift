@@ -63,9 +63,11 @@ public struct ClientHandshake: Sendable {
         }
         guard head.startLine.hasPrefix("HTTP/1.1 ") else { throw .unacceptable("its answer is not HTTP/1.1") }
         // Point 2.
-        guard let upgrade = head.fields["Upgrade"] else { throw .unacceptable("its answer has no Upgrade field") }
-        guard isEqual(upgrade, "websocket", ignoringCase: true) else {
-            throw .unacceptable("the Upgrade field of its answer is \"\(legible(upgrade))\", not \"websocket\"")
+        let upgrade = head.fields.list("Upgrade")
+        guard !upgrade.isEmpty else { throw .unacceptable("its answer has no Upgrade field") }
+        guard upgrade.count == 1, isEqual(upgrade[0], "websocket", ignoringCase: true) else {
+            let names = legible(upgrade.joined(separator: ", "))
+            throw .unacceptable("the Upgrade field of its answer is \"\(names)\", not \"websocket\"")
         }
         // Point 3.
         guard head.fields.list("Connection", contains: "upgrade") else {
@@ -91,6 +93,7 @@ public struct ClientHandshake: Sendable {
         guard let extensions = parseExtensions(text) else {
             throw .unacceptable("the Sec-WebSocket-Extensions field of its answer is malformed: \"\(legible(text))\"")
         }
+        guard !extensions.isEmpty else { return }
         for answer in extensions {
             guard answer.name == DeflateParameters.extensionName, let deflate else {
                 throw .unacceptable("it chose the extension \(answer.name), which was not offered")
@@ -103,7 +106,7 @@ public struct ClientHandshake: Sendable {
 
     /// Point 6.
     private func verifySubprotocol(_ head: HTTPHead, _ agreement: inout Agreement) throws(HandshakeFailure) {
-        let chosen = head.fields.values("Sec-WebSocket-Protocol")
+        let chosen = head.fields.list("Sec-WebSocket-Protocol")
         guard let subprotocol = chosen.first else { return }
         guard chosen.count == 1, subprotocols.contains(where: { isEqual($0, subprotocol) }) else {
             let names = legible(chosen.joined(separator: ", "))
@@ -121,6 +124,8 @@ func acceptance(of key: String) -> String {
     return base64(digest)
 }
 
+/// - Parameter bytes: fewer than 2^31, as OpenSSL counts them. The longest are those of a URL's user and password, which
+///   has 64 KiB at most.
 public func base64(_ bytes: [UInt8]) -> String {
     // EVP_EncodeBlock writes a NUL behind the text.
     var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)

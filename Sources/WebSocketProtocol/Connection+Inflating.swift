@@ -5,10 +5,20 @@ extension Connection {
     /// A compressed message in one piece is inflated into the log if it has at most so many bytes.
     private static let inflatedInLog = 128 << 10
 
-    /// True when the message is in `message`, false when it went into the log.
+    /// Where a compressed message stands after a piece of it.
+    enum Inflated {
+        /// In `message`, as far as it has come.
+        case inMessage
+        /// It is complete, and in the log.
+        case inLog
+        /// This many bytes of the piece are to be given again, after the events were delivered.
+        case paused(left: Int)
+    }
+
+    /// Inflates the next piece of a message.
     mutating func inflate(
         _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventLog
-    ) throws(ProtocolFailure) -> Bool {
+    ) throws(ProtocolFailure) -> Inflated {
         if finishes, message.isEmpty {
             guard let start = events.begin() else { throw outOfMemory }
             do throws(ProtocolFailure) { return try inflate(chunk, recordFrom: start, &events) } catch {
@@ -16,21 +26,24 @@ extension Connection {
                 throw error
             }
         }
-        try inflate(chunk, finishes: finishes)
-        return true
+        return try inflate(chunk, finishes: finishes)
     }
 
-    private mutating func inflate(_ chunk: UnsafeRawBufferPointer, finishes: Bool) throws(ProtocolFailure) {
+    private mutating func inflate(
+        _ chunk: UnsafeRawBufferPointer, finishes: Bool
+    ) throws(ProtocolFailure) -> Inflated {
         let before = message.count
-        let result = inflater!.inflate(chunk, finishes: finishes, into: &message, limit: maximumMessageSize - before)
+        let result = inflater!.inflate(
+            chunk, finishes: finishes, into: &message, limit: maximumMessageSize - before, pause: Self.inflatedAtOnce)
         let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...])
         try verify(result, inflated, finishes: finishes)
+        return result == .paused ? .paused(left: inflater?.unread ?? 0) : .inMessage
     }
 
     /// A message in one piece, inflated where it stays unless it turns out to be large.
     private mutating func inflate(
         _ chunk: UnsafeRawBufferPointer, recordFrom start: Int, _ events: inout EventLog
-    ) throws(ProtocolFailure) -> Bool {
+    ) throws(ProtocolFailure) -> Inflated {
         let limit = min(maximumMessageSize, Self.inflatedInLog)
         let result = inflater!.inflate(chunk, finishes: true, into: &events.records, limit: limit)
         let inflated = events.payload(from: start)
@@ -38,13 +51,12 @@ extension Connection {
             try verify(.done, inflated, finishes: false)
             guard message.append(inflated) else { throw outOfMemory }
             events.drop(start)
-            try inflate(UnsafeRawBufferPointer(rebasing: chunk.suffix(inflater?.unread ?? 0)), finishes: true)
-            return true
+            return try inflate(UnsafeRawBufferPointer(rebasing: chunk.suffix(inflater?.unread ?? 0)), finishes: true)
         }
         try verify(result, inflated, finishes: true)
-        guard events.end(start, type: messageType, socket: socket, epoch: epoch) else { throw outOfMemory }
+        guard events.end(start, type: messageType, socket: socket) else { throw outOfMemory }
         messageOpcode = nil
-        return false
+        return .inLog
     }
 
     private mutating func verify(
@@ -53,7 +65,7 @@ extension Connection {
         // What came out before an error is looked at first: the verdict is the same for any cut of the input.
         try check(inflated, finishes: finishes && result == .done)
         switch result {
-        case .done: break
+        case .done, .paused: break
         case .tooBig: throw tooBig
         case .invalid:
             throw ProtocolFailure(.invalidData, "a compressed message does not inflate (RFC 7692 7.2.2)")

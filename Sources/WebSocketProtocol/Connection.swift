@@ -20,7 +20,6 @@ public struct Connection: ~Copyable {
     // What this connection is.
     private let role: Role
     private let traces: Bool
-    let epoch: UInt16
     let socket: UInt32
     let maximumMessageSize: Int
 
@@ -38,39 +37,39 @@ public struct Connection: ~Copyable {
     private var utf8 = UTF8Validator()
     var message = ByteBuffer()
 
-    /// How many bytes of the last input are left: more would make too much of it at once. The owner delivers the events,
-    /// then gives these bytes again.
+    /// Bytes at the end of the last input that were not consumed, because inflating them would take too long at once. The
+    /// owner delivers the events and lets others work, then gives these bytes again.
     public private(set) var unread = 0
 
     private var pongs = Pongs()
     private var control = ByteBuffer()
     private let keepaliveKey: UInt32?
-    /// The payload of the latest pong that answers a ping with the keepalive's key; the owner takes it away.
+    /// The payload of the first pong of a read that answers a ping with the keepalive's key; the owner takes it away.
     public var keepalivePong: UInt64?
     var inflater: Inflater?
 
     /// A frame's payload goes straight into the message when at least so much of it is missing.
     private static let directThreshold = 32 << 10
-    /// So much is inflated before the owner looks whether there is room for more: a byte may become a thousand.
-    private static let inflatedAtOnce = 1 << 20
+    /// Bytes after which inflating pauses, so that the owner can apply its limits and serve others: a byte may become a
+    /// thousand.
+    static let inflatedAtOnce = 256 << 10
     /// What is reserved at once for a message; more only as bytes arrive, whatever a frame claims.
     private static let reservation = 1 << 20
 
     /// - Parameters:
-    ///   - socket, epoch: written into each event record.
+    ///   - socket: written into each event record.
     ///   - maximumMessageSize: bytes of one message after inflating.
     ///   - inflating: the parameters that were agreed on for the peer's messages, nil without compression.
     ///   - keepaliveKey: a pong of 8 bytes that begin with it is no event.
     ///   - traces: each frame is told by a DEBUG record.
     public init(
-        role: Role, socket: UInt32 = 0, epoch: UInt16 = 0, maximumMessageSize: Int,
+        role: Role, socket: UInt32 = 0, maximumMessageSize: Int,
         inflating: DeflateParameters.Direction?, keepaliveKey: UInt32? = nil, traces: Bool = false
     ) {
         self.keepaliveKey = keepaliveKey
         self.traces = traces
         self.role = role
         self.socket = socket
-        self.epoch = epoch
         self.maximumMessageSize = maximumMessageSize
         inflater = inflating.map { Inflater($0) }
     }
@@ -104,8 +103,12 @@ public struct Connection: ~Copyable {
                     }
                 }
                 let chunk = UnsafeMutableRawBufferPointer(start: p, count: min(remaining, end - p))
-                p += chunk.count
-                try payload(chunk, &events)
+                let left = try payload(chunk, &events)
+                p += chunk.count - left
+                if left > 0 {
+                    unread = end - p
+                    break
+                }
                 if outcome != .open { break }
                 if inflater != nil, events.size - before >= Self.inflatedAtOnce {
                     unread = end - p
@@ -140,8 +143,9 @@ public struct Connection: ~Copyable {
             guard length <= end - payload, length <= maximumMessageSize else { break }
             let message = UnsafeRawBufferPointer(start: payload, count: length)
             if isText { guard UTF8Validator.isText(message) else { throw notUTF8 } }
-            events.append(
-                type: isText ? WS_EVENT_TEXT : WS_EVENT_BINARY, socket: socket, epoch: epoch, message)
+            guard events.append(type: isText ? WS_EVENT_TEXT : WS_EVENT_BINARY, socket: socket, message) else {
+                throw noMemory(length)
+            }
             p = payload + length
         }
         return p
@@ -197,25 +201,36 @@ public struct Connection: ~Copyable {
             "a message is larger than \(maximumMessageSize) bytes; raise the option maxmessagesize to receive it")
     }
 
-    /// The next bytes of the frame's payload, all of them or a part.
+    /// The next bytes of the frame's payload, all of them or a part. Returns how many at the end were not consumed.
     private mutating func payload(_ chunk: UnsafeMutableRawBufferPointer, _ events: inout EventLog)
-        throws(ProtocolFailure)
+        throws(ProtocolFailure) -> Int
     {
-        guard let header = frame else { return }
+        guard let header = frame else { return 0 }
         if let mask = header.mask, let bytes = chunk.baseAddress {
             mask.advanced(by: header.length - remaining).apply(bytes, bytes, chunk.count)
         }
         remaining -= chunk.count
         if header.opcode.isControl {
             control.append(UnsafeRawBufferPointer(chunk))
-            guard remaining == 0 else { return }
+            guard remaining == 0 else { return 0 }
             frame = nil
             try finishControl(header.opcode, &events)
         } else {
-            if remaining == 0 { frame = nil }
-            try data(UnsafeRawBufferPointer(chunk), finishes: remaining == 0 && header.fin, &events)
-            if remaining == 0, !header.fin { fragment(&events) }
+            let left = try data(UnsafeRawBufferPointer(chunk), finishes: remaining == 0 && header.fin, &events)
+            remaining += left
+            if left > 0 {
+                if let mask = header.mask {
+                    // These bytes come again, as they came.
+                    let rest = UnsafeMutableRawBufferPointer(rebasing: chunk.suffix(left))
+                    mask.advanced(by: header.length - remaining).apply(rest.baseAddress!, rest.baseAddress!, left)
+                }
+                return left
+            }
+            guard remaining == 0 else { return 0 }
+            frame = nil
+            if !header.fin { try fragment(&events) }
         }
+        return 0
     }
 
     private mutating func finishControl(_ opcode: Opcode, _ events: inout EventLog) throws(ProtocolFailure) {
@@ -224,13 +239,13 @@ public struct Connection: ~Copyable {
         switch opcode {
         case .ping:
             pongs.add(body)
-            events.append(type: WS_EVENT_PING, socket: socket, epoch: epoch, body)
+            guard events.append(type: WS_EVENT_PING, socket: socket, body) else { throw noMemory(body.count) }
         case .pong:
             if let keepaliveKey, body.count == 8, body.loadUnaligned(as: UInt32.self) == keepaliveKey {
-                keepalivePong = body.loadUnaligned(as: UInt64.self)
+                if keepalivePong == nil { keepalivePong = body.loadUnaligned(as: UInt64.self) }
                 return
             }
-            events.append(type: WS_EVENT_PONG, socket: socket, epoch: epoch, body)
+            guard events.append(type: WS_EVENT_PONG, socket: socket, body) else { throw noMemory(body.count) }
         case .close:
             outcome = .closed(try CloseFrame(body: body))
         case .continuation, .text, .binary: break
@@ -244,21 +259,27 @@ public struct Connection: ~Copyable {
 
     // MARK: - Messages
 
+    /// Returns how many bytes at the end of the chunk were not consumed.
     private mutating func data(
         _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventLog
-    ) throws(ProtocolFailure) {
+    ) throws(ProtocolFailure) -> Int {
         if messageCompressed {
-            guard try inflate(chunk, finishes: finishes, &events) else { return }
+            switch try inflate(chunk, finishes: finishes, &events) {
+            case .inMessage: break
+            case .inLog: return 0
+            case .paused(let left): return left
+            }
         } else if finishes, message.isEmpty {
             // The whole message in one piece: from the read buffer into the log, once.
             try check(chunk, finishes: true)
-            append(chunk, &events)
-            return
+            try append(chunk, &events)
+            return 0
         } else {
             try check(chunk, finishes: finishes)
             try collect(chunk, &events)
         }
-        if finishes { finish(&events) }
+        if finishes { try finish(&events) }
+        return 0
     }
 
     /// Text must be UTF-8: 1007 at the first byte that is not (8.1).
@@ -273,22 +294,24 @@ public struct Connection: ~Copyable {
 
     var messageType: Int { messageOpcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY }
 
-    private mutating func append(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) {
+    private mutating func append(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) throws(ProtocolFailure) {
         let type = messageType
         messageOpcode = nil
-        events.append(type: type, socket: socket, epoch: epoch, chunk)
+        guard events.append(type: type, socket: socket, chunk) else { throw noMemory(chunk.count) }
     }
 
-    private mutating func finish(_ events: inout EventLog) {
+    private mutating func finish(_ events: inout EventLog) throws(ProtocolFailure) {
         let type = messageType
         messageOpcode = nil
-        events.append(type: type, socket: socket, epoch: epoch, taking: &message)
+        let count = message.count
+        guard events.append(type: type, socket: socket, taking: &message) else { throw noMemory(count) }
     }
 
-    private mutating func fragment(_ events: inout EventLog) {
-        withUnsafeBytes(of: UInt64(message.count)) {
-            events.append(type: WS_EVENT_FRAGMENT, socket: socket, epoch: epoch, $0)
+    private mutating func fragment(_ events: inout EventLog) throws(ProtocolFailure) {
+        let isAppended = withUnsafeBytes(of: UInt64(message.count)) {
+            events.append(type: WS_EVENT_FRAGMENT, socket: socket, $0)
         }
+        guard isAppended else { throw noMemory(message.count) }
     }
 
     private mutating func collect(_ chunk: UnsafeRawBufferPointer, _ events: inout EventLog) throws(ProtocolFailure) {
@@ -306,9 +329,16 @@ public struct Connection: ~Copyable {
             if wanted >= EventLog.lendingThreshold, let spare = events.spare(wanted) { message = spare }
         }
         guard message.reserve(wanted) else {
-            throw ProtocolFailure(.internalError, "out of memory for a message of \(message.count) bytes and more")
+            throw noMemory(message.count)
         }
     }
+
+    private func noMemory(_ count: Int) -> ProtocolFailure {
+        ProtocolFailure(.internalError, "out of memory for a message of \(count) bytes or more")
+    }
+
+    /// The owner can't go on with this connection: every further byte is ignored.
+    public mutating func fail(_ failure: ProtocolFailure) { outcome = .failed(failure) }
 
     // MARK: - Large payloads
 
@@ -336,13 +366,14 @@ public struct Connection: ~Copyable {
         remaining -= count
         isDirect = remaining > 0
         let finishes = remaining == 0 && header.fin
-        do { try check(UnsafeRawBufferPointer(chunk), finishes: finishes) } catch {
+        do throws(ProtocolFailure) {
+            try check(UnsafeRawBufferPointer(chunk), finishes: finishes)
+            guard remaining == 0 else { return outcome }
+            frame = nil
+            if finishes { try finish(&events) } else { try fragment(&events) }
+        } catch {
             outcome = .failed(error)
-            return outcome
         }
-        guard remaining == 0 else { return outcome }
-        frame = nil
-        if finishes { finish(&events) } else { fragment(&events) }
         return outcome
     }
 }

@@ -26,7 +26,8 @@ public struct DeflateParameters: Equatable, Sendable {
 
     // MARK: - Client
 
-    /// The value of `Sec-WebSocket-Extensions` that asks for these parameters.
+    /// The value of `Sec-WebSocket-Extensions` that asks for these parameters. Servers that can't do what is asked of them
+    /// may decline an offer (RFC 7692 section 5.1), so the second choice is one that asks for nothing.
     var offer: String {
         var offer = Self.extensionName
         if !server.takeover { offer += "; server_no_context_takeover" }
@@ -35,11 +36,15 @@ public struct DeflateParameters: Equatable, Sendable {
         // 7.1.2.2: without a value it says that the server may choose one.
         offer += "; client_max_window_bits"
         if client.windowBits < 15 { offer += "=\(client.windowBits)" }
+        if hasPlainOffer { offer += ", \(DeflateParameters().offer)" }
         return offer
     }
 
-    /// What the server's answer to `offer` makes of it; strict, as section 7.1 wants it: an answer that is
-    /// not a correct answer to this offer fails the handshake.
+    /// Whether `offer` ends with the plain offer, to which any parameters of the server are a correct answer.
+    private var hasPlainOffer: Bool { server != Direction() }
+
+    /// What the server's answer makes of `offer`; strict, as section 7.1 wants it: an answer that is not a correct answer
+    /// to one of the two offers fails the handshake.
     func agreed(on answer: [ExtensionParameter]) throws(HandshakeFailure) -> DeflateParameters {
         var agreed = DeflateParameters(client: Direction(takeover: client.takeover))
         var seen: Set<String> = []
@@ -55,20 +60,12 @@ public struct DeflateParameters: Equatable, Sendable {
                 try parameter.noValue()
                 agreed.client.takeover = false
             case "server_max_window_bits":
-                agreed.server.windowBits = try parameter.windowBits(atMost: server.windowBits)
+                agreed.server.windowBits = try parameter.windowBits(atMost: 15)
             case "client_max_window_bits":
-                agreed.client.windowBits = try parameter.windowBits(atMost: client.windowBits)
+                agreed.client.windowBits = try parameter.windowBits(atMost: hasPlainOffer ? 15 : client.windowBits)
             default:
                 throw .unacceptable("its permessage-deflate answer has the unknown parameter \(parameter.name)")
             }
-        }
-        // 7.1.1.1 and 7.1.2.1: a server that accepts the request for its own side says so.
-        if !server.takeover, agreed.server.takeover {
-            throw .unacceptable(
-                "it accepted permessage-deflate without server_no_context_takeover, which was asked for")
-        }
-        if agreed.server.windowBits > server.windowBits {
-            throw .unacceptable("it accepted permessage-deflate without server_max_window_bits, which was asked for")
         }
         // 7.1.2.2: without an answer the client may use what it likes, and its own limit still holds.
         agreed.client.windowBits = min(agreed.client.windowBits, client.windowBits)

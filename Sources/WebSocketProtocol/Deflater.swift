@@ -9,7 +9,6 @@ public struct Deflater: ~Copyable {
     private let level: Int
     /// zlib keeps the address of its stream: it must not move.
     private var stream: UnsafeMutablePointer<z_stream>?
-    private var output = ByteBuffer()
 
     /// Nil for a window of 8 bits, which zlib has not: with it every message goes uncompressed, as RFC 7692
     /// section 6 always allows.
@@ -29,40 +28,39 @@ public struct Deflater: ~Copyable {
         stream.deallocate()
     }
 
-    /// The message compressed, valid until the next call; nil when there is no memory.
-    public mutating func deflate(_ message: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
-        guard let stream = stream ?? open() else { return nil }
-        output.removeAll()
-        if message.isEmpty {
+    /// Compresses the next piece of a message, at most 1 GiB, to the end of `output`. False when there is no memory; the
+    /// stream is of no use then.
+    /// - Parameters:
+    ///   - isFirst, isLast: whether the message begins, or ends, with this piece.
+    public mutating func deflate(
+        _ piece: UnsafeRawBufferPointer, isFirst: Bool = true, isLast: Bool = true, to output: inout ByteBuffer
+    ) -> Bool {
+        guard let stream = stream ?? open() else { return false }
+        if piece.isEmpty, isFirst, isLast {
             // 7.2.3.6: one byte stands for nothing; zlib would write nothing at all for a second flush in a row.
-            return withUnsafeBytes(of: 0 as UInt8) { output.append($0) } ? UnsafeRawBufferPointer(output.bytes) : nil
+            return withUnsafeBytes(of: 0 as UInt8) { output.append($0) }
         }
-        stream.pointee.next_in = message.baseAddress.map {
+        stream.pointee.next_in = piece.baseAddress.map {
             UnsafeMutablePointer(mutating: $0.assumingMemoryBound(to: UInt8.self))
         }
-        var left = message.count
+        stream.pointee.avail_in = UInt32(piece.count)
         repeat {
-            // avail_in has 32 bits, a message may have more.
-            let piece = min(left, 1 << 30)
-            left -= piece
-            stream.pointee.avail_in = UInt32(piece)
-            repeat {
-                guard output.reserve(Int(deflateBound(stream, UInt(stream.pointee.avail_in))) + 16) else { return nil }
-                let room = min(output.space.count, Int(Int32.max))
-                stream.pointee.next_out = output.space.baseAddress!.assumingMemoryBound(to: UInt8.self)
-                stream.pointee.avail_out = UInt32(room)
-                _ = CZlib.deflate(stream, left == 0 ? Z_SYNC_FLUSH : Z_NO_FLUSH)
-                output.produced(room - Int(stream.pointee.avail_out))
-            } while stream.pointee.avail_out == 0
-        } while left > 0
+            guard output.reserve(Int(deflateBound(stream, UInt(stream.pointee.avail_in))) + 16) else { return false }
+            let room = min(output.space.count, Int(Int32.max))
+            stream.pointee.next_out = output.space.baseAddress!.assumingMemoryBound(to: UInt8.self)
+            stream.pointee.avail_out = UInt32(room)
+            _ = CZlib.deflate(stream, isLast ? Z_SYNC_FLUSH : Z_NO_FLUSH)
+            output.produced(room - Int(stream.pointee.avail_out))
+        } while stream.pointee.avail_out == 0
+        guard isLast else { return true }
         if !parameters.takeover { deflateReset(stream) }
         // 7.2.1: an empty block of no compression ends the message, and its last four bytes are left out.
-        return UnsafeRawBufferPointer(rebasing: output.bytes.dropLast(4))
+        output.truncate(to: output.count - 4)
+        return true
     }
 
     /// Gives back what is not needed until the next message.
     public mutating func rest() {
-        output.removeAll(keepingAtMost: 0)
         guard !parameters.takeover, let stream else { return }
         Self.end(stream)
         self.stream = nil

@@ -26,6 +26,9 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
     private static let spareLimit = 16 << 20
     /// An empty log keeps at most so much memory of a burst that is over.
     private static let idleCapacity = 1 << 20
+    /// Bytes that messages leave free in the log: where there is no memory for another message, there is still some to say
+    /// so.
+    private static let headroom = 4 << 10
 
     public init() {}
 
@@ -39,17 +42,31 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
     /// The records, valid until the next mutation.
     public var bytes: UnsafeMutableRawBufferPointer { records.bytes }
 
-    /// Appends a record whose payload is `payload`, copied.
+    /// Appends a record whose payload is `payload`, copied. Returns false, and changes nothing, when there is no memory.
     public mutating func append(
-        type: Int, socket: UInt32, epoch: UInt16, flags: Int = 0, _ payload: UnsafeRawBufferPointer
+        type: Int, socket: UInt32, flags: Int = 0, _ payload: UnsafeRawBufferPointer
+    ) -> Bool {
+        append(type: type, socket: socket, flags: flags, payload, headroom: Self.headroom)
+    }
+
+    /// Appends the record of an event that must not be lost: an opening, an error, an end. It may use the memory that
+    /// messages leave free. Where there is none at all, the process ends.
+    public mutating func append(
+        essential type: Int, socket: UInt32, flags: Int = 0, _ payload: UnsafeRawBufferPointer
     ) {
+        guard append(type: type, socket: socket, flags: flags, payload, headroom: 0) else { outOfMemory() }
+    }
+
+    @inline(__always)
+    private mutating func append(
+        type: Int, socket: UInt32, flags: Int, _ payload: UnsafeRawBufferPointer, headroom: Int
+    ) -> Bool {
         let header = ws_event(
-            socket: socket, type: UInt8(truncatingIfNeeded: type), flags: UInt8(truncatingIfNeeded: flags),
-            epoch: epoch,
+            socket: socket, type: UInt8(truncatingIfNeeded: type), flags: UInt8(truncatingIfNeeded: flags), zero: 0,
             length: UInt64(payload.count))
         let padded = (payload.count + 7) & ~7
         let size = MemoryLayout<ws_event>.size + padded
-        guard records.reserve(size) else { outOfMemory() }
+        guard records.reserve(size + headroom) else { return false }
         let target = records.space.baseAddress!
         target.storeBytes(of: header, as: ws_event.self)
         if let bytes = payload.baseAddress {
@@ -58,13 +75,14 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
         records.produced(size)
         count += 1
         self.size += size
+        return true
     }
 
     /// Begins a record whose payload is to be appended to `records`: then comes `end`, or `drop` if there is to be none.
     /// Returns where it begins; nil when there is no memory.
     mutating func begin() -> Int? {
         let start = records.count
-        guard records.reserve(MemoryLayout<ws_event>.size) else { return nil }
+        guard records.reserve(MemoryLayout<ws_event>.size + Self.headroom) else { return nil }
         records.produced(MemoryLayout<ws_event>.size)
         return start
     }
@@ -76,14 +94,14 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
     }
 
     /// False when there is no memory.
-    mutating func end(_ start: Int, type: Int, socket: UInt32, epoch: UInt16) -> Bool {
+    mutating func end(_ start: Int, type: Int, socket: UInt32) -> Bool {
         let length = payload(from: start).count
         let padding = -length & 7
-        guard records.reserve(padding) else { return false }
+        guard records.reserve(padding + Self.headroom) else { return false }
         records.produced(padding)
         records.bytes.storeBytes(
             of: ws_event(
-                socket: socket, type: UInt8(truncatingIfNeeded: type), flags: 0, epoch: epoch, length: UInt64(length)),
+                socket: socket, type: UInt8(truncatingIfNeeded: type), flags: 0, zero: 0, length: UInt64(length)),
             toByteOffset: start, as: ws_event.self)
         count += 1
         size += records.count - start
@@ -92,28 +110,33 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     mutating func drop(_ start: Int) { records.truncate(to: start) }
 
-    /// Appends a line for the script's debug function.
+    /// Appends a line for the script's debug function; without memory there is none.
     public mutating func append(line: String, socket: UInt32) {
         var line = line
-        line.withUTF8 { append(type: WS_EVENT_DEBUG, socket: socket, epoch: 0, UnsafeRawBufferPointer($0)) }
+        line.withUTF8 { _ = append(type: WS_EVENT_DEBUG, socket: socket, UnsafeRawBufferPointer($0)) }
     }
 
-    /// Appends a message and leaves `message` empty: lent when it is large, copied when not.
-    mutating func append(type: Int, socket: UInt32, epoch: UInt16, taking message: inout ByteBuffer) {
+    /// Appends a message and leaves `message` empty: lent when it is large, copied when not. Returns false when there is no
+    /// memory.
+    mutating func append(type: Int, socket: UInt32, taking message: inout ByteBuffer) -> Bool {
         let length = message.count
+        guard records.reserve(MemoryLayout<ws_event>.size + MemoryLayout<ws_block>.size + Self.headroom) else {
+            return false
+        }
         guard length >= Self.lendingThreshold, let block = message.release() else {
-            append(type: type, socket: socket, epoch: epoch, UnsafeRawBufferPointer(message.bytes))
-            message.removeAll(keepingAtMost: 0)
-            return
+            defer { message.removeAll(keepingAtMost: 0) }
+            return append(type: type, socket: socket, UnsafeRawBufferPointer(message.bytes))
         }
         var lent = ws_block(bytes: block.memory, capacity: UInt64(block.capacity))
-        withUnsafeBytes(of: &lent) {
-            append(type: type, socket: socket, epoch: epoch, flags: Int(WS_EVENT_LENT), $0)
+        let isAppended = withUnsafeBytes(of: &lent) {
+            append(type: type, socket: socket, flags: Int(WS_EVENT_LENT), $0)
         }
+        assert(isAppended, "there was room")
         (records.bytes.baseAddress! + records.count - MemoryLayout<ws_block>.size - MemoryLayout<ws_event>.size)
             .assumingMemoryBound(to: ws_event.self).pointee.length = UInt64(length)
         size += length
         hasLent = true
+        return true
     }
 
     /// Not even the log could grow: without it nothing can be told to the script, this included.
@@ -122,20 +145,22 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
         abort()
     }
 
-    /// Puts the records of `other` behind these and leaves it empty; by exchange when this log is empty.
-    public mutating func take(_ other: inout EventLog) {
+    /// Puts the records of `other` behind these and leaves it empty; by exchange when this log is empty. Returns false, and
+    /// changes nothing, when there is no memory.
+    public mutating func take(_ other: inout EventLog) -> Bool {
         if isEmpty {
             swap(&records, &other.records)
             swap(&count, &other.count)
             swap(&size, &other.size)
             swap(&hasLent, &other.hasLent)
-            return
+            return true
         }
-        guard records.append(UnsafeRawBufferPointer(other.records.bytes)) else { outOfMemory() }
+        guard records.append(UnsafeRawBufferPointer(other.records.bytes)) else { return false }
         count += other.count
         size += other.size
         hasLent = hasLent || other.hasLent
         other.forget()
+        return true
     }
 
     /// Empties a log whose records were delivered and given back.

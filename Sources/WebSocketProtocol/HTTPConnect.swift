@@ -16,10 +16,10 @@ struct HTTPConnect: ~Copyable {
 
     mutating func receive(_ input: UnsafeRawBufferPointer) throws(TunnelFailure) -> Bool {
         var rest = input
-        while !isEstablished, let (head, consumed) = try parse(rest) {
-            rest = UnsafeRawBufferPointer(rebasing: rest[consumed...])
-            parser = HTTPHeadParser()
-            isEstablished = try isSuccess(head)
+        if !isEstablished, let (head, consumed) = try parse(input) {
+            try checkSuccess(head)
+            isEstablished = true
+            rest = UnsafeRawBufferPointer(rebasing: input[consumed...])
         }
         guard !isEstablished || rest.isEmpty else { throw .moreThanAnAnswer }
         return isEstablished
@@ -31,18 +31,12 @@ struct HTTPConnect: ~Copyable {
         do throws(HandshakeFailure) { return try parser.parse(input) } catch { throw .unacceptable(error.reason) }
     }
 
-    /// False for an interim answer.
-    private func isSuccess(_ head: HTTPHead) throws(TunnelFailure) -> Bool {
+    private func checkSuccess(_ head: HTTPHead) throws(TunnelFailure) {
         guard let status = head.status else { throw .unacceptable("its answer is not HTTP/1.1") }
-        switch status {
         // 9.3.6: Content-Length and Transfer-Encoding mean nothing in such an answer; the head is all of it.
-        case 200...299: return true
-        // RFC 9110 section 15.2. 101 is the last one of its protocol, and was not asked for.
-        case 100, 102...199: return false
-        default:
-            // The line from the status on.
-            let answer = legible(trim(head.startLine.dropFirst("HTTP/1.1 ".count)))
-            throw TunnelFailure(reason: "it answered \(answer)", status: status, response: head)
-        }
+        if (200...299).contains(status) { return }
+        // The line from the status on.
+        let answer = legible(trim(head.startLine.dropFirst("HTTP/1.1 ".count)))
+        throw TunnelFailure(reason: "it answered \(answer)", status: status, response: head)
     }
 }

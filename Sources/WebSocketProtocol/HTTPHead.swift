@@ -1,5 +1,5 @@
 // The head of an HTTP/1.1 message, read as it arrives (RFC 9112 sections 2 to 5): a start line, fields, an
-// empty line. Each byte is looked at once; limits hold before anything is kept.
+// empty line. Each byte is looked at once; limits hold before anything is kept. Interim answers before it are skipped.
 //
 // A bare LF ends a line, as section 2.2 allows; a bare CR and a control character do not pass.
 
@@ -30,20 +30,24 @@ public struct HTTPHead: Equatable, Sendable {
 }
 
 public struct HTTPHeadParser: ~Copyable {
-    /// A head of more bytes or fields is refused.
+    /// Bytes of the head and of the interim answers before it, all together. More are refused.
     public static let maximumBytes = 64 << 10
-    public static let maximumFields = 100
+    /// Header fields of one head. More are refused.
+    public static let maximumFields = 256
+    /// Interim answers before the head. More are refused.
+    public static let maximumInterimAnswers = 32
 
     private let beginning: String
     private var head = HTTPHead()
     private var line = ByteBuffer()
     private var total = 0
+    private var interimAnswers = 0
     private var hasStartLine = false
 
     /// - Parameter beginning: what a start line begins with; "" for a request, which has any method.
     public init(beginning: String = "HTTP/") { self.beginning = beginning }
 
-    /// Takes the next bytes. When the head is whole: it, and how many of these bytes belonged to it.
+    /// Takes the next bytes. Once the head is whole, returns it and how many of these bytes belonged to it.
     public mutating func parse(
         _ input: UnsafeRawBufferPointer
     ) throws(HandshakeFailure) -> (head: HTTPHead, consumed: Int)? {
@@ -54,16 +58,30 @@ public struct HTTPHeadParser: ~Copyable {
             let piece = UnsafeRawBufferPointer(rebasing: rest[..<(newline ?? rest.count)])
             total += piece.count + (newline == nil ? 0 : 1)
             guard total <= Self.maximumBytes else {
-                throw .unacceptable("the head of its answer is larger than \(Self.maximumBytes) bytes")
+                throw .unacceptable(
+                    "the head of its answer is larger than \(Self.maximumBytes) bytes"
+                        + (interimAnswers > 0 ? ", interim answers included" : ""))
             }
             // Before any line is whole, what can't become a status line is told from a slow one.
-            line.append(piece)
+            guard line.append(piece) else { throw .unacceptable("out of memory for the head of its answer") }
             if !hasStartLine { try checkBeginning() }
             guard newline != nil else { return nil }
             consumed += piece.count + 1
-            if try endLine() { return (head, consumed) }
+            guard try endLine() else { continue }
+            guard head.isInterim else { return (head, consumed) }
+            try skipInterimAnswer()
         }
         return nil
+    }
+
+    /// RFC 9110 section 15.2: interim answers may come before the answer, asked for or not.
+    private mutating func skipInterimAnswer() throws(HandshakeFailure) {
+        interimAnswers += 1
+        guard interimAnswers <= Self.maximumInterimAnswers else {
+            throw .unacceptable("it sent more than \(Self.maximumInterimAnswers) interim answers")
+        }
+        head = HTTPHead()
+        hasStartLine = false
     }
 
     /// A server that is no HTTP server shows it in its first bytes; it may never send a line's end.

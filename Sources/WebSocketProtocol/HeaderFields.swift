@@ -16,12 +16,22 @@ public struct HeaderFields: Equatable, Sendable {
         fields[last].value += line
     }
 
-    /// All values of a field, joined as RFC 9110 section 5.3 allows; nil when it is absent. Set-Cookie's stay on lines of
-    /// their own: in a cookie a comma means something else (RFC 6265 section 3).
+    /// All values of a field, joined; nil when it is absent.
     public subscript(_ name: String) -> String? {
         let values = values(name)
-        let separator = isEqual(name, "set-cookie", ignoringCase: true) ? "\n" : ", "
-        return values.isEmpty ? nil : values.joined(separator: separator)
+        return values.isEmpty ? nil : Self.join(values, of: name)
+    }
+
+    /// Each name once, in lower case, with its values joined; in no order.
+    public var joined: [(name: String, value: String)] {
+        Dictionary(grouping: fields) { $0.name.lowercased() }
+            .map { name, fields in (name, Self.join(fields.map(\.value), of: name)) }
+    }
+
+    /// As RFC 9110 section 5.3 allows. The values of Set-Cookie stay on lines of their own: in a cookie a comma means
+    /// something else (RFC 6265 section 3).
+    private static func join(_ values: [String], of name: String) -> String {
+        values.joined(separator: isEqual(name, "set-cookie", ignoringCase: true) ? "\n" : ", ")
     }
 
     /// The values of a field, one for each line. Names are equal in any case.
@@ -39,9 +49,14 @@ public struct HeaderFields: Equatable, Sendable {
         return others
     }
 
+    /// The elements of a comma-separated field, in all its lines. Empty ones are none (RFC 9110 section 5.6.1.2).
+    func list(_ name: String) -> [String] {
+        values(name).flatMap { $0.split(separator: ",").map { String(trim($0)) }.filter { !$0.isEmpty } }
+    }
+
     /// Whether a comma-separated field has an element, in any case (`Connection: keep-alive, Upgrade`).
     func list(_ name: String, contains element: String) -> Bool {
-        values(name).contains { $0.split(separator: ",").contains { trim($0).lowercased() == element } }
+        list(name).contains { $0.lowercased() == element }
     }
 
     public static func == (a: HeaderFields, b: HeaderFields) -> Bool {
@@ -117,7 +132,7 @@ func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionPa
     }
     var extensions: [(name: String, parameters: [ExtensionParameter])] = []
     repeat {
-        // RFC 9110 section 5.6.1.2: an element may be empty, not all of them.
+        // RFC 9110 section 5.6.1.2: an empty element is none.
         guard let name = token() else { continue }
         var parameters: [ExtensionParameter] = []
         while take(";") {
@@ -132,5 +147,5 @@ func parseExtensions(_ text: String) -> [(name: String, parameters: [ExtensionPa
         extensions.append((name, parameters))
     } while take(",")
     skipSpace()
-    return rest.isEmpty && !extensions.isEmpty ? extensions : nil
+    return rest.isEmpty ? extensions : nil
 }

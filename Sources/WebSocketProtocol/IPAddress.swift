@@ -21,6 +21,26 @@ struct IPAddress: Equatable, Sendable {
         return nil
     }
 
+    /// As the system's resolver reads it: IPv4 in other forms too, such as 127.1 and 0x7f000001.
+    init?(asResolved text: String) {
+        var address = in_addr()
+        if !text.utf8.contains(0), inet_aton(text, &address) != 0 {
+            bytes = withUnsafeBytes(of: address) { Array($0) }
+        } else {
+            guard let strict = IPAddress(text) else { return nil }
+            self = strict
+        }
+    }
+
+    /// 127.0.0.0/8, in an IPv6 address too (RFC 4291 section 2.5.5.2), and ::1.
+    var isLoopback: Bool {
+        if !isIPv6 { return bytes[0] == 127 }
+        return bytes == Self.loopback || bytes.starts(with: Self.mappedLoopback)
+    }
+
+    private static let loopback = [UInt8](repeating: 0, count: 15) + [1]
+    private static let mappedLoopback = [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF, 127]
+
     /// Whether both are in the same block of addresses (RFC 4632 section 3.1): of one family, with the same first
     /// `prefix` bits.
     func isInBlock(of other: IPAddress, prefix: Int) -> Bool {

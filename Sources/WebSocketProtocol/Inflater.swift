@@ -6,13 +6,20 @@ import CZlib
 import Glibc
 
 struct Inflater: ~Copyable {
-    enum Result { case done, tooBig, invalid, outOfMemory }
+    enum Result {
+        case done
+        /// `unread` bytes of the input are to be given again.
+        case paused
+        case tooBig, invalid, outOfMemory
+    }
 
     private let parameters: DeflateParameters.Direction
     /// zlib keeps the address of its stream: it must not move.
     private var stream: UnsafeMutablePointer<z_stream>?
+    /// Whether a byte of the current message has come.
+    private var hasBegun = false
 
-    /// How many bytes of the last input a message that is too big has left.
+    /// Bytes at the end of the last input that were not consumed, when the message is too big or inflating has paused.
     var unread: Int { stream.map { Int($0.pointee.avail_in) } ?? 0 }
 
     init(_ parameters: DeflateParameters.Direction) { self.parameters = parameters }
@@ -28,21 +35,26 @@ struct Inflater: ~Copyable {
 
     /// Inflates the next bytes of a message to the end of `output`: at most `limit` bytes and one, the byte that proves
     /// the message too big.
+    /// - Parameter pause: bytes of output after which it pauses, if there is more input.
     mutating func inflate(
-        _ input: UnsafeRawBufferPointer, finishes: Bool, into output: inout ByteBuffer, limit: Int
+        _ input: UnsafeRawBufferPointer, finishes: Bool, into output: inout ByteBuffer, limit: Int, pause: Int = .max
     ) -> Result {
+        // Some senders make no byte at all of an empty message. There is no block to end, and the context stays as it is.
+        if input.isEmpty, !hasBegun { return .done }
+        hasBegun = true
         guard let stream = stream ?? open() else { return .outOfMemory }
         let before = output.count
-        let result = run(stream, input, &output, limit)
+        let result = run(stream, input, &output, limit, pause)
         guard finishes, result == .done else { return result }
         // 7.2.2: the four bytes that the sender took off the end.
         let tail: (UInt8, UInt8, UInt8, UInt8) = (0x00, 0x00, 0xFF, 0xFF)
         let inflated = output.count
-        let last = withUnsafeBytes(of: tail) { run(stream, $0, &output, limit - (inflated - before)) }
+        let last = withUnsafeBytes(of: tail) { run(stream, $0, &output, limit - (inflated - before), .max) }
         // Between two blocks and at a byte's boundary, none of the four taken for content: anything else is a
         // message cut short.
         if output.count > inflated { return .invalid }
         if last == .done, stream.pointee.data_type & 0xFF != 128 { return .invalid }
+        hasBegun = false
         if !parameters.takeover {
             Self.end(stream)
             self.stream = nil
@@ -64,7 +76,7 @@ struct Inflater: ~Copyable {
 
     private func run(
         _ stream: UnsafeMutablePointer<z_stream>, _ input: UnsafeRawBufferPointer, _ output: inout ByteBuffer,
-        _ limit: Int
+        _ limit: Int, _ pause: Int
     ) -> Result {
         guard let bytes = input.baseAddress else { return .done }
         stream.pointee.next_in = UnsafeMutablePointer(mutating: bytes.assumingMemoryBound(to: UInt8.self))
@@ -74,7 +86,9 @@ struct Inflater: ~Copyable {
             // zlib is many times slower where less than a match, 258 bytes, is left of the room.
             let step = min(max(Int(stream.pointee.avail_in) * 8, 8 << 10), 64 << 10)
             // One more than the limit allows; formed so that no limit is too large for it.
-            let most = min(limit - (output.count - before), Int(Int32.max) - 1) + 1
+            let produced = output.count - before
+            let beforePause = max(pause - min(produced, pause), 4 << 10)
+            let most = min(limit - produced, beforePause, Int(Int32.max) - 1) + 1
             guard output.reserve(min(step, most)) else { return .outOfMemory }
             let space = UnsafeMutableRawBufferPointer(rebasing: output.space.prefix(most))
             let room = UInt32(truncatingIfNeeded: space.count)
@@ -83,6 +97,8 @@ struct Inflater: ~Copyable {
             let status = CZlib.inflate(stream, Z_SYNC_FLUSH)
             output.produced(Int(room - stream.pointee.avail_out))
             if output.count - before > limit { return .tooBig }
+            // Without more input little can come: a match and the bits that zlib holds.
+            if output.count - before >= pause, stream.pointee.avail_in > 0, status == Z_OK { return .paused }
             switch status {
             case Z_OK, Z_BUF_ERROR:
                 // Output left over means that all input is used up; no progress, the same.

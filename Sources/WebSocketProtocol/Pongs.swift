@@ -12,7 +12,10 @@ struct Pongs: ~Copyable {
 
     /// - Parameter payload: 125 bytes at most.
     mutating func add(_ payload: UnsafeRawBufferPointer) {
-        if payloads.count > Self.backlog { payloads.removeAll() }
+        let size = 1 + payload.count
+        // Where there is no memory for all of them, the latest is kept alone.
+        if payloads.count > Self.backlog || !payloads.reserve(size) { payloads.removeAll() }
+        guard payloads.reserve(size) else { return }
         withUnsafeBytes(of: UInt8(truncatingIfNeeded: payload.count)) { _ = payloads.append($0) }
         payloads.append(payload)
     }

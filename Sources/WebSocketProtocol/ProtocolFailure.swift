@@ -5,7 +5,7 @@ public struct ProtocolFailure: Error, Equatable, Sendable {
     /// What the peer did, for people; with the section of the RFC where one is broken.
     public let reason: String
 
-    init(_ code: CloseCode, _ reason: String) {
+    public init(_ code: CloseCode, _ reason: String) {
         self.code = code
         self.reason = reason
     }

@@ -27,16 +27,21 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
 
     public var description: String { "\(kind.rawValue)://\(bracketed(host)):\(port)" }
 
-    public init(_ text: String) throws(Failure) {
+    /// Bytes of the URL. Longer ones are refused: proxies take no such user or password.
+    private static let maximumLength = 64 << 10
+
+    /// - Parameter ofEnvironment: `socks://` is taken too, as desktops set it: SOCKS5, with names that the proxy resolves.
+    public init(_ text: String, ofEnvironment: Bool = false) throws(Failure) {
         func wrong(_ reason: String) -> Failure {
             Failure(reason: "bad proxy '\(legible(withoutUser(text)))': \(reason)")
         }
+        guard text.utf8.count <= Self.maximumLength else { throw wrong("it has more than \(Self.maximumLength) bytes") }
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw wrong("it has a space or a control character; write them as %20 and the like")
         }
         let (scheme, beyond) = splitScheme(text)
         let name = scheme?.lowercased() ?? "http"
-        guard let kind = Kind(rawValue: name) else {
+        guard let kind = ofEnvironment && name == "socks" ? .socks5h : Kind(rawValue: name) else {
             throw wrong("the scheme is '\(legible(name))'; it must be http, socks5 or socks5h")
         }
         self.kind = kind

@@ -1,4 +1,4 @@
-// The proxy that the environment's variables want for a URL, as curl reads them.
+// The proxy that the environment's variables want for a URL, as curl reads them. This machine is reached without one.
 
 public struct ProxyEnvironment: Sendable {
     /// Those that are set. An empty one is as good as none.
@@ -25,7 +25,7 @@ public struct ProxyEnvironment: Sendable {
         guard !isExempt(url) else { return nil }
         for name in Self.names(isSecure: url.isSecure) {
             guard let text = variables[name] else { continue }
-            do throws(Proxy.Failure) { return try Proxy(text) } catch {
+            do throws(Proxy.Failure) { return try Proxy(text, ofEnvironment: true) } catch {
                 throw Proxy.Failure(reason: "the environment's \(name): \(error.reason)")
             }
         }
@@ -33,9 +33,11 @@ public struct ProxyEnvironment: Sendable {
     }
 
     private func isExempt(_ url: WebSocketURL) -> Bool {
+        let host = withoutTrailingDot(url.host)
+        // A proxy would connect to itself instead.
+        if isLocalhost(host) || IPAddress(asResolved: host)?.isLoopback == true { return true }
         guard let list = variables["no_proxy"] ?? variables["NO_PROXY"] else { return false }
         guard list != "*" else { return true }
-        let host = withoutTrailingDot(url.host)
         return list.utf8.split { ", \t".utf8.contains($0) }
             .contains { Exemption(Substring($0))?.covers(host, url.port) == true }
     }
@@ -93,6 +95,3 @@ private struct Exemption {
         }
     }
 }
-
-/// Of a name: with a dot at its end it is the same (RFC 1034 section 3.1).
-private func withoutTrailingDot(_ host: String) -> String { host.hasSuffix(".") ? String(host.dropLast()) : host }

@@ -19,7 +19,11 @@ public struct ResponseBody: Sendable {
         case complete
     }
 
+    /// Bytes of a body with its framing, which may have no end. Those behind them are ignored.
+    private static let maximumBytes = 64 << 10
+
     private let limit: Int
+    private var bytesLeft = maximumBytes
     private var framing: Framing
     private var bytes: [UInt8] = []
 
@@ -67,7 +71,9 @@ public struct ResponseBody: Sendable {
     }
 
     public mutating func receive(_ input: UnsafeRawBufferPointer) {
-        var rest = input[...]
+        var rest = input.prefix(bytesLeft)
+        bytesLeft -= rest.count
+        defer { if bytesLeft == 0 { framing = .complete } }
         while !rest.isEmpty, !isComplete {
             switch framing {
             case .open: keep(rest.count, &rest)

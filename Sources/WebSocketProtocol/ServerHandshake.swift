@@ -27,8 +27,7 @@ public enum ServerHandshake {
             Connection: Upgrade\r
             Sec-WebSocket-Accept: \(acceptance(of: key))\r\n
             """
-        let offered = (fields["Sec-WebSocket-Protocol"] ?? "").split(separator: ",").map { String(trim($0)) }
-        if let chosen = offered.first(where: subprotocols.contains) {
+        if let chosen = fields.list("Sec-WebSocket-Protocol").first(where: subprotocols.contains) {
             agreement.subprotocol = chosen
             response += "Sec-WebSocket-Protocol: \(chosen)\r\n"
         }

@@ -10,6 +10,8 @@ private func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 0x20 |
 
 /// A script's or a peer's text for an error message: no control characters, not endless.
 public func legible(_ text: some StringProtocol) -> String {
-    let clean = withoutControls(String(text)).unicodeScalars
-    return clean.count > 200 ? String(clean.prefix(200)) + "…" : String(clean)
+    // Cut first: the text may be as large as memory allows.
+    let scalars = text.unicodeScalars
+    let clean = withoutControls(String(String.UnicodeScalarView(scalars.prefix(200))))
+    return scalars.dropFirst(200).isEmpty ? clean : clean + "…"
 }

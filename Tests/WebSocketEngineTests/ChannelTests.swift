@@ -32,12 +32,12 @@ import Testing
             try #require(peer >= 0 && fcntl(peer, F_SETFL, O_NONBLOCK) == 0)
             var room: Int32 = 1 << 20
             setsockopt(peer, SOL_SOCKET, SO_SNDBUF, &room, socklen_t(4))
-            queue = try EventQueue()
+            queue = EventQueue()
             var options = Options()
             options.maxQueued = maxQueued
             options.debug = debug
             socket = WebSocket(options, queue: queue, id: 1)
-            channel = Channel(socket, transport, ClientHandshake.Agreement(), [], epoch: 1, key: 0, now: 0)
+            channel = Channel(socket, transport, ClientHandshake.Agreement(), [], key: 0, now: 0)
             try #require(channel.start(&reactor) == .going)
         }
 
@@ -61,7 +61,7 @@ import Testing
         func ping() throws {
             let frame: [UInt8] = [0x89, 2, 0x68, 0x69]
             try #require(write(peer, frame, frame.count) == frame.count)
-            let event = Poller.Readiness(token: channel.token, readable: true, writable: false, ends: false)
+            let event = Poller.Readiness(token: channel.token, readable: true, writable: false, endsOrStops: false)
             #expect(channel.ready(event, &reactor) == .going)
         }
 
@@ -73,7 +73,7 @@ import Testing
             let outcome = input.withUnsafeMutableBytes {
                 decoder.receive(UnsafeMutableRawBufferPointer(rebasing: $0[..<count]), into: &received)
             }
-            let event = Poller.Readiness(token: channel.token, readable: false, writable: true, ends: false)
+            let event = Poller.Readiness(token: channel.token, readable: false, writable: true, endsOrStops: false)
             #expect(channel.ready(event, &reactor) == .going)
             return outcome
         }
@@ -103,7 +103,7 @@ import Testing
 
     @Test func anEventBesideWhatWasPromisedIsNoSecondTurn() throws {
         let pair = try Pair()
-        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
         var sent = pair.flood()
         try #require(sent > pair.reactor.input.count)
         // More than one turn takes: the rest is promised.
@@ -135,7 +135,7 @@ import Testing
     @Test(arguments: [false, true]) func aReadThatFillsTheQueuePausesTheNext(debug: Bool) throws {
         // A line for the debug function publishes what came with it: the pause belongs to the read all the same.
         let pair = try Pair(maxQueued: 1, debug: debug)
-        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, ends: false)
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
         let messageAndPing: [UInt8] = [0x82, 0, 0x89, 0]
         try #require(write(pair.peer, messageAndPing, messageAndPing.count) == messageAndPing.count)
         #expect(pair.channel.ready(event, &pair.reactor) == .going)
@@ -149,7 +149,7 @@ import Testing
     @Test func aPongDoesNotBreakIntoAFrameThatTheScriptBegan() throws {
         // The kernel takes a part of a message from Lua's thread; the rest waits for the engine.
         let pair = try Pair()
-        pair.channel.open()
+        try #require(pair.channel.open())
         let message = try pair.sendMoreThanLeavesAtOnce()
         try pair.ping()
         while pair.received.count < 2 { try #require(pair.receive() == .open) }
@@ -161,7 +161,7 @@ import Testing
 
     @Test func aPongDoesNotWaitUntilTheScriptHasNoMoreToSend() throws {
         let pair = try Pair()
-        pair.channel.open()
+        try #require(pair.channel.open())
         _ = try pair.sendMoreThanLeavesAtOnce()
         // So much is on its way that the pong waits.
         #expect(pair.channel.flush(&pair.reactor) == .going)
@@ -173,7 +173,7 @@ import Testing
 
     @Test func aPongDoesNotComeBehindTheClose() throws {
         let pair = try Pair()
-        pair.channel.open()
+        try #require(pair.channel.open())
         _ = try pair.sendMoreThanLeavesAtOnce()
         #expect(pair.channel.flush(&pair.reactor) == .going)
         try pair.ping()

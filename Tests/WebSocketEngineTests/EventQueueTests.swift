@@ -1,5 +1,6 @@
 import CEvents
 import Glibc
+import TestSupport
 import Testing
 
 @testable import WebSocketEngine
@@ -11,8 +12,8 @@ import Testing
     private var lua = EventLog()
 
     /// A large message is at Lua.
-    init() throws {
-        queue = try EventQueue()
+    init() {
+        queue = EventQueue()
         queue.publish(&engine)
         queue.take(&lua)
     }
@@ -23,7 +24,8 @@ import Testing
         var message = ByteBuffer()
         message.reserve(1 << 20)
         message.produced(1 << 20)
-        log.append(type: WS_EVENT_BINARY, socket: 0, epoch: 0, taking: &message)
+        let isAppended = log.append(type: WS_EVENT_BINARY, socket: 0, taking: &message)
+        precondition(isAppended)
         return log
     }
 
@@ -55,6 +57,33 @@ import Testing
         engine.append(line: "small", socket: 0)
         queue.publish(&engine)
         #expect(engine.countSpares() == 0)
+    }
+
+    /// They wait as they are, and Lua takes one after the other.
+    @Test func logsThatCanNotBeAppendedForLackOfMemoryAreNotLost() async {
+        await #expect(processExitsWith: .success) {
+            let queue = EventQueue()
+            var logs: [Rest] = []
+            for byte in 1...3 as ClosedRange<UInt8> {
+                let rest = Rest()
+                let payload = [UInt8](repeating: byte, count: 100_000)
+                let isAppended = payload.withUnsafeBytes { rest.log.append(type: WS_EVENT_TEXT, socket: 0, $0) }
+                precondition(isAppended)
+                logs.append(rest)
+            }
+            withoutMemory { for rest in logs { queue.publish(&rest.log) } }
+            precondition(queue.count == 3)
+            var taken = EventLog()
+            for byte in 1...3 as ClosedRange<UInt8> {
+                queue.take(&taken)
+                precondition(taken.count == 1 && taken.bytes[MemoryLayout<ws_event>.size] == byte)
+            }
+            precondition(queue.isEmpty)
+        }
+    }
+
+    private final class Rest {
+        var log = EventLog()
     }
 }
 

@@ -12,65 +12,155 @@ import Testing
     @Test func pingsAfterTheInterval() {
         var keepalive = sample()
         #expect(keepalive.deadline == seconds(110))
-        #expect(keepalive.due(seconds(109)) == .nothing)
-        #expect(keepalive.due(seconds(110)) == .ping(1 << 32 | 7))
+        #expect(keepalive.due(seconds(109), isSending: false) == .nothing)
+        #expect(keepalive.due(seconds(110), isSending: false) == .ping(1 << 32 | 7))
         #expect(keepalive.deadline == seconds(115))
     }
 
-    @Test func anyByteRestartsTheInterval() {
+    @Test func bytesInBothDirectionsRestartTheInterval() {
         var keepalive = sample()
         keepalive.received(seconds(109))
-        #expect(keepalive.due(seconds(118)) == .nothing)
-        #expect(keepalive.deadline == seconds(119))
+        keepalive.sent(seconds(108), isSending: false)
+        #expect(keepalive.due(seconds(117), isSending: false) == .nothing)
+        #expect(keepalive.deadline == seconds(118))
+    }
+
+    /// A server that streams to us may drop clients that are silent.
+    @Test func ourOwnSilenceEndsWithAPingWhileThePeerSends() {
+        var keepalive = sample()
+        for time in 101...109 { keepalive.received(seconds(UInt64(time))) }
+        #expect(keepalive.due(seconds(110), isSending: false) == .ping(1 << 32 | 7))
+        keepalive.sent(seconds(110), isSending: false)
+        for time in 111...119 { keepalive.received(seconds(UInt64(time))) }
+        #expect(keepalive.due(seconds(119), isSending: false) == .nothing)
+        #expect(keepalive.due(seconds(120), isSending: false) == .ping(2 << 32 | 7))
     }
 
     @Test func silenceAfterAPingIsTheEnd() {
         var keepalive = sample()
-        _ = keepalive.due(seconds(110))
-        #expect(keepalive.due(seconds(114)) == .nothing)
-        #expect(keepalive.due(seconds(115)) == .gone)
+        _ = keepalive.due(seconds(110), isSending: false)
+        #expect(keepalive.due(seconds(114), isSending: false) == .nothing)
+        #expect(keepalive.due(seconds(115), isSending: false) == .gone)
     }
 
     @Test func anyByteAfterAPingIsASignOfLife() {
         var keepalive = sample()
-        _ = keepalive.due(seconds(110))
+        _ = keepalive.due(seconds(110), isSending: false)
         keepalive.received(seconds(114))
-        #expect(keepalive.due(seconds(115)) == .nothing)
-        #expect(keepalive.due(seconds(124)) == .ping(2 << 32 | 7))
+        #expect(keepalive.due(seconds(115), isSending: false) == .nothing)
+        #expect(keepalive.due(seconds(124), isSending: false) == .ping(2 << 32 | 7))
     }
 
     @Test func bytesThatStillLeaveAreProgress() {
         var keepalive = sample()
-        _ = keepalive.due(seconds(110))
-        keepalive.progressed(seconds(114))
+        _ = keepalive.due(seconds(110), isSending: false)
+        keepalive.sent(seconds(114), isSending: true)
         #expect(keepalive.deadline == seconds(119))
-        #expect(keepalive.due(seconds(119)) == .gone)
+        #expect(keepalive.due(seconds(119), isSending: true) == .gone)
+    }
+
+    /// The kernel holds megabytes; the ping is behind them.
+    @Test func acknowledgementsAreSignsOfLifeWhileBytesAreOnTheirWay() {
+        var keepalive = sample()
+        _ = keepalive.due(seconds(110), isSending: true)
+        #expect(keepalive.asksForAcknowledgement)
+        // A window that opens now and then.
+        keepalive.acknowledged(
+            Acknowledgement(outstanding: 5000, unanswered: 1, latest: seconds(113)), isSending: true, seconds(115))
+        #expect(keepalive.due(seconds(115), isSending: true) == .nothing)
+        #expect(keepalive.due(seconds(118), isSending: true) == .gone)
+        // A closed window: the peer's system answers to every probe.
+        keepalive.acknowledged(
+            Acknowledgement(outstanding: 5000, unanswered: 0, latest: seconds(60)), isSending: false, seconds(118))
+        #expect(keepalive.due(seconds(118), isSending: false) == .nothing)
+        #expect(keepalive.due(seconds(123), isSending: false) == .gone)
+    }
+
+    @Test func whoAcknowledgesNothingIsGone() {
+        var keepalive = sample()
+        _ = keepalive.due(seconds(110), isSending: false)
+        keepalive.acknowledged(
+            Acknowledgement(outstanding: 14, unanswered: 3, latest: seconds(100)), isSending: false, seconds(115))
+        #expect(keepalive.due(seconds(115), isSending: false) == .gone)
+    }
+
+    /// Its system has the ping, the program hangs: pings that follow are acknowledged as well and tell nothing new.
+    @Test func aProgramThatDoesNotAnswerIsGoneThoughItsSystemAcknowledges() {
+        var keepalive = Keepalive(interval: 2, timeout: 5, key: 7, now: seconds(100))
+        #expect(keepalive.due(seconds(102), isSending: false) == .ping(1 << 32 | 7))
+        for (time, number) in [(104, 2), (106, 3)] as [(UInt64, UInt64)] {
+            keepalive.acknowledged(
+                Acknowledgement(outstanding: 0, unanswered: 0, latest: seconds(time - 2)), isSending: false,
+                seconds(time))
+            #expect(keepalive.due(seconds(time), isSending: false) == .ping(number << 32 | 7))
+        }
+        #expect(keepalive.deadline == seconds(107))
+        #expect(keepalive.due(seconds(107), isSending: false) == .gone)
+    }
+
+    /// `pongtimeout = math.huge` against a peer that answers none and closes idle connections.
+    @Test func pingsGoOnWhileTheirAnswersAreWaitedFor() {
+        var keepalive = Keepalive(interval: 10, timeout: .infinity, key: 7, now: seconds(100))
+        for number in 1...5 as ClosedRange<UInt64> {
+            let time = seconds(100 + 10 * number)
+            #expect(keepalive.deadline == time)
+            #expect(keepalive.due(time, isSending: false) == .ping(number << 32 | 7))
+            keepalive.sent(time, isSending: false)
+        }
+    }
+
+    @Test func pingsDoNotPileUpBehindBytesThatDoNotLeave() {
+        var keepalive = Keepalive(interval: 10, timeout: .infinity, key: 7, now: seconds(100))
+        #expect(keepalive.due(seconds(110), isSending: true) == .ping(1 << 32 | 7))
+        #expect(keepalive.due(seconds(120), isSending: true) == .nothing)
+        #expect(keepalive.deadline == seconds(130))
+        #expect(keepalive.due(seconds(130), isSending: false) == .ping(2 << 32 | 7))
     }
 
     @Test func bytesThatLeaveAreNoSignOfLifeBeforeAPing() {
         var keepalive = sample()
-        keepalive.progressed(seconds(109))
+        keepalive.sent(seconds(109), isSending: true)
         #expect(keepalive.deadline == seconds(110))
     }
 
     @Test func silenceMeansNothingWhileNothingIsRead() {
         var keepalive = sample()
+        _ = keepalive.due(seconds(110), isSending: false)
         keepalive.suspend()
-        #expect(keepalive.deadline == nil)
-        #expect(keepalive.due(seconds(200)) == .nothing)
-        keepalive.resume(seconds(200))
-        #expect(keepalive.deadline == seconds(210))
+        // Ours means something still.
+        #expect(keepalive.due(seconds(120), isSending: false) == .ping(2 << 32 | 7))
+        keepalive.sent(seconds(120), isSending: false)
+        #expect(keepalive.due(seconds(129), isSending: false) == .nothing)
+        keepalive.resume(seconds(129))
+        #expect(keepalive.deadline == seconds(130))
     }
 
-    @Test func theLatestPongTellsTheLatency() {
+    @Test func aPongTellsTheLatency() {
         var keepalive = sample()
-        _ = keepalive.due(seconds(110))
-        keepalive.received(seconds(111))
-        _ = keepalive.due(seconds(121))
-        #expect(keepalive.answered(1 << 32 | 7, seconds(122)) == nil)
-        #expect(keepalive.answered(2 << 32 | 7, seconds(123)) == seconds(2))
+        _ = keepalive.due(seconds(110), isSending: false)
+        #expect(keepalive.answered(1 << 32 | 7, seconds(112)) == seconds(2))
         // Once.
-        #expect(keepalive.answered(2 << 32 | 7, seconds(124)) == nil)
+        #expect(keepalive.answered(1 << 32 | 7, seconds(113)) == nil)
+    }
+
+    @Test func aPingThatFollowsDoesNotKeepTheAnswerFromBeingMeasured() {
+        var keepalive = sample()
+        _ = keepalive.due(seconds(110), isSending: false)
+        keepalive.received(seconds(111))
+        _ = keepalive.due(seconds(120), isSending: false)
+        #expect(keepalive.answered(1 << 32 | 7, seconds(121)) == seconds(11))
+        #expect(keepalive.answered(2 << 32 | 7, seconds(122)) == nil)
+    }
+
+    @Test func behindALaterPongTheEarlierIsNotWaitedFor() {
+        var keepalive = sample()
+        _ = keepalive.due(seconds(110), isSending: false)
+        keepalive.received(seconds(111))
+        _ = keepalive.due(seconds(120), isSending: false)
+        #expect(keepalive.answered(2 << 32 | 7, seconds(121)) == nil)
+        keepalive.received(seconds(121))
+        _ = keepalive.due(seconds(130), isSending: false)
+        #expect(keepalive.answered(3 << 32 | 7, seconds(131)) == seconds(1))
     }
 
     @Test func aPongThatNoPingAskedForTellsNothing() {

@@ -15,21 +15,21 @@ import Testing
 
     @Test func connectOpensOnceAndOnlyOnce() {
         var lifecycle = lifecycle()
-        #expect(lifecycle.connect(epoch: 1) == .open)
-        #expect(lifecycle.connect(epoch: 2) == .none)
-        #expect(lifecycle.epoch == 1)
+        #expect(lifecycle.connect() == .open)
+        // Each start has its end.
+        #expect(lifecycle.connect() == .cancel)
         #expect(lifecycle.attempts == 1)
     }
 
     @Test func closeWhileOpeningOrWaitingIsSilent() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 7)
-        #expect(lifecycle.close() == .abort(epoch: 7))
+        _ = lifecycle.connect()
+        #expect(lifecycle.close() == .abort)
         #expect(lifecycle.phase == .stopped)
-        _ = lifecycle.connect(epoch: 8)
+        _ = lifecycle.connect()
         #expect(isRetry(lifecycle.failed(permanent: false, random: 0)))
         #expect(lifecycle.phase == .waiting)
-        #expect(lifecycle.close() == .abort(epoch: 8))
+        #expect(lifecycle.close() == .abort)
     }
 
     @Test func closeOfWhatNeverStartedDoesNothing() {
@@ -39,15 +39,15 @@ import Testing
 
     @Test func permanentFailureStops() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         #expect(lifecycle.failed(permanent: true, random: 0) == .stop)
         #expect(lifecycle.phase == .stopped)
-        #expect(lifecycle.connect(epoch: 2) == .open)
+        #expect(lifecycle.connect() == .open)
     }
 
     @Test func countOfAttemptsInARowIsLimited() {
         var lifecycle = lifecycle(reconnect: 2)
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         #expect(isRetry(lifecycle.failed(permanent: false, random: 0)))
         lifecycle.retry()
         #expect(isRetry(lifecycle.failed(permanent: false, random: 0)))
@@ -58,7 +58,7 @@ import Testing
 
     @Test func successStartsTheCountAgain() {
         var lifecycle = lifecycle(reconnect: 1)
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         #expect(isRetry(lifecycle.failed(permanent: false, random: 0)))
         lifecycle.retry()
         lifecycle.opened(0)
@@ -70,21 +70,21 @@ import Testing
 
     @Test func withoutReconnectALostConnectionIsTheEnd() {
         var lifecycle = lifecycle(reconnect: 0)
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         lifecycle.opened(0)
         #expect(lifecycle.lost(Self.second, random: 0) == .stop)
     }
 
     @Test func lostAfterAWhileIsReplacedAtOnce() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         lifecycle.opened(Self.second)
         #expect(lifecycle.lost(2 * Self.second, random: 0) == .retry(after: 0))
     }
 
     @Test func acceptedAndClosedIsNoTightLoop() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         var waits: [Double] = []
         for _ in 0..<6 {
             lifecycle.opened(0)
@@ -102,7 +102,7 @@ import Testing
 
     @Test func acceptedAndClosedCountsAsAnAttemptInARow() {
         var lifecycle = lifecycle(reconnect: 2)
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         for _ in 0..<2 {
             lifecycle.opened(0)
             #expect(isRetry(lifecycle.lost(1000, random: 0)))
@@ -114,7 +114,7 @@ import Testing
 
     @Test func whatFollowsIsTheSameAsWasForeseen() {
         var lifecycle = lifecycle(reconnect: 1)
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         lifecycle.opened(0)
         let next = lifecycle.foresee(1000, random: 0)
         #expect(isRetry(next))
@@ -127,7 +127,7 @@ import Testing
 
     @Test func whatWasForeseenEndsWithTheScriptsClose() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         lifecycle.opened(0)
         #expect(isRetry(lifecycle.foresee(1000, random: 0)))
         _ = lifecycle.close()
@@ -136,7 +136,7 @@ import Testing
 
     @Test func attemptsAreThoseSinceTheLastSuccess() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         _ = lifecycle.failed(permanent: false, random: 0)
         lifecycle.retry()
         #expect(lifecycle.attempts == 2)
@@ -150,7 +150,7 @@ import Testing
 
     @Test func closedByTheScriptStops() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         lifecycle.opened(0)
         #expect(lifecycle.close() == .close)
         #expect(lifecycle.close() == .none)
@@ -159,31 +159,27 @@ import Testing
 
     @Test func connectWhileClosingStartsAgainAfterTheClose() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         lifecycle.opened(0)
         _ = lifecycle.close()
-        #expect(lifecycle.connect(epoch: 2) == .none)
-        #expect(lifecycle.epoch == 1)
+        #expect(lifecycle.connect() == .none)
         #expect(lifecycle.lost(0, random: 0) == .restart)
-        #expect(lifecycle.epoch == 2)
         #expect(lifecycle.phase == .opening)
     }
 
     @Test func connectWhileClosingCanBeTakenBack() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         lifecycle.opened(0)
         _ = lifecycle.close()
-        _ = lifecycle.connect(epoch: 2)
+        _ = lifecycle.connect()
         #expect(lifecycle.close() == .cancel)
-        // The CLOSE that is still to come ends both starts.
-        #expect(lifecycle.epoch == 2)
         #expect(lifecycle.lost(0, random: 0) == .stop)
     }
 
     @Test func serversWishToWaitIsKept() {
         var lifecycle = lifecycle()
-        _ = lifecycle.connect(epoch: 1)
+        _ = lifecycle.connect()
         #expect(lifecycle.failed(permanent: false, atLeast: 5, random: 0) == .retry(after: 5))
     }
 }

@@ -45,7 +45,10 @@ import Testing
         try counter.count.withLock { (count) throws(SystemError) in
             try onThread {
                 counter.count.withLock(
-                    ifTaken: { counter.prompts.add(1, ordering: .sequentiallyConsistent) }, { $0 += 1 })
+                    ifTaken: {
+                        counter.prompts.add(1, ordering: .sequentiallyConsistent)
+                        return true
+                    }, { $0 += 1 })
                 counter.running.store(0, ordering: .sequentiallyConsistent)
             }
             let deadline = now() + Nanoseconds(seconds: 10)
@@ -56,7 +59,11 @@ import Testing
         while counter.running.load(ordering: .sequentiallyConsistent) > 0 { sched_yield() }
         #expect(counter.count.withLock { $0 } == 1)
         // Nobody has it: nothing is said.
-        counter.count.withLock(ifTaken: { counter.prompts.add(1, ordering: .sequentiallyConsistent) }, { _ in })
+        counter.count.withLock(
+            ifTaken: {
+                counter.prompts.add(1, ordering: .sequentiallyConsistent)
+                return true
+            }, { _ in })
         #expect(counter.prompts.load(ordering: .sequentiallyConsistent) == 1)
     }
 

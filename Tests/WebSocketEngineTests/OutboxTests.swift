@@ -25,7 +25,7 @@ import WebSocketProtocol
     @Test func refusesUntilOpenAndAfterStop() {
         var outbox = Outbox()
         #expect(send("x", &outbox).0 == .notOpen)
-        outbox.open(direct: nil, deflating: false)
+        outbox.openForTest()
         #expect(send("x", &outbox).0 == .sent)
         outbox.stop()
         #expect(send("x", &outbox).0 == .notOpen)
@@ -33,7 +33,7 @@ import WebSocketProtocol
 
     @Test func tellsTheEngineOnceForABurst() {
         var outbox = Outbox()
-        outbox.open(direct: nil, deflating: false)
+        outbox.openForTest()
         #expect(send("a", &outbox).wakes)
         #expect(!send("b", &outbox).wakes)
         var taken = ByteBuffer()
@@ -52,7 +52,7 @@ import WebSocketProtocol
 
     @Test func whileTheEngineLingersItIsToldWhenThereIsEnough() {
         var outbox = Outbox()
-        outbox.open(direct: nil, deflating: false)
+        outbox.openForTest()
         #expect(send("a", &outbox).wakes)
         var taken = ByteBuffer()
         outbox.take(&taken)
@@ -74,7 +74,7 @@ import WebSocketProtocol
 
     @Test func beyondTheLimitNothingIsTaken() {
         var outbox = Outbox()
-        outbox.open(direct: nil, deflating: false)
+        outbox.openForTest()
         #expect(send("12345", &outbox, limit: 20).0 == .sent)
         let before = outbox.count
         guard case .failed(let reason) = send("1234567890", &outbox, limit: 20).0 else {
@@ -87,7 +87,7 @@ import WebSocketProtocol
 
     @Test func adviceToWaitOnlyWhereItHelps() {
         var outbox = Outbox()
-        outbox.open(direct: nil, deflating: false)
+        outbox.openForTest()
         #expect(send("12345", &outbox, limit: 20).0 == .sent)
         #expect(
             send(String(repeating: "x", count: 20), &outbox, limit: 20).0
@@ -101,7 +101,7 @@ import WebSocketProtocol
 
     @Test func compressedConnectionsQueueFramesWithoutMasks() {
         var outbox = Outbox()
-        outbox.open(direct: nil, deflating: true)
+        outbox.openForTest(deflating: true)
         _ = send("abc", &outbox)
         var taken = ByteBuffer()
         outbox.take(&taken)
@@ -113,7 +113,8 @@ import WebSocketProtocol
         socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
         defer { pair.forEach { close($0) } }
         var outbox = Outbox()
-        outbox.open(direct: pair[0], deflating: false)
+        outbox.openForTest(direct: pair[0])
+        outbox.watch(true)
         #expect(send("hi", &outbox, directly: true) == (.sent, false))
         #expect(outbox.count == 0)
         var received = [UInt8](repeating: 0, count: 16)
@@ -135,7 +136,8 @@ import WebSocketProtocol
         socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
         defer { pair.forEach { close($0) } }
         var outbox = Outbox()
-        outbox.open(direct: pair[0], deflating: false)
+        outbox.openForTest(direct: pair[0])
+        outbox.watch(true)
         let text = String(repeating: "x", count: 4 << 20)
         #expect(send(text, &outbox, limit: .max, directly: true) == (.sent, true))
         let rest = outbox.count
@@ -148,5 +150,107 @@ import WebSocketProtocol
         #expect(send("hi", &outbox, limit: .max, directly: true) == (.sent, false))
         outbox.claim(&wire)
         #expect(wire.count == rest)
+    }
+
+    // MARK: - Large messages
+
+    /// Sends a message the way of large ones.
+    private func sendLarge(_ size: Int, _ outbox: inout Outbox, wakes: inout Bool) -> Bool {
+        var random = RandomPool()
+        var frame = LargeFrame()
+        guard outbox.begin(size, limit: .max, random: &random, &frame) == nil else { return false }
+        let bytes = [UInt8](repeating: 0x61, count: size)
+        let isMade = bytes.withUnsafeBytes { FrameWriter.append(.binary, $0, mask: frame.mask, to: &frame.buffer) }
+        return isMade && outbox.append(&frame, directly: false, wakes: &wakes)
+    }
+
+    @Test func largeMessagesKeepTheirPlaceAmongSmallOnes() {
+        var outbox = Outbox()
+        outbox.openForTest()
+        var wakes = false
+        _ = send("1", &outbox)
+        #expect(sendLarge(300_000, &outbox, wakes: &wakes))
+        _ = send("2", &outbox)
+        #expect(sendLarge(400_000, &outbox, wakes: &wakes))
+        _ = send("3", &outbox)
+        #expect(!wakes, "the engine was told for the first")
+        #expect(outbox.count == 3 * 7 + 300_014 + 400_014)
+        var lengths: [Int] = []
+        var taken = ByteBuffer()
+        repeat {
+            taken.removeAll()
+            outbox.take(&taken)
+            lengths.append(taken.count)
+        } while !taken.isEmpty
+        #expect(lengths == [7, 300_014 + 7, 400_014 + 7, 0])
+        #expect(outbox.count == 0)
+        #expect(send("4", &outbox).wakes)
+    }
+
+    @Test func aLargeMessageOfAConnectionThatEndedMeanwhileIsNotTaken() {
+        var outbox = Outbox()
+        outbox.openForTest()
+        var random = RandomPool()
+        var frame = LargeFrame()
+        #expect(outbox.begin(300_000, limit: .max, random: &random, &frame) == nil)
+        _ = outbox.close()
+        var wakes = false
+        #expect(!outbox.append(&frame, directly: false, wakes: &wakes))
+        outbox.openForTest(deflating: true)
+        #expect(!outbox.append(&frame, directly: false, wakes: &wakes), "it is masked, and this one compresses")
+        #expect(!wakes)
+    }
+
+    @Test func largeMessagesCountForTheLimit() {
+        var outbox = Outbox()
+        outbox.openForTest()
+        var wakes = false
+        #expect(sendLarge(300_000, &outbox, wakes: &wakes))
+        #expect(sendLarge(300_000, &outbox, wakes: &wakes))
+        var random = RandomPool()
+        var frame = LargeFrame()
+        guard case .failed = outbox.begin(300_000, limit: 800_000, random: &random, &frame) else {
+            Issue.record("a message beyond maxbuffered was begun")
+            return
+        }
+        #expect(outbox.close() == 2 * 300_014)
+        #expect(outbox.count == 0)
+    }
+
+    // MARK: - Opening and closing
+
+    @Test func aConnectionDoesNotOpenWhileACloseIsOnItsWay() {
+        var outbox = Outbox()
+        func opens() -> Bool { outbox.open(direct: nil, deflating: false, keepsTimes: false) }
+        func wasOpen() -> Bool { outbox.closeByScript() }
+        #expect(!wasOpen())
+        #expect(!wasOpen())
+        #expect(!opens())
+        outbox.closeArrived()
+        #expect(!opens())
+        outbox.closeArrived()
+        #expect(opens())
+        #expect(wasOpen())
+        let isOpen = outbox.isOpen
+        #expect(!isOpen)
+    }
+
+    @Test func theEngineIsToldOfTheFirstWriteThatItDoesNotWatch() {
+        var pair: [Int32] = [0, 0]
+        socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
+        defer { pair.forEach { close($0) } }
+        var outbox = Outbox()
+        outbox.openForTest(direct: pair[0])
+        #expect(send("a", &outbox, directly: true) == (.sent, true))
+        #expect(send("b", &outbox, directly: true) == (.sent, false))
+        outbox.watch(false)
+        #expect(send("c", &outbox, directly: true) == (.sent, true))
+    }
+}
+
+extension Outbox {
+    fileprivate mutating func openForTest(direct: Int32? = nil, deflating: Bool = false) {
+        let isOpened = open(direct: direct, deflating: deflating, keepsTimes: false)
+        #expect(isOpened)
     }
 }

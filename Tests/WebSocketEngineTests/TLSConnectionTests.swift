@@ -94,7 +94,7 @@ import WebSocketProtocol
     private func context() throws -> TLSContext {
         var options = Options.TLS()
         options.verifies = false
-        return try TLSContext(options)
+        return try TLSContext.make(options)
     }
 
     /// Bytes that do not repeat soon.

@@ -17,6 +17,14 @@ extension ConnectionTests {
         return (log.records().map(\.event), connection.keepalivePong)
     }
 
+    /// Those behind it, when many come at once, tell less of the time that the first has taken.
+    @Test func theFirstPongOfAReadIsTheOneThatTells() {
+        let pongs = (1...3 as ClosedRange<UInt8>).flatMap { serverFrame(0x8A, [0x78, 0x56, 0x34, 0x12, $0, 0, 0, 0]) }
+        let result = receive(pongs, key: 0x1234_5678)
+        #expect(result.events == [])
+        #expect(result.pong == 0x1_1234_5678)
+    }
+
     @Test func pongsOfTheKeepaliveAreNoEvents() {
         let result = receive(serverFrame(0x8A, [0x78, 0x56, 0x34, 0x12, 1, 0, 0, 0]), key: 0x1234_5678)
         #expect(result.events == [])

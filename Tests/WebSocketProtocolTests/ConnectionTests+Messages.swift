@@ -1,6 +1,7 @@
 // Text, the size limit, and large messages that are lent.
 
 import CEvents
+import TestSupport
 import Testing
 
 @testable import WebSocketProtocol
@@ -160,7 +161,7 @@ extension ConnectionTests {
             let atOnce = withoutMemory { connection.receive(header, into: &events) }
             #expect(
                 atOnce
-                    == .failed(ProtocolFailure(.internalError, "out of memory for a message of 0 bytes and more")))
+                    == .failed(ProtocolFailure(.internalError, "out of memory for a message of 0 bytes or more")))
 
             connection = FeedVerifier(maximumMessageSize: .max).connection()
             let begun = connection.receive(header + [UInt8](repeating: 0, count: 1 << 20), into: &events)
@@ -171,7 +172,7 @@ extension ConnectionTests {
             #expect(
                 later
                     == .failed(
-                        ProtocolFailure(.internalError, "out of memory for a message of 1048576 bytes and more")))
+                        ProtocolFailure(.internalError, "out of memory for a message of 1048576 bytes or more")))
         }
     }
 

@@ -217,9 +217,9 @@ import Testing
         #expect(events.events() == [])
     }
 
-    @Test func recordsNameTheirSocketAndEpoch() {
+    @Test func recordsNameTheirSocket() {
         var connection = Connection(
-            role: .client, socket: 0xFFFF_FFFE, epoch: 0xFFFD, maximumMessageSize: 100_000, inflating: nil)
+            role: .client, socket: 0xFFFF_FFFE, maximumMessageSize: 100_000, inflating: nil)
         var events = EventLog()
         let frames =
             [(0x01, 5), (0x80, 5), (0x82, 7), (0x89, 1), (0x8A, 1), (0x02, 20000), (0x80, 1)] as [(UInt8, Int)]
@@ -228,7 +228,7 @@ import Testing
         #expect(outcome == .open)
         let records = events.records()
         #expect(records.count == 7)
-        #expect(records.allSatisfy { $0.socket == 0xFFFF_FFFE && $0.epoch == 0xFFFD })
+        #expect(records.allSatisfy { $0.socket == 0xFFFF_FFFE })
     }
 
     /// The same header, masked with the key of the RFC.

@@ -1,5 +1,6 @@
 import CEvents
 import Glibc
+import TestSupport
 import Testing
 
 @testable import WebSocketProtocol
@@ -14,25 +15,25 @@ import Testing
 
     @Test func recordsStandInOrder() {
         var log = EventLog()
-        log.add(WS_EVENT_TEXT, Array("Hello".utf8), socket: 7, epoch: 3)
+        log.add(WS_EVENT_TEXT, Array("Hello".utf8), socket: 7)
         log.add(WS_EVENT_PING, [])
         log.add(WS_EVENT_BINARY, noise(100))
-        log.append(type: WS_EVENT_ENDED, socket: 9, epoch: 1, flags: WS_EVENT_FINAL, .init(start: nil, count: 0))
+        log.append(essential: WS_EVENT_ENDED, socket: 9, flags: WS_EVENT_FINAL, .init(start: nil, count: 0))
         #expect(
             log.records() == [
-                Record(event: .text("Hello"), socket: 7, epoch: 3), Record(event: .ping([])),
+                Record(event: .text("Hello"), socket: 7), Record(event: .ping([])),
                 Record(event: .binary(noise(100))),
-                Record(event: .other(type: WS_EVENT_ENDED, []), socket: 9, epoch: 1, flags: WS_EVENT_FINAL),
+                Record(event: .other(type: WS_EVENT_ENDED, []), socket: 9, flags: WS_EVENT_FINAL),
             ])
     }
 
     /// CEvents.h: a header of 16 bytes, then the payload padded to 8.
     @Test func theLayoutOfARecord() {
         var log = EventLog()
-        log.add(WS_EVENT_PONG, [0xAA, 0xBB, 0xCC], socket: 0x0403_0201, epoch: 0x0807)
+        log.add(WS_EVENT_PONG, [0xAA, 0xBB, 0xCC], socket: 0x0403_0201)
         log.add(WS_EVENT_PONG, [])
         let bytes = Array(log.bytes)
-        #expect(bytes.prefix(19) == [1, 2, 3, 4, 5, 0, 7, 8, 3, 0, 0, 0, 0, 0, 0, 0, 0xAA, 0xBB, 0xCC])
+        #expect(bytes.prefix(19) == [1, 2, 3, 4, 5, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0xAA, 0xBB, 0xCC])
         #expect(bytes.count == 16 + 8 + 16)
         #expect(log.size == bytes.count)
     }
@@ -44,12 +45,12 @@ import Testing
         let start = try #require(begun)
         for byte in "Hello".utf8 { log.records.append([byte]) }
         #expect(Array(log.payload(from: start)) == Array("Hello".utf8))
-        let ended = log.end(start, type: WS_EVENT_TEXT, socket: 7, epoch: 3)
+        let ended = log.end(start, type: WS_EVENT_TEXT, socket: 7)
         #expect(ended)
         log.add(WS_EVENT_PONG, [2])
         #expect(
             log.records() == [
-                Record(event: .ping([1])), Record(event: .text("Hello"), socket: 7, epoch: 3),
+                Record(event: .ping([1])), Record(event: .text("Hello"), socket: 7),
                 Record(event: .pong([2])),
             ])
         #expect(log.size == 3 * (16 + 8))
@@ -74,7 +75,8 @@ import Testing
         let content = noise(16 << 10)
         var message = ByteBuffer(content)
         let memory = message.bytes.baseAddress
-        log.append(type: WS_EVENT_BINARY, socket: 1, epoch: 2, taking: &message)
+        let isAppended = log.append(type: WS_EVENT_BINARY, socket: 1, taking: &message)
+        #expect(isAppended)
         let record = try #require(log.records().first)
         #expect(record.event == .binary(content))
         #expect(record.isLent)
@@ -90,7 +92,8 @@ import Testing
         var log = EventLog()
         let content = noise(16 << 10 - 1)
         var message = ByteBuffer(content)
-        log.append(type: WS_EVENT_BINARY, socket: 1, epoch: 2, taking: &message)
+        let isAppended = log.append(type: WS_EVENT_BINARY, socket: 1, taking: &message)
+        #expect(isAppended)
         let record = try #require(log.records().first)
         #expect(record.event == .binary(content))
         #expect(!record.isLent)
@@ -118,7 +121,7 @@ import Testing
         other.add(WS_EVENT_TEXT, [0x61])
         other.lend(20_000)
         let memory = other.bytes.baseAddress
-        log.take(&other)
+        #expect(takes(&log, &other))
         #expect(log.bytes.baseAddress == memory)
         #expect(log.records().count == 2)
         #expect(other.records() == [])
@@ -131,11 +134,11 @@ import Testing
         log.lend(20_000)
         other.add(WS_EVENT_TEXT, [0x61])
         other.lend(30_000)
-        log.take(&other)
+        #expect(takes(&log, &other))
         #expect(log.events() == [.binary(noise(20_000)), .text("a"), .binary(noise(30_000))])
         #expect(other.records() == [])
         #expect(other.size == 0)
-        log.take(&other)
+        #expect(takes(&log, &other))
         #expect(log.records().count == 3)
     }
 
@@ -152,19 +155,47 @@ import Testing
         #expect(log.bytes.baseAddress != nil, "so much is kept")
     }
 
-    /// Nothing could be told to the script any more.
-    @Test func withoutMemoryTheProcessEnds() async {
-        await #expect(processExitsWith: .signal(SIGABRT)) {
+    private func takes(_ log: inout EventLog, _ other: inout EventLog) -> Bool { log.take(&other) }
+
+    /// What is left free by messages is for the words about it.
+    @Test func withoutMemoryMessagesAreRefusedAndErrorsAreNot() async {
+        await #expect(processExitsWith: .success) {
             var log = EventLog()
+            log.add(WS_EVENT_BINARY, [0x61])
             let payload = noise(10_000)
-            withoutMemory { log.add(WS_EVENT_BINARY, payload) }
+            var message = ByteBuffer(noise(100_000))
+            let text = [UInt8](repeating: 0x61, count: 3000)
+            let (isCopied, isLent) = withoutMemory {
+                let isCopied = payload.withUnsafeBytes { log.append(type: WS_EVENT_BINARY, socket: 0, $0) }
+                // As many small ones as there is room for.
+                while text.withUnsafeBytes({ log.append(type: WS_EVENT_TEXT, socket: 0, $0) }) {}
+                let isLent = log.append(type: WS_EVENT_BINARY, socket: 0, taking: &message)
+                text.withUnsafeBytes { log.append(essential: WS_EVENT_ERROR, socket: 0, $0) }
+                return (isCopied, isLent)
+            }
+            precondition(!isCopied && !isLent && message.count == 100_000)
+            let events = log.events()
+            precondition(events.first == .binary([0x61]) && events.last == .other(type: WS_EVENT_ERROR, text))
         }
-        await #expect(processExitsWith: .signal(SIGABRT)) {
+    }
+
+    @Test func withoutMemoryALogIsNotTaken() async {
+        await #expect(processExitsWith: .success) {
             var log = EventLog()
             var other = EventLog()
             log.add(WS_EVENT_BINARY, [0x61])
             other.add(WS_EVENT_BINARY, noise(10_000))
-            withoutMemory { log.take(&other) }
+            let isTaken = withoutMemory { log.take(&other) }
+            precondition(!isTaken && log.count == 1 && other.count == 1)
+        }
+    }
+
+    /// Nothing could be told to the script any more.
+    @Test func withoutAnyMemoryTheProcessEnds() async {
+        await #expect(processExitsWith: .signal(SIGABRT)) {
+            var log = EventLog()
+            let payload = noise(10_000)
+            withoutMemory { payload.withUnsafeBytes { log.append(essential: WS_EVENT_ERROR, socket: 0, $0) } }
         }
     }
 
@@ -235,13 +266,15 @@ import Testing
 }
 
 extension EventLog {
-    fileprivate mutating func add(_ type: Int, _ payload: [UInt8], socket: UInt32 = 0, epoch: UInt16 = 0) {
-        payload.withUnsafeBytes { append(type: type, socket: socket, epoch: epoch, $0) }
+    fileprivate mutating func add(_ type: Int, _ payload: [UInt8], socket: UInt32 = 0) {
+        let isAppended = payload.withUnsafeBytes { append(type: type, socket: socket, $0) }
+        precondition(isAppended)
     }
 
     fileprivate mutating func lend(_ count: Int) {
         var message = ByteBuffer(noise(count))
-        append(type: WS_EVENT_BINARY, socket: 0, epoch: 0, taking: &message)
+        let isAppended = append(type: WS_EVENT_BINARY, socket: 0, taking: &message)
+        precondition(isAppended)
     }
 
     /// Keeps a new block, or frees it.

@@ -86,6 +86,7 @@ import Testing
         ("<html>", "its answer is not HTTP"),
         ("HTTP/1.1 200 OK\r\nA\r\n", "the head of its answer has a line without a colon"),
         ("HTTP/1.1 100 x\r\n\r\n\u{16}\u{3}", "its answer is not HTTP"),
+        (String(repeating: "HTTP/1.1 100 x\r\n\r\n", count: 33), "it sent more than 32 interim answers"),
     ])
     func noAnswer(answer: String, reason: String) throws {
         #expect(try verify(answer).failure == .unacceptable(reason))

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import WebSocketProtocol
@@ -137,12 +138,70 @@ import Testing
         #expect(HeadVerifier.failure(String(repeating: "\n", count: 70_000)) == reason)
     }
 
-    @Test func hundredFieldsAndNoMore() throws {
-        let hundred = (1...100).map { "F\($0): \($0)\r\n" }.joined()
-        #expect(try HeadVerifier.head("HTTP/1.1 101 x\r\n\(hundred)\r\n").fields.fields.count == 100)
+    /// Python's websockets takes 128 fields, Node 2000; Chromium, Firefox and Go count bytes only.
+    @Test func fieldsUpTo256() throws {
+        let fields = (1...256).map { "F\($0): \($0)\r\n" }.joined()
+        #expect(try HeadVerifier.head("HTTP/1.1 101 x\r\n\(fields)\r\n").fields.fields.count == 256)
         #expect(
-            HeadVerifier.failure("HTTP/1.1 101 x\r\n\(hundred)G: 1\r\n\r\n")
-                == "the head of its answer has more than 100 fields")
+            HeadVerifier.failure("HTTP/1.1 101 x\r\n\(fields)G: 1\r\n\r\n")
+                == "the head of its answer has more than 256 fields")
+    }
+
+    // MARK: - Interim answers
+
+    /// RFC 9110 section 15.2. Browsers, Go and Node skip interim answers too.
+    @Test(arguments: [
+        "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102\n\n",
+        "HTTP/1.0 199 x\r\nA: 1\r\n 2\r\n\r\n\r\n\r\n",
+    ])
+    func interimAnswersAreSkipped(interim: String) throws {
+        let head = try HeadVerifier.head(interim + "HTTP/1.1 404 No\r\nB: 2\r\n\r\n")
+        #expect(head.startLine == "HTTP/1.1 404 No")
+        #expect(head.fields == fields([("B", "2")]))
+    }
+
+    @Test(arguments: [
+        ("HTTP/1.1 100 x\r\n\r\nSSH-2.0-x\r\n", "its answer is not HTTP"),
+        ("HTTP/1.1 100 x\r\n\r\n A: 1\r\n", "its answer is not HTTP"),
+        ("HTTP/1.1 100 x\r\nA\r\n\r\n", "the head of its answer has a line without a colon"),
+    ])
+    func interimAnswersAreCheckedToo(text: String, reason: String) {
+        #expect(HeadVerifier.failure(text) == reason)
+    }
+
+    /// Go's net/http took 5 interim answers, then as many as fit into the limit for one head; quic-go takes 5.
+    @Test func endlessInterimAnswersAreRefused() throws {
+        let interim = String(repeating: "HTTP/1.1 100 Continue\r\n\r\n", count: 32)
+        #expect(try HeadVerifier.head(interim + "HTTP/1.1 101 x\r\n\r\n").status == 101)
+        #expect(
+            HeadVerifier.failure(interim + "HTTP/1.1 103 x\r\n\r\nHTTP/1.1 101 x\r\n\r\n")
+                == "it sent more than 32 interim answers")
+    }
+
+    @Test func interimAnswersAndTheAnswerShareOneLimitOfBytes() throws {
+        let value = String(repeating: "v", count: 32_730)
+        let interim = "HTTP/1.1 103 x\r\nA: \(value)\r\n\r\n"
+        #expect(try HeadVerifier.head(interim + "HTTP/1.1 101 x\r\nA: \(value)\r\n\r\n").status == 101)
+        #expect(
+            HeadVerifier.failure(interim + "HTTP/1.1 101 x\r\nA: \(value)\(value.prefix(100))\r\n\r\n")
+                == "the head of its answer is larger than 65536 bytes, interim answers included")
+    }
+
+    /// Without the check, a line would go on without the bytes that found no memory.
+    @Test func outOfMemoryForALine() async {
+        await #expect(processExitsWith: .success) {
+            var parser = HTTPHeadParser()
+            let line = ByteBuffer(Array(("HTTP/1.1 101 " + String(repeating: "x", count: 20_000)).utf8))
+            let reason = withoutMemory { () -> String? in
+                do throws(HandshakeFailure) {
+                    _ = try parser.parse(UnsafeRawBufferPointer(line.bytes))
+                    return nil
+                } catch {
+                    return error.reason
+                }
+            }
+            #expect(reason == "out of memory for the head of its answer")
+        }
     }
 
     // MARK: - Status line

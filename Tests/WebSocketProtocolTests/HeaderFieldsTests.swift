@@ -21,6 +21,17 @@ import Testing
         #expect(fields["X"] == "1, 2")
     }
 
+    @Test func eachNameOnce() {
+        let fields = Sample.fields([
+            ("X-A", "1"), ("set-cookie", "a=1"), ("x-a", "2"), ("Y", ""), ("Set-Cookie", "b=2"), ("X-B", "3"),
+        ])
+        let joined = fields.joined.sorted { $0.name < $1.name }
+        #expect(joined.map(\.name) == ["set-cookie", "x-a", "x-b", "y"])
+        #expect(joined.map(\.value) == ["a=1\nb=2", "1, 2", "3", ""])
+        #expect(joined.allSatisfy { fields[$0.name] == $0.value })
+        #expect(HeaderFields().joined.isEmpty)
+    }
+
     @Test func namesAreEqualInAnyCase() {
         #expect(fields["host"] == "a")
         #expect(fields["HOST"] == "a")
@@ -111,6 +122,10 @@ import Testing
         #expect(try read(text) == [Extension(name: "a"), Extension(name: "b")])
     }
 
+    @Test(arguments: ["", " ", "\t", ",", ", ,"]) func anEmptyListHasNoElements(text: String) throws {
+        #expect(try read(text) == [])
+    }
+
     @Test func quotedValuesAreTokensOnceUnquoted() throws {
         let one = [Extension(name: "a", parameters: [ExtensionParameter(name: "x", value: "10")])]
         #expect(try read("a; x=\"10\"") == one)
@@ -118,7 +133,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "", " ", ",", ", ,", ",a/b", "a;", "a;,b", "a,;b", "a; x=,b", "a; ;b", "a; x=", "a; =1", "a b", "a; x y",
+        ",a/b", "a;", "a;,b", "a,;b", "a; x=,b", "a; ;b", "a; x=", "a; =1", "a b", "a; x y",
         "a; x=1 2", "a/b",
         "a; x=\"",
         "a; x=\"1", "a; x=\"1\\", "a; x=\"1\"2", "a; x=\"\"", "a; x=\" 1\"", "a; x=\"1,2\"", "a; x=\"é\"",

@@ -16,6 +16,14 @@ import Testing
         #expect(IPAddress(text)?.isIPv6 == (bytes.count == 16))
     }
 
+    @Test(arguments: ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1", "::ffff:7fff:ffff"])
+    func loopback(text: String) { #expect(IPAddress(text)?.isLoopback == true) }
+
+    @Test(arguments: [
+        "128.0.0.1", "0.0.0.0", "::", "::2", "1::1", "::127.0.0.1", "::ffff:128.0.0.1", "0:0:0:0:1:ffff:7f00:1",
+    ])
+    func noLoopback(text: String) { #expect(IPAddress(text)?.isLoopback == false) }
+
     @Test(arguments: [
         "", "localhost", "1.2.3", "127.1", "1.2.3.256", "0x7f.0.0.1", "1.2.3.4 ", "[::1]", "::g", "1::2::3",
         "fe80::1%lo",

@@ -60,6 +60,47 @@ import Testing
         #expect(try proxy("ws://h/", ["http_proxy": "p", "all_proxy": "https://p"]) == "http://p:1080")
     }
 
+    /// GNOME sets `all_proxy=socks://host:port/`. Chromium takes it for SOCKS5 too; the name is left to the proxy, as by
+    /// Python's websockets.
+    @Test(arguments: ["socks://u:p@h:1/", "SOCKS://u:p@h:1"], ["all_proxy", "ALL_PROXY", "ws_proxy", "http_proxy"])
+    func socksIsSOCKS5AsDesktopsSetIt(text: String, name: String) throws {
+        let proxy = try ProxyEnvironment { $0 == name ? text : nil }.proxy(for: WebSocketURL("ws://server.test/"))
+        #expect(try proxy == Proxy("socks5h://u:p@h:1"))
+    }
+
+    @Test func aBadSOCKSProxyIsShownAsItIsSet() throws {
+        let reason =
+            "the environment's all_proxy: bad proxy 'socks://h:x': 'x' is not a port; "
+            + "it must be a number from 1 to 65535"
+        #expect(throws: Proxy.Failure(reason: reason)) { try proxy("ws://h/", ["all_proxy": "socks://h:x"]) }
+    }
+
+    // MARK: - This machine
+
+    /// Go's net/http and Chromium leave out localhost, 127.0.0.0/8 and ::1, with a dot at the end or within IPv6 too;
+    /// Chromium and Firefox also the names below localhost. In short forms IPv4 addresses are what the resolver takes.
+    @Test(arguments: [
+        "localhost", "LOCALHOST", "localhost.", "x.localhost", "a.b.localhost.", "127.0.0.1", "127.0.0.1.",
+        "127.255.255.255", "127.1", "0x7f.0.0.1", "0177.1", "2130706433", "[::1]", "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]", "[::ffff:7f01:203]",
+    ])
+    func thisMachineIsReachedWithoutAProxy(host: String) throws {
+        for url in ["ws://\(host)/", "wss://\(host):8443/"] {
+            #expect(try proxy(url, ["all_proxy": "p"]) == nil)
+            // Not even looked at.
+            #expect(try proxy(url, ["all_proxy": "socks4://p", "no_proxy": "x"]) == nil)
+        }
+    }
+
+    @Test(arguments: [
+        "localhost.test", "notlocalhost", "local", "127.0.0.1.test", "128.0.0.1", "126.255.255.255", "1.0.0.127",
+        "0.0.0.0", "10.0.0.1", "169.254.0.1", "2130706432.test", "[::2]", "[::]", "[1::1]", "[::127.0.0.1]",
+        "[::ffff:128.0.0.1]", "[::fffe:127.0.0.1]", "[7f00::]",
+    ])
+    func othersAreReachedThroughIt(host: String) throws {
+        #expect(try proxy("ws://\(host)/", ["all_proxy": "p"]) == "http://p:1080")
+    }
+
     // MARK: - no_proxy
 
     @Test(arguments: [
@@ -67,7 +108,7 @@ import Testing
         // Names, and what is below them.
         ("example.com", "ws://example.com/"), ("example.com", "ws://www.example.com/"),
         ("example.com", "ws://a.b.example.com/"), (".example.com", "ws://example.com/"),
-        (".example.com", "ws://www.example.com/"), ("com", "ws://example.com/"), ("localhost", "ws://localhost/"),
+        (".example.com", "ws://www.example.com/"), ("com", "ws://example.com/"), ("server", "ws://server/"),
         ("EXAMPLE.com", "ws://example.COM/"), ("example.com.", "ws://example.com/"),
         ("example.com", "ws://example.com./"), (".example.com.", "ws://www.example.com./"),
         // Lists.
@@ -76,17 +117,17 @@ import Testing
         // Ports.
         ("h:8080", "ws://h:8080/"), ("h:80", "ws://h/"), ("h:443", "wss://h/"), ("h:0080", "ws://h/"),
         (".example.com:81", "wss://a.example.com:81/"), ("h:", "ws://h:8080/"), ("h", "ws://h:8080/"),
-        ("h:1,h:2", "ws://h:2/"), ("127.0.0.1:80", "ws://127.0.0.1/"), ("[::1]:80", "ws://[::1]/"),
+        ("h:1,h:2", "ws://h:2/"), ("192.0.2.1:80", "ws://192.0.2.1/"), ("[::2]:80", "ws://[::2]/"),
         // Addresses.
-        ("127.0.0.1", "ws://127.0.0.1/"), ("127.0.0.1.", "ws://127.0.0.1/"), ("127.0.0.1", "ws://127.0.0.1./"),
-        ("::1", "ws://[::1]/"), ("[::1]", "ws://[::1]/"),
-        ("0:0:0:0:0:0:0:1", "ws://[::1]/"), ("[0:0::1]", "ws://[0::0:1]/"), ("2001:DB8::A", "ws://[2001:db8:0::a]/"),
+        ("192.0.2.1", "ws://192.0.2.1/"), ("192.0.2.1.", "ws://192.0.2.1/"), ("192.0.2.1", "ws://192.0.2.1./"),
+        ("::2", "ws://[::2]/"), ("[::2]", "ws://[::2]/"),
+        ("0:0:0:0:0:0:0:2", "ws://[::2]/"), ("[0:0::2]", "ws://[0::0:2]/"), ("2001:DB8::A", "ws://[2001:db8:0::a]/"),
         ("::ffff:1.2.3.4", "ws://[::ffff:102:304]/"),
         // Blocks.
         ("10.0.0.0/8", "ws://10.1.2.3/"), ("10.9.9.9/8", "ws://10.1.2.3/"), ("10.1.2.3/32", "ws://10.1.2.3/"),
         ("10.1.2.2/31", "ws://10.1.2.3/"), ("192.168.0.0/17", "ws://192.168.127.255/"), ("0.0.0.0/0", "ws://1.2.3.4/"),
         ("fd00::/8", "ws://[fdff::1]/"), ("fe80::/10", "ws://[febf::1]/"), ("::/0", "ws://[1::]/"),
-        ("::1/128", "ws://[::1]/"), ("2001:db8::/33", "ws://[2001:db8:7fff::]/"), ("x,10.0.0.0/8", "ws://10.1.2.3/"),
+        ("::2/128", "ws://[::2]/"), ("2001:db8::/33", "ws://[2001:db8:7fff::]/"), ("x,10.0.0.0/8", "ws://10.1.2.3/"),
     ])
     func exempt(list: String, url: String) throws {
         for name in ["no_proxy", "NO_PROXY"] {
@@ -101,24 +142,24 @@ import Testing
         // A star means all only when it is alone.
         ("*.example.com", "ws://www.example.com/"), ("a,*", "ws://h/"), ("* ", "ws://h/"), ("*:80", "ws://h/"),
         // Ports.
-        ("h:8080", "ws://h/"), ("h:8080", "ws://h:80/"), ("h:80", "wss://h/"), ("127.0.0.1:81", "ws://127.0.0.1/"),
-        ("[::1]:81", "ws://[::1]/"), ("::1:80", "ws://[::1]/"),
+        ("h:8080", "ws://h/"), ("h:8080", "ws://h:80/"), ("h:80", "wss://h/"), ("192.0.2.1:81", "ws://192.0.2.1/"),
+        ("[::2]:81", "ws://[::2]/"), ("::2:80", "ws://[::2]/"),
         // Addresses are no names, and names no addresses.
-        ("1", "ws://127.0.0.1/"), ("0.0.1", "ws://127.0.0.1/"), (".0.0.1", "ws://127.0.0.1/"),
-        (".127.0.0.1", "ws://127.0.0.1/"), ("127.0.0.1", "ws://localhost/"), ("127.0.0.1", "ws://x.127.0.0.1/"),
-        ("0.0.0.0/0", "ws://localhost/"), ("::/0", "ws://localhost/"), ("::1", "ws://1/"),
+        ("1", "ws://192.0.2.1/"), ("0.2.1", "ws://192.0.2.1/"), (".0.2.1", "ws://192.0.2.1/"),
+        (".192.0.2.1", "ws://192.0.2.1/"), ("192.0.2.1", "ws://server/"), ("192.0.2.1", "ws://x.192.0.2.1/"),
+        ("0.0.0.0/0", "ws://server/"), ("::/0", "ws://server/"), ("::2", "ws://2.test/"),
         // Nor is IPv6 IPv4.
-        ("0.0.0.0/0", "ws://[::1]/"), ("::/0", "ws://1.2.3.4/"), ("1.2.3.4", "ws://[::ffff:1.2.3.4]/"),
+        ("0.0.0.0/0", "ws://[::2]/"), ("::/0", "ws://1.2.3.4/"), ("1.2.3.4", "ws://[::ffff:1.2.3.4]/"),
         // Blocks.
         ("10.0.0.0/8", "ws://11.0.0.0/"), ("10.1.2.2/32", "ws://10.1.2.3/"), ("10.1.2.4/31", "ws://10.1.2.3/"),
         ("192.168.0.0/17", "ws://192.168.128.0/"), ("fd00::/8", "ws://[fc00::1]/"), ("fe80::/10", "ws://[fec0::1]/"),
-        ("::1/128", "ws://[::2]/"), ("::/127", "ws://[::2]/"),
+        ("::3/128", "ws://[::2]/"), ("::/127", "ws://[::2]/"),
         // Malformed.
         ("10.0.0.0/33", "ws://10.0.0.0/"), ("10.0.0.0/-1", "ws://10.0.0.0/"), ("10.0.0.0/+8", "ws://10.0.0.0/"),
         ("10.0.0.0/", "ws://10.0.0.0/"), ("10.0.0.0/8/8", "ws://10.0.0.0/"), ("10.0.0.0/x", "ws://10.0.0.0/"),
         ("10.0.0.0/99999999999999999999", "ws://10.0.0.0/"), ("10/8", "ws://10.0.0.0/"), ("::/129", "ws://[::]/"),
-        ("10.0.0.0/8:80", "ws://10.0.0.0/"), ("[fd00::]/8", "ws://[fd00::]/"), ("[::1", "ws://[::1]/"),
-        ("::1]", "ws://[::1]/"), ("[10.0.0.0]", "ws://10.0.0.0/"), ("h:x", "ws://h/"), ("h:0", "ws://h/"),
+        ("10.0.0.0/8:80", "ws://10.0.0.0/"), ("[fd00::]/8", "ws://[fd00::]/"), ("[::2", "ws://[::2]/"),
+        ("::2]", "ws://[::2]/"), ("[10.0.0.0]", "ws://10.0.0.0/"), ("h:x", "ws://h/"), ("h:0", "ws://h/"),
         ("h:65616", "ws://h/"), ("u@h", "ws://h/"), ("http://h", "ws://h/"), ("h/", "ws://h/"), ("h/8", "ws://h/"),
         (".", "ws://h/"), (".", "ws://h./"), ("..", "ws://h./"), (":80", "ws://h/"),
         ("..h", "ws://h/"),

@@ -57,6 +57,16 @@ import Testing
         #expect(try Proxy("http://u:p@h") != Proxy("http://u:q@h"))
     }
 
+    /// Regression: a password of 2 GiB trapped, since OpenSSL counts the bytes of Base64 in 32 bits.
+    @Test func longerThan64KiB() throws {
+        let scheme = "http://u:"
+        let password = String(repeating: "p", count: 65536 - scheme.utf8.count - 2)
+        #expect(try Proxy("\(scheme)\(password)@h").password == password)
+        #expect(throws: Proxy.Failure(reason: "bad proxy 'http://…@h': it has more than 65536 bytes")) {
+            try Proxy("\(scheme)\(password)p@h")
+        }
+    }
+
     @Test(arguments: [
         ("https://h:1", "the scheme is 'https'; it must be http, socks5 or socks5h"),
         ("socks4://h", "the scheme is 'socks4'; it must be http, socks5 or socks5h"),

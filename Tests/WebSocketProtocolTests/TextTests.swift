@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import WebSocketProtocol
@@ -18,5 +19,16 @@ import Testing
         #expect(legible(text) == text)
         #expect(legible(text + "x") == text + "…")
         #expect(legible("\u{1B}[2J") == "?[2J")
+    }
+
+    /// Regression: an error about a URL of 2 GiB took more than 8 GiB.
+    @Test func aLongTextIsCutBeforeItIsCopied() async {
+        await #expect(processExitsWith: .success) {
+            let text = String(repeating: "é", count: 1 << 20)
+            // Swift's runtime takes memory of its own the first time.
+            _ = legible(text)
+            let shown = withoutMemory { legible(text) }
+            #expect(shown == String(repeating: "é", count: 200) + "…")
+        }
     }
 }

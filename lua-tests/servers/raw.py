@@ -298,9 +298,9 @@ async def refuses(peer):
 
 
 async def bombs(peer):
-    """`count` binary messages of 1 MiB, compressed to a thousandth, all at once."""
+    """`count` binary messages of `size` bytes, 1 MiB by default, compressed to a thousandth, all at once."""
     deflater = zlib.compressobj(9, wbits=-15)
-    data = deflater.compress(bytes(1 << 20)) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    data = deflater.compress(bytes(int(peer.query.get("size", 1 << 20)))) + deflater.flush(zlib.Z_SYNC_FLUSH)
     await peer.switch(fields="Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n")
     await peer.send(b"".join(frame(data[:-4], 0x42) for _ in range(int(peer.query["count"]))))
     await peer.rest()

@@ -22,7 +22,7 @@ enum {
 
 enum {
     WS_EVENT_LENT = 1,  /* the payload is a ws_block that holds the message */
-    WS_EVENT_FINAL = 2, /* the start counted by `epoch` is over: nothing follows without a new connect */
+    WS_EVENT_FINAL = 2, /* the last record that follows from one connect(): each connect() gets exactly one */
 };
 
 /* Payload by type:
@@ -34,7 +34,7 @@ typedef struct ws_event {
     uint32_t socket; /* which websocket of the Lua state */
     uint8_t type;
     uint8_t flags;
-    uint16_t epoch;  /* which connect() this belongs to */
+    uint16_t zero;
     uint64_t length; /* bytes of the payload; of the message when LENT */
 } ws_event;
 

@@ -2,6 +2,7 @@
 #ifndef WS_CLINUX_H
 #define WS_CLINUX_H
 
+#include "Acknowledgement.h"
 #include "Forks.h"
 #include <linux/futex.h>
 #include <netinet/in.h>

@@ -4,11 +4,11 @@
 
 extern int ws_forks;
 void ws_count_forks(void);
-/* Between these two nothing forks: a lock that is held at that moment, OpenSSL's above all, would be held in the child for
- * ever. */
-void ws_hold_forks(void);
-void ws_release_forks(void);
-/* For Swift, to which a variable of C is nobody's. */
+/* Between these two no thread forks: a lock of a library, OpenSSL's above all, that is held at that moment would be held in
+ * the child for ever. For short pieces of work that read no file: fork waits for them. Not to be nested. */
+void ws_block_forks(void);
+void ws_allow_forks(void);
+/* Accessor for Swift, which rejects a mutable global of C as not concurrency-safe. */
 static inline int ws_fork_count(void) { return ws_forks; }
 
 #endif

@@ -31,7 +31,7 @@ typedef struct ws_slice {
 
 typedef struct ws_state ws_state;
 
-ws_state *_Nullable ws_state_new(ws_failure *_Nonnull failure);
+ws_state *_Nonnull ws_state_new(void);
 /* Closes every websocket of the state, waits at most `seconds` for what was sent to leave, frees it. */
 void ws_state_free(ws_state *_Nonnull state, double seconds);
 /* In a child of fork: lets go of what the parent has queued. */
@@ -107,7 +107,8 @@ ws_socket *_Nonnull ws_socket_new(ws_state *_Nonnull state, ws_options *_Nonnull
 void ws_socket_free(ws_socket *_Nonnull socket);
 /* In a child of fork: closed, with nothing to send. */
 void ws_socket_reset(ws_socket *_Nonnull socket);
-bool ws_socket_connect(ws_socket *_Nonnull socket, uint16_t epoch, ws_failure *_Nonnull failure);
+/* Starts; exactly one WS_EVENT_FINAL record will follow. */
+bool ws_socket_connect(ws_socket *_Nonnull socket, ws_failure *_Nonnull failure);
 void ws_socket_close(ws_socket *_Nonnull socket, uint16_t code, ws_slice reason);
 /* Whether a script may close with this code and reason; says what is wrong. */
 bool ws_socket_may_close(uint16_t code, ws_slice reason, ws_failure *_Nonnull failure);
@@ -117,6 +118,10 @@ enum ws_send_status ws_socket_send(
     bool first, ws_failure *_Nonnull failure);
 /* So many bytes of its records were delivered. */
 void ws_socket_delivered(ws_socket *_Nonnull socket, size_t bytes);
+
+/* Lua has no memory for a message of so many bytes, of the connection that the `connection`-th OPEN event told of: it is
+ * ended with the code 1009. */
+void ws_socket_refuse(ws_socket *_Nonnull socket, size_t bytes, uint32_t connection);
 
 /* `started`: connect was called, and neither close nor the last event came since. */
 const char *_Nonnull ws_socket_state(ws_socket *_Nonnull socket, bool started);

@@ -30,7 +30,6 @@ enum Event: Equatable, Sendable {
 struct Record: Equatable {
     var event: Event
     var socket: UInt32 = 0
-    var epoch: UInt16 = 0
     var flags = 0
     /// Where a lent message is.
     var block: UnsafeMutableRawPointer?
@@ -49,7 +48,7 @@ extension EventLog {
         while offset < bytes.count {
             let header = bytes.loadUnaligned(fromByteOffset: offset, as: ws_event.self)
             var record = Record(
-                event: .text(""), socket: header.socket, epoch: header.epoch, flags: Int(header.flags))
+                event: .text(""), socket: header.socket, flags: Int(header.flags))
             let body = bytes.baseAddress! + offset + MemoryLayout<ws_event>.size
             var payload = UnsafeRawBufferPointer(start: body, count: Int(header.length))
             if record.isLent {

@@ -72,7 +72,8 @@ extension ByteBuffer {
 
 extension Deflater {
     mutating func deflated(_ message: [UInt8]) -> [UInt8]? {
-        message.withUnsafeBytes { deflate($0).map { Array($0) } }
+        var output = ByteBuffer()
+        return message.withUnsafeBytes { deflate($0, to: &output) } ? output.array : nil
     }
 }
 

@@ -3,7 +3,7 @@
 import Glibc
 
 /// Runs `body` while `malloc` has no block of 4 KiB or more to give; smaller ones can still be had.
-func withoutMemory<Result>(_ body: () -> Result) -> Result {
+public func withoutMemory<Result>(_ body: () -> Result) -> Result {
     var limit = rlimit()
     getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
     var none = rlimit(rlim_cur: 1, rlim_max: limit.rlim_max)

@@ -1,0 +1,198 @@
+-- One websocket does not stall the others, nor a script's short wait: two Lua states in one process share the engine;
+-- one of them ticks while the other gives the engine much to do.
+
+local helper = require "helper"
+
+describe("beside websockets that have much to do, another ticks on:", function()
+  local host, ticks, python, raw
+  lazy_setup(function()
+    ticks, python, raw = helper.serve("raw"), helper.serve("python"), helper.serve("raw")
+    local name = os.tmpname()
+    local built = os.execute(("%s -I/usr/include/lua5.4 -o %s %s/host.c -llua5.4 -lpthread 2>/dev/null"):format(
+      helper.cc, name, helper.folder))
+    if built then host = name else os.remove(name) end
+  end)
+  lazy_teardown(function()
+    if host then os.remove(host) end
+    helper.stop_servers()
+  end)
+  after_each(helper.remove_files)
+
+  --- Milliseconds that a tick came late while `work` was done: at the 99th percentile, and at the most.
+  local function delays(work)
+    local flag = helper.file()
+    os.remove(flag)
+    local output, code = helper.finish(helper.start(host, "threads", helper.write_script(([[
+      local websocket = require "websocket"
+      local types = websocket.WebSocketMessageType
+      local flag, ticks, python, raw = %q, %q, %q, %q
+      if name == "b" then
+        local function work() %s end
+        work()
+        return io.open(flag, "w"):close()
+      end
+      local has_come = false
+      local ws = websocket.WebSocket { url = ticks, onreceive = function(type)
+        if type == types.TEXT then has_come = true end
+      end }
+      ws:connect()
+      repeat websocket.poll(1) until ws.state == "open"
+      local delays = {}
+      local function is_over()
+        local file = io.open(flag)
+        return file and file:close()
+      end
+      repeat
+        local from = clock()
+        has_come = false
+        ws:sendText("tick")
+        repeat websocket.poll(0.05) until has_come
+        delays[#delays + 1] = clock() - from
+        -- A short wait is short.
+        from = clock()
+        websocket.poll(0.002)
+        delays[#delays + 1] = math.max(0, clock() - from - 0.002)
+      until is_over()
+      table.sort(delays)
+      print(delays[math.ceil(#delays * 0.99)] * 1000, delays[#delays] * 1000, #delays)
+      ws:close()
+      websocket.run(5)
+    ]]):format(flag, ticks:url("/burst"), python:url(""), raw:url(""), work)), "no url"))
+    assert.equal(0, code, output)
+    local late, most = output:match("^(%S+)%s+(%S+)")
+    return tonumber(late), tonumber(most), output
+  end
+
+  --- The best of three tries: a machine that has other things to do makes ticks late as well.
+  local function keeps_time(work)
+    local best, output
+    for _ = 1, 3 do
+      local late, most, text = delays(work)
+      if not best or most < best then best, output = most, text end
+      if late < 10 * helper.slowness and most < 60 * helper.slowness then return end
+    end
+    error("99th percentile and maximum in ms, number of ticks: " .. output)
+  end
+
+  local works = {
+    ["a message of 60 MB that is compressed"] = [[
+      local words = {}
+      for i = 1, 200000 do words[i] = ("%x"):format((i * 2654435761) % 4294967296) end
+      local text = table.concat(words, " ")
+      text = text:rep(60000000 // #text)
+      local ws
+      ws = websocket.WebSocket { url = python .. "/measure", deflate = true, onreceive = function(type)
+        if type == types.OPEN then ws:sendText(text) end
+        if type == types.TEXT then ws:close() end
+      end }
+      ws:connect()
+      assert(websocket.run(60))
+    ]],
+    ["compressed bombs of 63 MiB"] = [[
+      local ws, count = nil, 0
+      ws = websocket.WebSocket { url = raw .. "/bombs?count=5&size=66060288", deflate = true, reconnect = false,
+        onreceive = function(type)
+          if type == types.BINARY then count = count + 1 end
+          if count == 5 then ws:close() end
+        end }
+      ws:connect()
+      assert(websocket.run(60))
+    ]],
+    ["1 000 closes, large texts both ways, compression and bombs, all at once"] = [[
+      local list, open, left = {}, 0, 5
+      local function make(options)
+        local ws
+        local onreceive = options.onreceive
+        options.reconnect = false
+        function options.onreceive(type, data) onreceive(ws, type, data) end
+        ws = websocket.WebSocket(options)
+        ws:connect()
+        return ws
+      end
+      local function finish(ws)
+        left = left - 1
+        ws:close()
+      end
+      for i = 1, 1000 do
+        list[i] = make { url = raw .. "/burst", connecttimeout = 60, onreceive = function(_, type)
+          if type == types.OPEN then open = open + 1 end
+        end }
+      end
+      while open < 1000 do websocket.poll(1) end
+      local text = ("ä"):rep(30000000)
+      for _, deflate in ipairs { true, false } do
+        make { url = python .. "/measure", deflate = deflate, onreceive = function(ws, type)
+          if type == types.OPEN then ws:sendText(text) end
+          if type == types.TEXT then finish(ws) end
+        end }
+      end
+      make { url = python .. "/flood?count=2&size=60000000", onreceive = function(ws, type, data)
+        if type == types.TEXT and data == "end" then finish(ws) end
+      end }
+      for _ = 1, 2 do
+        make { url = raw .. "/bombs?count=1&size=66060288", deflate = true, onreceive = function(ws, type)
+          if type == types.BINARY then finish(ws) end
+        end }
+      end
+      while left > 2 do websocket.poll(1) end
+      for i = 1, 1000 do list[i]:close() end
+      assert(websocket.run(60))
+    ]],
+  }
+  for name, work in pairs(works) do
+    it(name, function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      keeps_time(work)
+    end)
+  end
+
+  it("files of the option tls on a slow disk; a fork of the host waits for none of them", function()
+    if not host then return pending("needs cc and liblua5.4-dev") end
+    local secure = helper.serve("python-tls")
+    local ca = helper.file()
+    assert(os.execute(("cp %s/ca.pem %s"):format(helper.certificates, ca)))
+    local script = helper.write_script(([[
+      local websocket = require "websocket"
+      local types = websocket.WebSocketMessageType
+      local secure, ca = %q, %q
+      local has_come, longest = false, { tick = 0, poll = 0, fork = 0 }
+      local function note(what, seconds) longest[what] = math.max(longest[what], seconds) end
+      local ws = websocket.WebSocket { url = url, onreceive = function(type)
+        if type == types.TEXT then has_come = true end
+      end }
+      ws:connect()
+      repeat websocket.poll(1) until ws.state == "open"
+      local from, list = clock(), {}
+      for i, minversion in ipairs { "1.2", "1.3" } do
+        list[i] = websocket.WebSocket { url = secure, tls = { ca = ca, minversion = minversion } }
+        list[i]:connect()
+      end
+      repeat
+        local start = clock()
+        has_come = false
+        ws:sendText("tick")
+        repeat websocket.poll(0.05) until has_come
+        note("tick", clock() - start)
+        start = clock()
+        websocket.poll(0.01)
+        note("poll", clock() - start)
+        start = clock()
+        local child = fork()
+        if child == 0 then leave() end
+        note("fork", clock() - start)
+        await(child)
+      until list[1].state == "open" and list[2].state == "open"
+      print(("%%.3f %%.3f %%.3f %%.3f"):format(clock() - from, longest.tick, longest.poll, longest.fork))
+      os.exit(true, false)
+    ]]):format(secure:url("/echo"), ca))
+    -- Each read of the file takes a second longer.
+    local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-P", ca,
+      "-e", "trace=read", "-e", "inject=read:delay_enter=1000000", host, "cycles", 1, script, ticks:url("/burst")))
+    assert.equal(0, code, output)
+    local took, tick, poll, fork = output:match("^(%S+) (%S+) (%S+) (%S+)")
+    assert.is_true(tonumber(took) >= 1, "the disk was not slow: " .. output)
+    for _, longest in ipairs { tick, poll, fork } do
+      assert.is_true(tonumber(longest) < 0.5 * helper.slowness, output)
+    end
+  end)
+end)
