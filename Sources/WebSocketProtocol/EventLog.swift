@@ -19,18 +19,19 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
     /// Bytes in the log, lent ones included: what counts against `maxqueued`.
     public private(set) var size = 0
 
-    /// A message of at least so many bytes is lent, not copied.
-    static let lendingThreshold = 16 << 10
-    /// How many bytes of delivered memory are kept for the next messages: of as many as wait for Lua in a stream, or each
-    /// would be asked for anew, and the system has to give and take back its pages.
-    private static let spareLimit = 16 << 20
+    // Two of `Thresholds`.
+    private let lendingThreshold: Int
+    private let spareLimit: Int
     /// An empty log keeps at most so much memory of a burst that is over.
     private static let idleCapacity = 1 << 20
     /// Bytes that messages leave free in the log: where there is no memory for another message, there is still some to say
     /// so.
     private static let headroom = 4 << 10
 
-    public init() {}
+    public init(_ thresholds: Thresholds = Thresholds()) {
+        lendingThreshold = thresholds.lending
+        spareLimit = thresholds.spares
+    }
 
     deinit {
         freeLent()
@@ -123,7 +124,7 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
         guard records.reserve(MemoryLayout<ws_event>.size + MemoryLayout<ws_block>.size + Self.headroom) else {
             return false
         }
-        guard length >= Self.lendingThreshold, let block = message.release() else {
+        guard length >= lendingThreshold, let block = message.release() else {
             defer { message.removeAll(keepingAtMost: 0) }
             return append(type: type, socket: socket, UnsafeRawBufferPointer(message.bytes))
         }
@@ -192,7 +193,7 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     /// Keeps the memory of a delivered message for the next; false when there is enough.
     public mutating func keep(_ block: ws_block) -> Bool {
-        guard block.capacity <= UInt64(Self.spareLimit - spareSize) else { return false }
+        guard block.capacity <= UInt64(spareLimit - spareSize) else { return false }
         spares.append(block)
         spareSize += Int(block.capacity)
         return true
