@@ -15,7 +15,6 @@ func smallThresholds() -> Thresholds {
     thresholds.direct = 24
     thresholds.reservation = 48
     thresholds.lending = 16
-    thresholds.spares = 600
     thresholds.inflatedInLog = 48
     thresholds.inflatedAtOnce = 96
     thresholds.inflatingStep = 32
@@ -67,7 +66,7 @@ func makeConnection(_ choice: UInt8) -> Connection {
 /// payloads do.
 func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
     var connection = makeConnection(choice)
-    var log = EventLog(smallThresholds())
+    var log = EventLog()
     var reading = Reading(records: [], outcome: .open)
     var wire = input
     wire.withUnsafeMutableBytes { wire in

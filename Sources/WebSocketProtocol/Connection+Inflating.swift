@@ -31,7 +31,8 @@ extension Connection {
     ) throws(ProtocolFailure) -> Inflated {
         let before = message.count
         let result = inflater!.inflate(
-            chunk, finishes: finishes, into: &message, limit: maximumMessageSize - before, pause: thresholds.inflatedAtOnce)
+            chunk, finishes: finishes, into: &message, limit: maximumMessageSize - before,
+            pause: thresholds.inflatedAtOnce)
         let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...])
         try verify(result, inflated, finishes: finishes)
         return result == .paused ? .paused(left: inflater?.unread ?? 0) : .inMessage

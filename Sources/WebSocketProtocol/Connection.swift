@@ -300,7 +300,9 @@ public struct Connection: ~Copyable {
         let type = messageType
         messageOpcode = nil
         let count = message.count
-        guard events.append(type: type, socket: socket, taking: &message) else { throw noMemory(count) }
+        guard events.append(type: type, socket: socket, taking: &message, lendingFrom: thresholds.lending) else {
+            throw noMemory(count)
+        }
     }
 
     private mutating func fragment(_ events: inout EventLog) throws(ProtocolFailure) {

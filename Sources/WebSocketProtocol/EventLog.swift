@@ -19,19 +19,16 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
     /// Bytes in the log, lent ones included: what counts against `maxqueued`.
     public private(set) var size = 0
 
-    // Two of `Thresholds`.
-    private let lendingThreshold: Int
-    private let spareLimit: Int
+    /// How many bytes of delivered memory are kept for the next messages: of as many as wait for Lua in a stream, or each
+    /// would be asked for anew, and the system has to give and take back its pages.
+    private static let spareLimit = 16 << 20
     /// An empty log keeps at most so much memory of a burst that is over.
     private static let idleCapacity = 1 << 20
     /// Bytes that messages leave free in the log: where there is no memory for another message, there is still some to say
     /// so.
     private static let headroom = 4 << 10
 
-    public init(_ thresholds: Thresholds = Thresholds()) {
-        lendingThreshold = thresholds.lending
-        spareLimit = thresholds.spares
-    }
+    public init() {}
 
     deinit {
         freeLent()
@@ -119,12 +116,14 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     /// Appends a message and leaves `message` empty: lent when it is large, copied when not. Returns false when there is no
     /// memory.
-    mutating func append(type: Int, socket: UInt32, taking message: inout ByteBuffer) -> Bool {
+    mutating func append(
+        type: Int, socket: UInt32, taking message: inout ByteBuffer, lendingFrom threshold: Int = Thresholds().lending
+    ) -> Bool {
         let length = message.count
         guard records.reserve(MemoryLayout<ws_event>.size + MemoryLayout<ws_block>.size + Self.headroom) else {
             return false
         }
-        guard length >= lendingThreshold, let block = message.release() else {
+        guard length >= threshold, let block = message.release() else {
             defer { message.removeAll(keepingAtMost: 0) }
             return append(type: type, socket: socket, UnsafeRawBufferPointer(message.bytes))
         }
@@ -193,7 +192,7 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     /// Keeps the memory of a delivered message for the next; false when there is enough.
     public mutating func keep(_ block: ws_block) -> Bool {
-        guard block.capacity <= UInt64(spareLimit - spareSize) else { return false }
+        guard block.capacity <= UInt64(Self.spareLimit - spareSize) else { return false }
         spares.append(block)
         spareSize += Int(block.capacity)
         return true

@@ -8,9 +8,6 @@ public struct Thresholds: Sendable {
     public var reservation = 1 << 20
     /// A message of at least this many bytes is lent to the event log, not copied.
     public var lending = 16 << 10
-    /// Bytes of delivered messages' memory that are kept for the next messages: as many as wait for Lua in a stream, or
-    /// each would be asked for anew, and the system has to give and take back its pages.
-    public var spares = 16 << 20
     /// A compressed message in one piece is inflated into the event log if it has at most this many bytes.
     public var inflatedInLog = 128 << 10
     /// Bytes after which inflating pauses, so that the owner can apply its limits and serve others: a byte may become a
