@@ -118,6 +118,7 @@ local commands = {
   python = python .. "peer.py",
   node = "env NODE_PATH=/usr/share/nodejs " .. helper.node .. " " .. helper.folder .. "/servers/peer.js",
   raw = python .. "raw.py",
+  paced = python .. "paced.py",
 }
 local secure_commands = {
   nginx = secure .. python .. "nginx.py",
@@ -133,7 +134,8 @@ local servers = {}
 local Server = setmetatable({}, Process)
 Server.__index = Server
 
---- Starts a server: "python" and "node" are the peers, "raw" does what no honest server does, "python-tls" and so on
+--- Starts a server: "python" and "node" are the peers, "raw" does what no honest server does, "paced" reads
+--- slowly and the like, "python-tls" and so on
 --- are the same over TLS, "nginx" is TLS in front of a server, "lws" libwebsockets' test server, "openssl" s_server.
 --- `port`: the one of a server that was stopped; `more`: where "raw" listens, 127.0.0.1 by default, the port of the
 --- server behind nginx, or openssl's command.

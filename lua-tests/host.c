@@ -1,5 +1,5 @@
 /* A host with several Lua states in one process. The scripts get `url` and `name` as globals, and the functions fork,
- * await, leave and clock (monotonic seconds).
+ * await, leave, clock (monotonic seconds) and shut(descriptor).
  *
  *   host cycles N script url     one state after the other, each closed
  *   host both script url         two states on one thread: the script returns a function, called in turn until true
@@ -8,6 +8,8 @@
  *                                called in the parent until true
  *   host children N script url   a state that N children of fork go on with, one after the other: each, by the `name`
  *                                "child", calls the script's function until true and closes it; then the parent does
+ *   host leaving script url  a state, on a thread of its own, that waits in its script; the process ends meanwhile, and
+ *                             says how many seconds of a processor it takes in a third of a second behind the module's end
  *   host heir script url         two states, the first on its own thread; the second is also in a child of fork, where
  *                                its `name` is "heir": the script returns a function, called in both until true */
 #include <lauxlib.h>
@@ -56,6 +58,29 @@ static int monotonic(lua_State *L)
     return 1;
 }
 
+static int shut(lua_State *L)
+{
+    close((int)luaL_checkinteger(L, 1));
+    return 0;
+}
+
+static double processor_time(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Registered before the module is loaded: called behind its own. */
+static void measure_exit(void)
+{
+    double before = processor_time();
+    struct timespec third = {.tv_nsec = 333333333};
+    nanosleep(&third, NULL);
+    printf("%.2f\n", processor_time() - before);
+    fflush(stdout);
+}
+
 /* await(child) -> its status, as waitpid has it. */
 static int await_child(lua_State *L)
 {
@@ -77,6 +102,7 @@ static lua_State *start(const char *name)
     lua_setglobal(L, "name");
     lua_register(L, "leave", leave);
     lua_register(L, "clock", monotonic);
+    lua_register(L, "shut", shut);
     check(L, luaL_loadfile(L, script));
     check(L, lua_pcall(L, 0, 1, 0));
     return L;
@@ -145,6 +171,13 @@ int main(int argc, char **argv)
         }
         while (!step(L)) continue;
         lua_close(L);
+    } else if (!strcmp(argv[1], "leaving")) {
+        pthread_t thread;
+        atexit(measure_exit);
+        lua_State *L = start("first");
+        pthread_create(&thread, NULL, run, "second");
+        while (!step(L)) continue;
+        exit(0);
     } else if (!strcmp(argv[1], "heir")) {
         pthread_t first;
         pthread_create(&first, NULL, run, "first");

@@ -31,7 +31,7 @@ describe("without memory:", function()
     local ws
     ws = websocket.WebSocket { url = url, reconnect = false, onreceive = function(type, data, err, info)
       log[#log + 1] = names[type] .. (data ~= "" and " " .. #data or "")
-      if type == 3 then log[#log + 1] = ("%s, %s"):format(info.kind, err:match "no memory for a message of %d+ bytes") end
+      if type == 3 then log[#log + 1] = info.kind .. ", " .. err:match "no memory for a message of %d+ bytes" end
       if type == 2 then log[#log + 1] = info.code end
     end }
     local other, got = nil, 0
@@ -44,7 +44,7 @@ describe("without memory:", function()
   ]]
 
   for _, how in ipairs { "sendText", "sendBinary" } do
-    it("a message that does not fit into Lua is given up at the second try, the rest goes on: " .. how, function()
+    it("a message that does not fit into Lua is given up at the second try: " .. how, function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       assert.equal([[
 not enough memory

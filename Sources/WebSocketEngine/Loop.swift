@@ -101,7 +101,7 @@ struct Loop: ~Copyable {
         let hasMail = !reactor.mailbox.await()
         if hasMail || hasObeyed || hasCommands || unfinished > 0 { deadline = 0 }
         let count = wait(until: deadline, mask, forScript: forScript)
-        if count == Poller.failed { return .broken(SystemError("epoll_wait")) }
+        if count == Poller.failed { return .broken(SystemError("epoll_wait", EBADF)) }
         reactor.isStreaming = false
         let isSignalled = handleEvents(count)
         if unfinished > 0 { resume(unfinished) }

@@ -1,0 +1,203 @@
+-- Where the process has no descriptor left, where files can't be read for a moment, and where the host closes
+-- descriptors that are not its own.
+
+local helper = require "helper"
+
+describe("descriptors:", function()
+  local raw, secure, host
+  lazy_setup(function()
+    raw, secure = helper.serve("raw"), helper.serve("python-tls")
+    local name = os.tmpname()
+    local built = os.execute(("%s -I/usr/include/lua5.4 -o %s %s/host.c -llua5.4 -lpthread 2>/dev/null"):format(
+      helper.cc, name, helper.folder))
+    if built then host = name else os.remove(name) end
+  end)
+  lazy_teardown(function()
+    if host then os.remove(host) end
+    helper.stop_servers()
+  end)
+  after_each(helper.remove_files)
+
+  local function copy_of_ca()
+    local name = helper.file()
+    assert(os.execute(("cp %s/ca.pem %s"):format(helper.certificates, name)))
+    return name
+  end
+
+  --- A script that records a websocket's events as "OPEN", "ERROR kind retries" and so on, in `log`.
+  local prelude = [[
+    local websocket = require "websocket"
+    local names = {}
+    for name, number in pairs(websocket.WebSocketMessageType) do names[number] = name end
+    local log, words = {}, {}
+    local function make(options)
+      function options.onreceive(type, _, err, info)
+        words[#words + 1] = err ~= "" and err or nil
+        local more = type == 3 and (" %s %s"):format(info.kind, info.retryin and "again" or "never") or ""
+      log[#log + 1] = names[type] .. more
+      end
+      local ws = websocket.WebSocket(options)
+      ws:connect()
+      return ws
+    end
+    local function await(what)
+      local from = os.time()
+      while log[#log] ~= what do
+        websocket.poll(0.1)
+        if os.time() - from > 8 then error("no " .. what .. ": " .. table.concat(log, ", ")) end
+      end
+    end
+  ]]
+
+  for where, start in pairs {
+    ["tls.ca"] = "", ["the system's CAs"] = "env SSL_CERT_DIR=/nowhere SSL_CERT_FILE=%s ",
+  } do
+    it("with none left the files of " .. where .. " can't be opened: that passes", function()
+      local ca = copy_of_ca()
+      local output, code = helper.finish(helper.start(start:format(ca) .. helper.lua, helper.write_script(prelude .. [[
+        local plain, secure, ca = ...
+        -- The engine has its descriptors from here on.
+        local first = make { url = plain }
+        await "OPEN"
+        local files = {}
+        repeat files[#files + 1] = io.open("/dev/null") until not io.open("/dev/null")
+        log = {}
+        local ws = make { url = secure, tls = ca and { ca = ca }, maxreconnectwait = 0.1 }
+        await "ERROR tls again"
+        assert(words[1]:find("Too many open files", 1, true), words[1])
+        for _, file in ipairs(files) do file:close() end
+        await "OPEN"
+        os.exit(ws.state == "open", false)
+      ]]), raw:url("/burst"), secure:url("/echo"), where == "tls.ca" and ca or nil))
+      assert.equal("", output)
+      assert.equal(0, code)
+    end)
+  end
+
+  for _, number in ipairs { "EIO", "ENOMEM", "EMFILE" } do
+    for _, call in ipairs { "read", "openat" } do
+      it(("%s of %s for a file of tls is tried again"):format(number, call), function()
+        local ca = copy_of_ca()
+        local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-P", ca,
+          "-e", "trace=" .. call, "-e", ("inject=%s:error=%s"):format(call, number),
+          helper.lua, helper.write_script(prelude .. [[
+            local secure, ca = ...
+            make { url = secure, tls = { ca = ca }, maxreconnectwait = 0.05 }
+            repeat websocket.poll(1) until #log == 3
+            print(table.concat(log, ", "))
+            os.exit(true, false)
+          ]]), secure:url("/echo"), ca))
+        assert.equal("ERROR tls again, ERROR tls again, ERROR tls again\n", output)
+        assert.equal(0, code)
+      end)
+    end
+  end
+
+  for name, damage in pairs {
+    ["is missing"] = "os.remove(ca)", ["is empty"] = "assert(io.open(ca, 'w')):close()",
+    ["is half written"] = "local half = assert(io.open(ca, 'w')) half:write(text:sub(1, 300)) half:close()",
+  } do
+    it("a CA file that " .. name .. " is read again by a websocket that was open before", function()
+      local output, code = helper.script(prelude .. ([[
+        local secure, ca = ...
+        local text = assert(io.open(ca)):read("a")
+        local ws = make { url = secure, tls = { ca = ca }, maxreconnectwait = 0.05 }
+        await "OPEN"
+        %s
+        ws:sendText("close")
+        await "ERROR tls again"
+        await "ERROR tls again"
+        local file = assert(io.open(ca, "w"))
+        file:write(text)
+        file:close()
+        await "OPEN"
+        os.exit(true, false)
+      ]]):format(damage), secure:url("/close-on-message"), copy_of_ca())
+      assert.equal("", output)
+      assert.equal(0, code)
+    end)
+  end
+
+  it("a CA file that is missing from the start is the script's mistake", function()
+    local output, code = helper.script(prelude .. [[
+      make { url = ..., tls = { ca = "/nowhere/ca.pem" } }
+      await "ERROR tls never"
+      assert(words[1]:find("/nowhere/ca.pem", 1, true), words[1])
+      os.exit(true, false)
+    ]], secure:url("/echo"))
+    assert.equal("", output)
+    assert.equal(0, code)
+  end)
+
+  for name, pattern in pairs {
+    ["epoll"] = "eventpoll", ["eventfds"] = "eventfd", ["anonymous descriptors"] = "anon_inode",
+    ["descriptors from 3 up, as daemons do,"] = ".",
+  } do
+    it("of the engine that the host closes: its " .. name .. ": an end, or nothing, and nothing spins", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. ([[
+        local list = {}
+        for i = 1, 3 do list[i] = make { url = url } end
+        local refused = make { url = "ws://127.0.0.1:1", minreconnectwait = 60, maxreconnectwait = 60 }
+        repeat
+          websocket.poll(0.1)
+          local open = 0
+          for i = 1, 3 do if list[i].state == "open" then open = open + 1 end end
+        until open == 3 and refused.state == "waiting" and #log == 4
+        log = {}
+        local pipe = io.popen("ls -l /proc/$PPID/fd")
+        local found = {}
+        for line in pipe:lines() do
+          local number, target = line:match("(%%d+) %%-> (.*)")
+          if number and tonumber(number) > 2 and target:find(%q) then found[#found + 1] = tonumber(number) end
+        end
+        pipe:close()
+        for _, number in ipairs(found) do shut(number) end
+        assert(#found > 0)
+        local from, cpu = clock(), os.clock()
+        local is_over = websocket.run(1)
+        assert(os.clock() - cpu < 0.5, "it spins")
+        print(is_over, table.concat(log, ", "))
+        if not is_over then os.exit(true, false) end
+        -- Another engine.
+        log = {}
+        local again = make { url = url }
+        await "OPEN"
+        again:close()
+        print(websocket.run(5))
+      ]]):format(pattern)), raw:url("/burst")))
+      assert.equal(0, code, output)
+      -- Without these the sockets are still there, and this thread looks at them.
+      if name == "eventfds" then return end
+      local first = output:match("^true%s+([^\n]*)")
+      assert.truthy(first, output)
+      local errors, closes = select(2, first:gsub("ERROR system never", "")), select(2, first:gsub("CLOSE", ""))
+      assert.same({ 4, 3 }, { errors, closes }, output)
+      assert.truthy(output:find("\ntrue\n", 1, true), output)
+    end)
+  end
+
+  it("a thread that waits when the process ends does not spin", function()
+    if not host then return pending("needs cc and liblua5.4-dev") end
+    local flag = helper.file()
+    os.remove(flag)
+    local output, code = helper.finish(helper.start("env FLAG=" .. flag .. " " .. host, "leaving",
+      helper.write_script([[
+      local websocket = require "websocket"
+      local ws = websocket.WebSocket { url = url }
+      ws:connect()
+      repeat websocket.poll(1) until ws.state == "open"
+      local file = os.getenv "FLAG"
+      if name == "second" then
+        io.open(file, "w"):close()
+        websocket.run()
+      end
+      return function()
+        local flag = io.open(file)
+        return flag and flag:close()
+      end
+    ]]), raw:url("/burst")))
+    assert.equal(0, code, output)
+    assert.is_true(tonumber(output) < 0.15, output)
+  end)
+end)

@@ -1,0 +1,122 @@
+-- Peers that are slow, and how a read may end before the socket is empty.
+
+local helper = require "helper"
+local websocket = helper.websocket
+
+describe("a peer that", function()
+  local paced
+  lazy_setup(function() paced = helper.serve("paced") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.close_clients)
+  after_each(helper.remove_files)
+
+  it("reads slowly is not taken for dead: acknowledgements are signs of life", function()
+    -- The ping stands behind megabytes that the kernel has taken at once.
+    local c = helper.client {
+      url = paced:url("/slow?rate=1000000"), pinginterval = 0.1, pongtimeout = 0.6, reconnect = false,
+    }:open()
+    c.ws:sendBinary(("u"):rep(3000000))
+    assert.equal("3000000", c:get("TEXT").data)
+    helper.wait(function() return c.ws.latency end, "a pong")
+    assert.equal("OPEN TEXT", c:list())
+  end)
+
+  it("reads slowly gets all that was sent before close", function()
+    local c = helper.client {
+      url = paced:url("/slow?rate=1000000&talks=yes"), closetimeout = 0.6, reconnect = false,
+    }:open()
+    c.ws:sendBinary(("u"):rep(3000000))
+    local info = c:close().info
+    assert.same({ 1000, true, 0 }, { info.code, info.clean, info.unsent })
+    local told = false
+    for _, event in ipairs(c.events) do told = told or event.data == "3000000" end
+    assert.is_true(told)
+  end)
+
+  it("breaks the connection leaves bytes unacknowledged: unsent counts them", function()
+    local raw = helper.serve("raw")
+    local key = tostring(helper.now())
+    local c = helper.client {
+      url = raw:url("/frames?end=deaf&key=%s", key), closetimeout = 0.3, reconnect = false,
+    }:open()
+    c.ws:sendBinary(("u"):rep(1000000))
+    -- The kernel takes it all, and the peer reads none.
+    helper.wait(function() return c.ws.bufferedamount == 0 end, "the kernel")
+    c.ws:close()
+    local info = c:get("CLOSE").info
+    assert.equal(1006, info.code)
+    -- Some are in the buffer of the peer's system.
+    assert.is_true(info.unsent > 0 and info.unsent < 1000100, info.unsent)
+  end)
+
+  for name, more in pairs { ["leaves TCP open"] = 0, ["sends more behind its Close frame"] = 3000000 } do
+    it(name .. ": CLOSE comes when both Close frames have passed", function()
+      local c = helper.client { url = paced:url("/lingers?more=%d", more), closetimeout = 60, reconnect = false }:open()
+      local info = c:close(4000).info
+      assert.same({ 4000, true, false }, { info.code, info.clean, info.remote })
+      assert.is_true(websocket.run(helper.TIMEOUT))
+    end)
+
+    it(name .. ": the new connection comes at once when the server has closed", function()
+      local c = helper.client { url = paced:url("/lingers?more=%d", more), closetimeout = 60 }:open()
+      c.ws:sendText("close")
+      local info = c:get("CLOSE").info
+      assert.same({ 4001, true, true }, { info.code, info.clean, info.remote })
+      c:get("OPEN", 2)
+    end)
+
+    it(name .. ": a script ends without waiting for it", function()
+      local _, code, took = helper.script([[
+        local websocket = require "websocket"
+        local ws
+        ws = websocket.WebSocket { url = ..., onreceive = function(type) if type == 1 then ws:close() end end }
+        ws:connect()
+        websocket.run()
+      ]], paced:url("/lingers?more=%d", more))
+      assert.equal(0, code)
+      assert.is_true(took < 1 * helper.slowness, took)
+    end)
+  end
+
+  --- What a script gets of a server's messages that came while it was stopped, so that they are read at once.
+  local function got(url, server, last)
+    local process = helper.start_script([[
+      local websocket = require "websocket"
+      io.stdout:setvbuf "line"
+      local ws
+      ws = websocket.WebSocket { url = ..., onreceive = function(type, data)
+        if type == 1 then print "open" end
+        if type == 0 then print(data) end
+      end }
+      ws:connect()
+      websocket.run(20)
+    ]], url)
+    assert.equal("open", process.pipe:read("l"))
+    process:signal("STOP")
+    helper.wait(function()
+      local file <close> = assert(io.open(("/proc/%d/stat"):format(process.pid)))
+      return file:read("a"):match("^.*%) T")
+    end, "a process to stop")
+    assert.equal("sent", helper.client(server):get("TEXT").data)
+    process:signal("CONT")
+    local list = {}
+    local from = helper.now()
+    repeat list[#list + 1] = process.pipe:read("l") until not list[#list] or list[#list] == last
+    local took = helper.now() - from
+    process:stop("KILL")
+    assert.is_true(took < 10, "it comes only when the script has given up waiting")
+    return table.concat(list, ", ")
+  end
+
+  it("sends an urgent byte between two messages does not hold up the second", function()
+    assert.equal("before, behind", got(paced:url("/pieces?stop=urgent"), paced:url("/go"), "behind"))
+  end)
+
+  it("passes descriptors with a message over a Unix socket does not hold up the next", function()
+    local path = helper.file()
+    os.remove(path)
+    helper.serve("paced", nil, path)
+    local url = ("ws+unix:%s:"):format(path)
+    assert.equal("before, with a descriptor, behind", got(url .. "/pieces?stop=fd", url .. "/go", "behind"))
+  end)
+end)
