@@ -13,10 +13,22 @@ private func negotiate(_ text: String) {
     }
 }
 
-private func inflate(_ input: [UInt8], _ direction: DeflateParameters.Direction, limit: Int) -> ([UInt8], Bool) {
-    var inflater = Inflater(direction)
+/// Inflates a message, with pauses after some bytes each; returns what came of it, and whether it was all.
+private func inflate(
+    _ input: [UInt8], _ direction: DeflateParameters.Direction, limit: Int, pause: Int = .max
+) -> ([UInt8], Bool) {
+    var inflater = Inflater(direction, smallThresholds())
     var output = ByteBuffer()
-    let result = input.withUnsafeBytes { inflater.inflate($0, finishes: true, into: &output, limit: limit) }
+    var result = Inflater.Result.paused
+    input.withUnsafeBytes { input in
+        var rest = input
+        while result == .paused {
+            let before = output.count
+            result = inflater.inflate(rest, finishes: true, into: &output, limit: limit - before, pause: pause)
+            precondition(result != .paused || output.count >= before + pause)
+            rest = UnsafeRawBufferPointer(rebasing: input.suffix(inflater.unread))
+        }
+    }
     precondition(output.count <= limit + 1)
     return (Array(output.bytes), result == .done)
 }
@@ -30,7 +42,10 @@ public func fuzzDeflate(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     switch choice & 1 {
     case 0:
         negotiate("permessage-deflate; " + String(decoding: input, as: UTF8.self))
-        _ = inflate(input, direction, limit: 4096)
+        // As in differential.swift: a verdict on a distance beyond a smaller window depends on the steps.
+        let full = DeflateParameters.Direction(windowBits: 15, takeover: choice & 2 != 0)
+        _ = inflate(input, direction, limit: 4096, pause: 50)
+        precondition(inflate(input, full, limit: 4096) == inflate(input, full, limit: 4096, pause: 50))
     default:
         guard var deflater = Deflater(direction, level: Int(choice >> 5)) else { return 0 }
         var compressed = ByteBuffer()

@@ -8,7 +8,7 @@ public func fuzzCuts(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     guard size > 2 else { return 0 }
     let input = bytes(data, size)
     let wire = Array(input[2...])
-    let choice = input[0] & 0x0F | 6 << 4
+    let choice = input[0] & 0x8F | 6 << 4
     let whole = read(wire, choice: choice) { _ in .max }
     // Two cuts of which the fuzzer knows, and every byte alone.
     let first = Int(input[1])

@@ -19,7 +19,9 @@ describe("reconnecting:", function()
   --- How often a server was asked under this key.
   local function attempts(key)
     local c = helper.client(raw:url("/attempts?key=%s", key))
-    return tonumber(c:get("TEXT").data)
+    local count = tonumber(c:get("TEXT").data)
+    c:close()
+    return count
   end
 
   --- How many attempts there may be in these seconds: waits of 0.1, 0.2, 0.4 s and so on, less a quarter, lie between.

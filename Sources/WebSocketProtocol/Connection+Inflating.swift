@@ -2,9 +2,6 @@
 // is being put together.
 
 extension Connection {
-    /// A compressed message in one piece is inflated into the log if it has at most so many bytes.
-    private static let inflatedInLog = 128 << 10
-
     /// Where a compressed message stands after a piece of it.
     enum Inflated {
         /// In `message`, as far as it has come.
@@ -34,7 +31,8 @@ extension Connection {
     ) throws(ProtocolFailure) -> Inflated {
         let before = message.count
         let result = inflater!.inflate(
-            chunk, finishes: finishes, into: &message, limit: maximumMessageSize - before, pause: Self.inflatedAtOnce)
+            chunk, finishes: finishes, into: &message, limit: maximumMessageSize - before,
+            pause: thresholds.inflatedAtOnce)
         let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...])
         try verify(result, inflated, finishes: finishes)
         return result == .paused ? .paused(left: inflater?.unread ?? 0) : .inMessage
@@ -44,7 +42,7 @@ extension Connection {
     private mutating func inflate(
         _ chunk: UnsafeRawBufferPointer, recordFrom start: Int, _ events: inout EventLog
     ) throws(ProtocolFailure) -> Inflated {
-        let limit = min(maximumMessageSize, Self.inflatedInLog)
+        let limit = min(maximumMessageSize, thresholds.inflatedInLog)
         let result = inflater!.inflate(chunk, finishes: true, into: &events.records, limit: limit)
         let inflated = events.payload(from: start)
         if result == .tooBig, limit < maximumMessageSize {

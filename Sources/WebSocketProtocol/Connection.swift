@@ -41,20 +41,13 @@ public struct Connection: ~Copyable {
     /// owner delivers the events and lets others work, then gives these bytes again.
     public private(set) var unread = 0
 
-    private var pongs = Pongs()
+    private var pongs: Pongs
     private var control = ByteBuffer()
     private let keepaliveKey: UInt32?
     /// The payload of the first pong of a read that answers a ping with the keepalive's key; the owner takes it away.
     public var keepalivePong: UInt64?
     var inflater: Inflater?
-
-    /// A frame's payload goes straight into the message when at least so much of it is missing.
-    private static let directThreshold = 32 << 10
-    /// Bytes after which inflating pauses, so that the owner can apply its limits and serve others: a byte may become a
-    /// thousand.
-    static let inflatedAtOnce = 256 << 10
-    /// What is reserved at once for a message; more only as bytes arrive, whatever a frame claims.
-    private static let reservation = 1 << 20
+    let thresholds: Thresholds
 
     /// - Parameters:
     ///   - socket: written into each event record.
@@ -64,14 +57,17 @@ public struct Connection: ~Copyable {
     ///   - traces: each frame is told by a DEBUG record.
     public init(
         role: Role, socket: UInt32 = 0, maximumMessageSize: Int,
-        inflating: DeflateParameters.Direction?, keepaliveKey: UInt32? = nil, traces: Bool = false
+        inflating: DeflateParameters.Direction?, keepaliveKey: UInt32? = nil, traces: Bool = false,
+        thresholds: Thresholds = Thresholds()
     ) {
+        self.thresholds = thresholds
         self.keepaliveKey = keepaliveKey
         self.traces = traces
         self.role = role
         self.socket = socket
         self.maximumMessageSize = maximumMessageSize
-        inflater = inflating.map { Inflater($0) }
+        pongs = Pongs(thresholds)
+        inflater = inflating.map { Inflater($0, thresholds) }
     }
 
     /// Whether the rest of a message is still to come.
@@ -110,7 +106,7 @@ public struct Connection: ~Copyable {
                     break
                 }
                 if outcome != .open { break }
-                if inflater != nil, events.size - before >= Self.inflatedAtOnce {
+                if inflater != nil, events.size - before >= thresholds.inflatedAtOnce {
                     unread = end - p
                     break
                 }
@@ -304,7 +300,9 @@ public struct Connection: ~Copyable {
         let type = messageType
         messageOpcode = nil
         let count = message.count
-        guard events.append(type: type, socket: socket, taking: &message) else { throw noMemory(count) }
+        guard events.append(type: type, socket: socket, taking: &message, lendingFrom: thresholds.lending) else {
+            throw noMemory(count)
+        }
     }
 
     private mutating func fragment(_ events: inout EventLog) throws(ProtocolFailure) {
@@ -325,8 +323,8 @@ public struct Connection: ~Copyable {
     ) throws(ProtocolFailure) {
         var wanted = count
         if message.capacity == 0 {
-            wanted = max(count, min(total, Self.reservation))
-            if wanted >= EventLog.lendingThreshold, let spare = events.spare(wanted) { message = spare }
+            wanted = max(count, min(total, thresholds.reservation))
+            if wanted >= thresholds.lending, let spare = events.spare(wanted) { message = spare }
         }
         guard message.reserve(wanted) else {
             throw noMemory(message.count)
@@ -345,10 +343,10 @@ public struct Connection: ~Copyable {
     /// Where the next bytes of the peer may be read to, past the read buffer, while a large frame arrives;
     /// nil at all other times. Valid until the next call.
     public mutating func directSpace(_ events: inout EventLog) -> UnsafeMutableRawBufferPointer? {
-        guard outcome == .open, isDirect || remaining >= Self.directThreshold, let frame, !frame.opcode.isControl,
+        guard outcome == .open, isDirect || remaining >= thresholds.direct, let frame, !frame.opcode.isControl,
             !messageCompressed
         else { return nil }
-        do { try reserve(min(remaining, Self.directThreshold), expecting: remaining, &events) } catch {
+        do { try reserve(min(remaining, thresholds.direct), expecting: remaining, &events) } catch {
             outcome = .failed(error)
             return nil
         }

@@ -19,8 +19,6 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
     /// Bytes in the log, lent ones included: what counts against `maxqueued`.
     public private(set) var size = 0
 
-    /// A message of at least so many bytes is lent, not copied.
-    static let lendingThreshold = 16 << 10
     /// How many bytes of delivered memory are kept for the next messages: of as many as wait for Lua in a stream, or each
     /// would be asked for anew, and the system has to give and take back its pages.
     private static let spareLimit = 16 << 20
@@ -118,12 +116,14 @@ public struct EventLog: ~Copyable, @unchecked Sendable {
 
     /// Appends a message and leaves `message` empty: lent when it is large, copied when not. Returns false when there is no
     /// memory.
-    mutating func append(type: Int, socket: UInt32, taking message: inout ByteBuffer) -> Bool {
+    mutating func append(
+        type: Int, socket: UInt32, taking message: inout ByteBuffer, lendingFrom threshold: Int = Thresholds().lending
+    ) -> Bool {
         let length = message.count
         guard records.reserve(MemoryLayout<ws_event>.size + MemoryLayout<ws_block>.size + Self.headroom) else {
             return false
         }
-        guard length >= Self.lendingThreshold, let block = message.release() else {
+        guard length >= threshold, let block = message.release() else {
             defer { message.removeAll(keepingAtMost: 0) }
             return append(type: type, socket: socket, UnsafeRawBufferPointer(message.bytes))
         }

@@ -14,6 +14,8 @@ struct Inflater: ~Copyable {
     }
 
     private let parameters: DeflateParameters.Direction
+    /// `Thresholds.inflatingStep`.
+    private let leastRoom: Int
     /// zlib keeps the address of its stream: it must not move.
     private var stream: UnsafeMutablePointer<z_stream>?
     /// Whether a byte of the current message has come.
@@ -22,7 +24,10 @@ struct Inflater: ~Copyable {
     /// Bytes at the end of the last input that were not consumed, when the message is too big or inflating has paused.
     var unread: Int { stream.map { Int($0.pointee.avail_in) } ?? 0 }
 
-    init(_ parameters: DeflateParameters.Direction) { self.parameters = parameters }
+    init(_ parameters: DeflateParameters.Direction, _ thresholds: Thresholds = Thresholds()) {
+        self.parameters = parameters
+        leastRoom = thresholds.inflatingStep
+    }
 
     deinit {
         if let stream { Self.end(stream) }
@@ -51,8 +56,11 @@ struct Inflater: ~Copyable {
         let inflated = output.count
         let last = withUnsafeBytes(of: tail) { run(stream, $0, &output, limit - (inflated - before), .max) }
         // Between two blocks and at a byte's boundary, none of the four taken for content: anything else is a
-        // message cut short.
-        if output.count > inflated { return .invalid }
+        // message cut short. What they would mean is not the sender's.
+        if output.count > inflated {
+            output.truncate(to: inflated)
+            return .invalid
+        }
         if last == .done, stream.pointee.data_type & 0xFF != 128 { return .invalid }
         hasBegun = false
         if !parameters.takeover {
@@ -83,11 +91,10 @@ struct Inflater: ~Copyable {
         stream.pointee.avail_in = UInt32(truncatingIfNeeded: input.count)
         let before = output.count
         while true {
-            // zlib is many times slower where less than a match, 258 bytes, is left of the room.
-            let step = min(max(Int(stream.pointee.avail_in) * 8, 8 << 10), 64 << 10)
+            let step = min(max(Int(stream.pointee.avail_in) * 8, leastRoom), leastRoom * 8)
             // One more than the limit allows; formed so that no limit is too large for it.
             let produced = output.count - before
-            let beforePause = max(pause - min(produced, pause), 4 << 10)
+            let beforePause = max(pause - min(produced, pause), leastRoom / 2)
             let most = min(limit - produced, beforePause, Int(Int32.max) - 1) + 1
             guard output.reserve(min(step, most)) else { return .outOfMemory }
             let space = UnsafeMutableRawBufferPointer(rebasing: output.space.prefix(most))

@@ -6,7 +6,9 @@ struct Pongs: ~Copyable {
     private var payloads = ByteBuffer()
 
     /// With more bytes than this, those that wait are forgotten when another comes.
-    private static let backlog = 4 << 10
+    private let backlog: Int
+
+    init(_ thresholds: Thresholds = Thresholds()) { backlog = thresholds.pongs }
 
     var isEmpty: Bool { payloads.isEmpty }
 
@@ -14,7 +16,7 @@ struct Pongs: ~Copyable {
     mutating func add(_ payload: UnsafeRawBufferPointer) {
         let size = 1 + payload.count
         // Where there is no memory for all of them, the latest is kept alone.
-        if payloads.count > Self.backlog || !payloads.reserve(size) { payloads.removeAll() }
+        if payloads.count > backlog || !payloads.reserve(size) { payloads.removeAll() }
         guard payloads.reserve(size) else { return }
         withUnsafeBytes(of: UInt8(truncatingIfNeeded: payload.count)) { _ = payloads.append($0) }
         payloads.append(payload)

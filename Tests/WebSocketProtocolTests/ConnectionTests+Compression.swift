@@ -19,6 +19,13 @@ extension ConnectionTests {
         #expect(verifier.verify(binary) == Reception(events: [.binary(Array("Hello".utf8))]))
     }
 
+    @Test func bytesThatOnlyTheEndOfAMessageMakesAreNoText() {
+        // "Jen" and many of "n"; the message ends within a block, and the four bytes that are put behind it would go on with
+        // it up to 0xFF.
+        let input: [UInt8] = [0xC1, 0x07, 0xF2, 0x4A, 0xCD, 0x23, 0x02, 0x00, 0xF1]
+        expectFailure(input, .invalidData, Self.doesNotInflate, of: Self.takeover)
+    }
+
     @Test func fragmentedCompressedHello() {
         let input: [UInt8] = [0x41, 0x03, 0xF2, 0x48, 0xCD, 0x80, 0x04, 0xC9, 0xC9, 0x07, 0x00]
         let reception = Self.takeover.verify(input)
