@@ -22,6 +22,7 @@ bool ws_acknowledged(int socket, ws_acknowledgement *state)
     *state = (ws_acknowledgement){
         .outstanding = ws_unacknowledged(socket),
         .silence = info.tcpi_last_ack_recv,
+        .round_trip = info.tcpi_rtt,
         .unanswered = (uint32_t)info.tcpi_retransmits + info.tcpi_probes,
     };
     return true;

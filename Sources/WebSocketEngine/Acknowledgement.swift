@@ -8,6 +8,8 @@ struct Acknowledgement: Equatable {
     var unanswered: Int
     /// When the peer's system acknowledged anything, or opened its window, last.
     var latest: Nanoseconds
+    /// Smoothed.
+    var roundTrip: Nanoseconds = 0
 }
 
 /// Gives a connection up whose peer acknowledges nothing of what was sent. A closed window is no such thing: the peer's

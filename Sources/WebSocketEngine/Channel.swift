@@ -69,6 +69,8 @@ final class Channel {
         if socket.options.pingInterval > 0 {
             keepalive = Keepalive(
                 interval: socket.options.pingInterval, timeout: socket.options.pongTimeout, key: key, now: now)
+            // Our pings do what these do, and answers to these would be taken for signs of life.
+            transport.stopProbes()
         }
         var compression: Compression?
         if let direction = agreement.deflate?.client, let options = socket.options.deflate {

@@ -29,6 +29,9 @@ struct Keepalive {
     /// A shorter interval would be a ping for each pong.
     private static let minimum = Nanoseconds(seconds: 0.01)
 
+    /// Nanoseconds for which an acknowledgement may be delayed (RFC 9293 3.8.6.3 allows twice as many).
+    private static let delayedAcknowledgement = Nanoseconds(seconds: 0.25)
+
     private let interval: Nanoseconds
     private let timeout: Nanoseconds
     /// The low half of our pings' payloads: tells them from the script's (Connection.keepaliveKey).
@@ -70,7 +73,7 @@ struct Keepalive {
     private var end: Nanoseconds? { isSuspended ? nil : waiting.since.map { $0 + timeout } }
 
     /// Whether what the peer's system has acknowledged would tell more.
-    var asksForAcknowledgement: Bool { if case .delivery = waiting { true } else { false } }
+    var asksForAcknowledgement: Bool { waiting.since != nil }
 
     /// Any byte is a sign of life.
     mutating func received(_ now: Nanoseconds) {
@@ -87,14 +90,22 @@ struct Keepalive {
     }
 
     /// The peer's system answers for a peer that is slow: as long as bytes of ours are on their way and it acknowledges,
-    /// the peer is alive. Once it has all of them, the ping among them, only an answer counts.
+    /// the peer is alive. Once it has all of them, the ping among them, only an answer counts, or a window that opens:
+    /// the peer's program then reads what came before the ping.
     /// - Parameter isSending: whether bytes wait that the kernel has not taken.
     mutating func acknowledged(_ latest: Acknowledgement, isSending: Bool, _ now: Nanoseconds) {
-        guard case .delivery(let since) = waiting else { return }
-        if isSending || latest.outstanding > 0 {
-            waiting = .delivery(since: latest.unanswered == 0 ? now : max(since, latest.latest))
-        } else {
-            waiting = .answer(since: max(since, latest.latest))
+        switch waiting {
+        case .nothing: break
+        case .delivery(let since):
+            if isSending || latest.outstanding > 0 {
+                waiting = .delivery(since: latest.unanswered == 0 ? now : max(since, latest.latest))
+            } else {
+                waiting = .answer(since: max(since, latest.latest))
+            }
+        case .answer(let since):
+            // Not the acknowledgement of something that was sent, a later ping above all.
+            let margin = max(Self.delayedAcknowledgement, 4 * latest.roundTrip)
+            if latest.latest > max(sent, pinged) + margin { waiting = .answer(since: max(since, latest.latest)) }
         }
     }
 

@@ -170,7 +170,8 @@ final class Transport {
         guard ws_acknowledged(descriptor.number, &state) else { return nil }
         return Acknowledgement(
             outstanding: Int(state.outstanding), unanswered: Int(state.unanswered),
-            latest: now - min(now, Nanoseconds(state.silence) * 1_000_000))
+            latest: now - min(now, Nanoseconds(state.silence) * 1_000_000),
+            roundTrip: Nanoseconds(state.round_trip) * 1000)
     }
 
     /// From now on the peer's system answers only to what is sent, or when its reader goes on.

@@ -98,6 +98,20 @@ import Testing
         #expect(keepalive.due(seconds(107), isSending: false) == .gone)
     }
 
+    /// Its system has everything in a large buffer, and the program reads on.
+    @Test func aWindowThatOpensIsASignOfLife() {
+        var keepalive = sample()
+        _ = keepalive.due(seconds(110), isSending: false)
+        let delivered = Acknowledgement(outstanding: 0, unanswered: 0, latest: seconds(110), roundTrip: 1000)
+        keepalive.acknowledged(delivered, isSending: false, seconds(115))
+        #expect(keepalive.deadline == seconds(115))
+        let opened = Acknowledgement(outstanding: 0, unanswered: 0, latest: seconds(114), roundTrip: 1000)
+        keepalive.acknowledged(opened, isSending: false, seconds(115))
+        #expect(keepalive.due(seconds(115), isSending: false) == .nothing)
+        keepalive.acknowledged(opened, isSending: false, seconds(119))
+        #expect(keepalive.due(seconds(119), isSending: false) == .gone)
+    }
+
     /// `pongtimeout = math.huge` against a peer that answers none and closes idle connections.
     @Test func pingsGoOnWhileTheirAnswersAreWaitedFor() {
         var keepalive = Keepalive(interval: 10, timeout: .infinity, key: 7, now: seconds(100))

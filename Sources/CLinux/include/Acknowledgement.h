@@ -9,6 +9,7 @@
 typedef struct ws_acknowledgement {
     size_t outstanding;   /* bytes that were written and not acknowledged (SIOCOUTQ) */
     uint32_t silence;     /* milliseconds since the last acknowledgement (TCP_INFO) */
+    uint32_t round_trip;  /* microseconds, smoothed */
     uint32_t unanswered;  /* retransmissions and window probes in a row that were not answered */
 } ws_acknowledgement;
 
