@@ -63,13 +63,15 @@ describe("beside websockets that have much to do, another ticks on:", function()
     return tonumber(late), tonumber(most), output
   end
 
-  --- The best of three tries: a machine that has other things to do makes ticks late as well.
+  --- The best of three tries, each beside a control in which nothing is done: a machine that has more to do makes
+  --- ticks late as well.
   local function keeps_time(work)
     local best, output
     for _ = 1, 3 do
+      local control = delays "for _ = 1, 10 do websocket.poll(0.05) end"
       local late, most, text = delays(work)
-      if not best or most < best then best, output = most, text end
-      if late < 10 * helper.slowness and most < 60 * helper.slowness then return end
+      if not best or most < best then best, output = most, text .. "control: " .. control end
+      if late < math.max(10, 5 * control) * helper.slowness and most < 60 * helper.slowness then return end
     end
     error("99th percentile and maximum in ms, number of ticks: " .. output)
   end
