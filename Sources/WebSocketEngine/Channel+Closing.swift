@@ -113,8 +113,8 @@ extension Channel {
         return end == nil ? read(&reactor) : conclude(&reactor)
     }
 
-    /// Both Close frames were exchanged.
-    var isClean: Bool { received != nil && sent != nil }
+    /// Both Close frames were exchanged: the kernel has taken all of ours.
+    var isClean: Bool { received != nil && sent != nil && wire.isEmpty }
 
     /// How it ended; nothing leaves any more.
     func summary() -> Summary {

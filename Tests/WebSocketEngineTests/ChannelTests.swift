@@ -185,4 +185,21 @@ import Testing
         var byte: UInt8 = 0
         #expect(read(pair.peer, &byte, 1) == -1, "nothing comes behind it")
     }
+
+    @Test func anEndIsNotCleanWhenOurCloseHasNotLeft() throws {
+        let pair = try Pair()
+        try #require(pair.channel.open())
+        // Behind this the kernel takes no more.
+        let descriptor = try #require(pair.channel.transport.direct)
+        let bytes = [UInt8](repeating: 0, count: 4096)
+        while write(descriptor, bytes, bytes.count) > 0 {}
+        #expect(pair.channel.close(CloseFrame(code: .normal), &pair.reactor) == .going)
+        let close: [UInt8] = [0x88, 2, 0x03, 0xE8]
+        try #require(write(pair.peer, close, close.count) == close.count)
+        shutdown(pair.peer, Int32(SHUT_WR))
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: true)
+        #expect(pair.channel.ready(event, &pair.reactor) == .over)
+        let summary = pair.channel.summary()
+        #expect(!summary.isClean && summary.unsent > 0 && summary.code == .normal)
+    }
 }
