@@ -7,15 +7,9 @@ describe("descriptors:", function()
   local raw, secure, host
   lazy_setup(function()
     raw, secure = helper.serve("raw"), helper.serve("python-tls")
-    local name = os.tmpname()
-    local built = os.execute(("%s -I/usr/include/lua5.4 -o %s %s/host.c -llua5.4 -lpthread 2>/dev/null"):format(
-      helper.cc, name, helper.folder))
-    if built then host = name else os.remove(name) end
+    host = helper.host("host")
   end)
-  lazy_teardown(function()
-    if host then os.remove(host) end
-    helper.stop_servers()
-  end)
+  lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
   local function copy_of_ca()

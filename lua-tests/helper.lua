@@ -110,6 +110,20 @@ end
 
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
+-- Hosts in C
+
+local hosts = {}
+
+--- A C program of this folder, linked with Lua and built once; false where that can't be done.
+function helper.host(source)
+  if hosts[source] == nil then
+    local name = build .. "/" .. source
+    hosts[source] = os.execute(("%s -I/usr/include/lua5.4 -o %s %s/%s.c -llua5.4 -lpthread 2>/dev/null"):format(
+      helper.cc, name, helper.folder, source)) and name or false
+  end
+  return hosts[source]
+end
+
 -- Servers
 
 local python = helper.python .. " -W ignore::DeprecationWarning " .. helper.folder .. "/servers/"

@@ -310,13 +310,7 @@ describe("lifetime:", function()
 
   describe("several states in one process", function()
     local host
-    lazy_setup(function()
-      local name = os.tmpname()
-      local built = os.execute(("%s -I/usr/include/lua5.4 -o %s %s/host.c -llua5.4 -lpthread 2>/dev/null"):format(
-        helper.cc, name, helper.folder))
-      if built then host = name else os.remove(name) end
-    end)
-    lazy_teardown(function() if host then os.remove(host) end end)
+    lazy_setup(function() host = helper.host("host") end)
 
     local path = "/echo"
     before_each(function() path = "/echo" end)

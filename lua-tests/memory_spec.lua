@@ -6,15 +6,9 @@ describe("without memory:", function()
   local python, host
   lazy_setup(function()
     python = helper.serve("python")
-    local name = os.tmpname()
-    local built = os.execute(("%s -I/usr/include/lua5.4 -o %s %s/poor.c -llua5.4 2>/dev/null"):format(
-      helper.cc, name, helper.folder))
-    if built then host = name else os.remove(name) end
+    host = helper.host("poor")
   end)
-  lazy_teardown(function()
-    helper.stop_servers()
-    if host then os.remove(host) end
-  end)
+  lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
   --- Runs a script in the host of poor.c; returns what it printed.
