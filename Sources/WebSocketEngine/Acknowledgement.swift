@@ -12,8 +12,8 @@ struct Acknowledgement: Equatable {
     var roundTrip: Nanoseconds = 0
 }
 
-/// Gives a connection up whose peer acknowledges nothing of what was sent. A closed window is no such thing: the peer's
-/// system answers to the probes, and its reader may go on. (The kernel's own TCP_USER_TIMEOUT counts both.)
+/// Gives a connection up whose peer acknowledges nothing of what was sent. A peer with a closed window is not given
+/// up: its system answers the window probes, and its program may read on. (The kernel's own TCP_USER_TIMEOUT counts both.)
 struct AcknowledgementWatch {
     enum Verdict: Equatable { case alive, gone }
 
@@ -35,7 +35,7 @@ struct AcknowledgementWatch {
             deadline = nil
             return .alive
         }
-        // One may be on its way at this moment.
+        // One unanswered probe may have been sent just now; two were not answered.
         guard latest.unanswered > 1, latest.latest + Self.limit <= now else {
             deadline = max(latest.latest + Self.limit, now + Self.limit / 8)
             return .alive

@@ -44,7 +44,7 @@ extension Channel {
         var compressed = 0
         for _ in 0..<Self.writesInTurn where written < Self.bytesInTurn && compressed < Compression.piece {
             if wire.isEmpty, connection.hasPongs, sent == nil {
-                // Here they come between two messages, however many are still to come.
+                // Pongs go between two messages, so they need not wait until the outbox is empty.
                 guard appendPongs(&reactor) else { return .over }
             } else if wire.isEmpty {
                 if smallWrites >= Self.smallWrites, linger(&reactor) { return .going }
@@ -97,7 +97,7 @@ extension Channel {
         if sent != nil || toSend != nil { renewDeadline(&reactor) }
     }
 
-    /// What comes next goes in a moment, together. False when there is enough for a write.
+    /// Delays the write, so that the next messages go with it. Returns false when `enough` bytes wait already.
     private func linger(_ reactor: inout Reactor) -> Bool {
         guard wire.uncompressed == 0, toSend == nil, socket.outbox.withLock({ $0.linger(until: Self.enough) })
         else { return false }

@@ -1,6 +1,6 @@
 // An open connection, from the opening handshake to the end of the closing one: bytes between the socket, the protocol,
-// the outbox and the event log. Here is what comes in, and time; Channel+Sending has what goes out, Channel+Closing the
-// end (RFC 6455 section 7). Only whoever runs the loop touches it.
+// the outbox and the event log. This file reads and keeps the deadlines; Channel+Sending writes, Channel+Closing ends the
+// connection (RFC 6455 section 7). Only whoever runs the loop touches it.
 
 import CEvents
 import WebSocketProtocol
@@ -107,7 +107,7 @@ final class Channel {
         let keepsTimes = keepalive != nil
         return socket.outbox.withLock { outbox in
             guard outbox.open(direct: direct, deflating: deflates, keepsTimes: keepsTimes) else { return false }
-            // Under the lock, as WebSocket.close has it.
+            // Under the outbox's lock: WebSocket.close sets the state under it as well.
             socket.entered(.open, outbox)
             return true
         }

@@ -4,7 +4,7 @@
 import WebSocketProtocol
 
 struct Compression: ~Copyable {
-    /// What a call came to.
+    /// The result of one call of `compress`.
     enum Step {
         /// As much as is worth a write was made, or there is nothing more.
         case made
@@ -60,7 +60,7 @@ struct Compression: ~Copyable {
         used = 0
         while wire.count < Self.enough, used < Self.piece, let frame = FrameWriter.first(in: frames) {
             if frame.payload.count > Self.piece {
-                // Small ones before it leave first.
+                // The small frames before it are written first.
                 guard wire.isEmpty else { return .made }
                 return compressLarge(frame.opcode, frame.payload, size: frame.size, to: &wire, &random)
             }

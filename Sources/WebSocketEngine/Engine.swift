@@ -161,7 +161,7 @@ public final class Engine: Sendable {
         // At once, unless the loop is at work; it never works long.
         engine.sleeping { _ = halted.wait(timeout: max(deadline, .now() + 0.1)) }
         _ = TLSContexts.making.wait(timeout: deadline)
-        // Another thread's wait finds no loop that would end it at once, time and again.
+        // A halted loop would end another thread's wait at once, again and again.
         engine.forget()
     }
 

@@ -196,7 +196,7 @@ public final class EventQueue: Sendable {
     /// False when it ended by a signal or because the time is over.
     @discardableResult
     private func sleep(until limit: Double, _ mask: UnsafePointer<sigset_t>? = nil) -> Bool {
-        // It is replaced by nobody but a thread that waits, and that is this one.
+        // Only a waiting thread replaces the descriptor, and a Lua state has one thread.
         let number = shared.withLock { $0.wakeup?.number ?? -1 }
         // With no descriptor to be had, the queue is looked at again and again.
         guard number >= 0 else {

@@ -6,7 +6,7 @@ import WebSocketProtocol
 
 final class Farewell {
     private let transport: Transport
-    /// When it is waited for no longer.
+    /// When the socket is closed, whether the peer has closed its side or not.
     let deadline: Nanoseconds
 
     /// Nanoseconds that a peer gets to close its side.

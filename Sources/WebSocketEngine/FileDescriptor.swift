@@ -1,5 +1,6 @@
 // One owner for each descriptor; closed when the owner goes. A host may close descriptors that are not its own, as daemons
-// do, and its next file then has one of our numbers: it is looked at before anything is done that would hurt.
+// do, and its next file then has one of our numbers: `isOurs` is checked before a descriptor is closed, and before an
+// eventfd is written to.
 
 import Glibc
 

@@ -10,7 +10,7 @@ struct Keepalive {
         case gone
     }
 
-    /// What a sign of life is waited for after.
+    /// Which sign of life is due.
     private enum Waiting {
         case nothing
         /// A ping, which may still be behind other bytes on its way to the peer's system.
@@ -82,10 +82,10 @@ struct Keepalive {
     }
 
     /// The kernel took bytes of ours.
-    /// - Parameter isSending: whether others still wait for it.
+    /// - Parameter isSending: whether more bytes wait for the kernel.
     mutating func sent(_ now: Nanoseconds, isSending: Bool) {
         sent = max(sent, now)
-        // What is slow is not gone.
+        // The peer takes bytes: it is slow, not dead.
         if isSending, case .delivery = waiting { waiting = .delivery(since: now) }
     }
 

@@ -14,7 +14,7 @@ enum Command: Sendable {
     case flush(WebSocket)
     /// Lua has caught up with its events.
     case resume(WebSocket)
-    /// Lua has no memory for a message of so many bytes, of the connection with this number.
+    /// Lua has no memory for a message of `bytes` bytes, which came with the connection of this number (Outbox.connection).
     case refuse(WebSocket, bytes: Int, connection: UInt32)
     /// The Lua state of this queue is gone, and so is the time for its connections to end well.
     case drop(EventQueue)
@@ -26,11 +26,11 @@ enum Command: Sendable {
     case halt(DispatchSemaphore)
     /// The answer to a look-up.
     case resolved(HostAndPort, Resolution)
-    /// The same for one that waits for it.
+    /// A look-up's answer, for the session that waits with this token.
     case answer(Poller.Token, Resolution)
     /// What the option tls came to.
     case prepared(Options.TLS, Result<TLSContext, TLSFailure>)
-    /// The same for one that waits for it.
+    /// A TLS context, for the session that waits with this token.
     case context(Poller.Token, Result<TLSContext, TLSFailure>)
 }
 
