@@ -41,6 +41,8 @@ final class TLSConnection {
     /// Whether more can be read without the socket becoming readable: OpenSSL has it, or the last call read no more
     /// of the socket than it may.
     private(set) var hasPending = false
+    /// Whether a read of the socket has found its end.
+    private var hasSocketEnded = false
     /// Whether the stream ended without the peer's close_notify (RFC 8446 section 6.1).
     private(set) var isTruncated = false
 
@@ -115,7 +117,12 @@ final class TLSConnection {
             // OpenSSL takes an interruption for a read that would block.
             let read = retrying { Int(BIO_meth_get_read(BIO_s_socket())!(bio, bytes, count)) }
             connection.budget -= max(read, 0)
-            return Int32(read)
+            guard read == 0, count > 0 else { return Int32(read) }
+            // OpenSSL fails for good when the socket ends without close_notify, and our Close could not leave any more:
+            // to OpenSSL the socket has nothing yet; `outcome` reports the end.
+            connection.hasSocketEnded = true
+            BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
+            return -1
         }
         BIO_meth_set_write(method) { bio, bytes, count in
             guard let context = BIO_get_ex_data(bio, 0) else { return -1 }
@@ -278,7 +285,10 @@ final class TLSConnection {
     private func outcome(_ result: Int32, during what: String) -> (Transport.Result, Poller.Interest) {
         let number = errno
         switch SSL_get_error(ssl, result) {
-        case SSL_ERROR_WANT_READ: return (.wouldBlock, .read)
+        case SSL_ERROR_WANT_READ:
+            guard hasSocketEnded else { return (.wouldBlock, .read) }
+            isTruncated = true
+            return (.end, .read)
         case SSL_ERROR_WANT_WRITE: return (.wouldBlock, .write)
         case SSL_ERROR_ZERO_RETURN: return (.end, .read)
         case SSL_ERROR_SYSCALL:
@@ -287,10 +297,6 @@ final class TLSConnection {
             return (number == 0 ? .end : .failed(.system(number)), .read)
         default:
             hasFailed = true
-            if OpenSSLError.isFirst(SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-                isTruncated = true
-                return (.end, .read)
-            }
             return (.failed(.tls(TLSFailure(reason: words(during: what), cause: .moment))), .read)
         }
     }
