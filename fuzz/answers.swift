@@ -8,7 +8,9 @@ private func tunnel(_ proxy: Proxy, _ input: UnsafeRawBufferPointer, cut: Int) -
         for offset in stride(from: 0, to: input.count, by: cut) {
             let piece = UnsafeRawBufferPointer(rebasing: input[offset..<min(offset + cut, input.count)])
             // What is left of the input would be more than the answer.
-            if try tunnel.receive(piece) { return offset + cut >= input.count ? "through" : "it sent more than its answer" }
+            if try tunnel.receive(piece) {
+                return offset + cut >= input.count ? "through" : "it sent more than its answer"
+            }
         }
         return "more \(Array(tunnel.output.bytes))"
     } catch {

@@ -58,14 +58,15 @@ final class Channel {
     /// - Parameter key: random; tells the keepalive's pings from the script's.
     init(
         _ socket: WebSocket, _ transport: Transport, _ agreement: ClientHandshake.Agreement, _ early: [UInt8],
-        key: UInt32, now: Nanoseconds
+        key: UInt32, now: Nanoseconds, thresholds: Thresholds = Thresholds()
     ) {
         self.socket = socket
         self.transport = transport
         unread = early
         connection = Connection(
             role: .client, socket: socket.id, maximumMessageSize: socket.options.maxMessageSize,
-            inflating: agreement.deflate?.server, keepaliveKey: key, traces: socket.options.debug)
+            inflating: agreement.deflate?.server, keepaliveKey: key, traces: socket.options.debug,
+            thresholds: thresholds)
         if socket.options.pingInterval > 0 {
             keepalive = Keepalive(
                 interval: socket.options.pingInterval, timeout: socket.options.pongTimeout, key: key, now: now)

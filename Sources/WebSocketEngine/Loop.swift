@@ -27,11 +27,12 @@ struct Reactor: ~Copyable {
     var lookups = Waiters<HostAndPort>()
     var contexts = TLSContexts()
     /// What a read goes to, unless it goes straight to where it belongs: one for all sockets.
-    let input = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 64)
+    let input: UnsafeMutableRawBufferPointer
 
-    init(_ poller: consuming Poller, _ mailbox: Mailbox) {
+    init(_ poller: consuming Poller, _ mailbox: Mailbox, inputSize: Int = 256 << 10) {
         self.poller = poller
         self.mailbox = mailbox
+        input = .allocate(byteCount: inputSize, alignment: 64)
     }
 
     deinit { input.deallocate() }

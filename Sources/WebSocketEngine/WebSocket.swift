@@ -115,6 +115,18 @@ public final class WebSocket: Sendable {
     public func send(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool, directly: Bool
     ) -> SendResult {
+        var wakes = false
+        let result = enqueue(opcode, parts, random: &random, directly: directly, wakes: &wakes)
+        if wakes { Engine.withCurrent { $0.post(.flush(self)) } }
+        return result
+    }
+
+    /// Queues one message, or writes it. `wakes` tells that the engine needs a `flush`.
+    @inline(__always)
+    func enqueue(
+        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool,
+        directly: Bool, wakes: inout Bool
+    ) -> SendResult {
         var count = 0
         for part in parts {
             let (sum, overflow) = count.addingReportingOverflow(part.count)
@@ -124,16 +136,12 @@ public final class WebSocket: Sendable {
         if let reason = Self.refusal(opcode, parts, count: count) {
             return outbox.withLock { $0.isOpen } ? .failed(reason) : .notOpen
         }
-        var wakes = false
-        let result =
-            count < Outbox.largeMessage
+        return count < Outbox.largeMessage
             ? outbox.withLock {
                 $0.append(
                     opcode, parts, count: count, limit: options.maxBuffered, random: &random, directly: directly,
                     wakes: &wakes)
             } : sendLarge(opcode, parts, count: count, random: &random, directly: directly, wakes: &wakes)
-        if wakes { Engine.withCurrent { $0.post(.flush(self)) } }
-        return result
     }
 
     /// Copies and masks the message without the lock.
@@ -173,11 +181,16 @@ public final class WebSocket: Sendable {
 
     /// So many bytes of its records were delivered: reading goes on once Lua has caught up.
     public func delivered(_ bytes: Int) {
+        if hasCaughtUp(after: bytes) { Engine.withCurrent { $0.post(.resume(self)) } }
+    }
+
+    /// Counts delivered bytes. Returns whether the engine has asked for a `resume` that is due now.
+    @inline(__always)
+    func hasCaughtUp(after bytes: Int) -> Bool {
         let left = undelivered.subtract(bytes, ordering: .sequentiallyConsistent).newValue
-        guard left <= resumesAt.load(ordering: .sequentiallyConsistent), paused.load(ordering: .sequentiallyConsistent),
-            paused.exchange(false, ordering: .sequentiallyConsistent)
-        else { return }
-        Engine.withCurrent { $0.post(.resume(self)) }
+        return left <= resumesAt.load(ordering: .sequentiallyConsistent)
+            && paused.load(ordering: .sequentiallyConsistent)
+            && paused.exchange(false, ordering: .sequentiallyConsistent)
     }
 
     /// Lua has no memory for a message of this many bytes, which came with the connection that the script was told of by its

@@ -1,0 +1,276 @@
+// The server's side: what it sends, in any cut, and what it makes of what the channel sends. It has a reader of frames of
+// its own; only for inflating it takes the library's.
+
+import CEvents
+import CLinux
+import Glibc
+@testable import WebSocketEngine
+@testable import WebSocketProtocol
+
+/// What the script must be given for a frame of the peer.
+struct Event: Equatable {
+    var type: Int
+    /// nil: not foreseen, as the count of bytes that were inflated up to the end of a fragment.
+    var payload: [UInt8]?
+}
+
+final class Peer {
+    private(set) var descriptor: Int32
+    private var deflater: Deflater?
+    private var decoder: Connection
+    private var decoded = EventLog()
+    let key: UInt32
+
+    // What it sends.
+    private var wire: [UInt8] = []
+    private var written = 0
+    /// What follows from its frames, and at which byte each is complete.
+    private(set) var events: [(event: Event, end: Int)] = []
+    private(set) var close: CloseFrame?
+    /// Why the channel has to fail the connection: the kind of its ERROR, and the code for its Close.
+    private(set) var violation: (kind: String, code: CloseCode)?
+    /// Where the Close or the violation ends.
+    private(set) var lastWord = 0
+    private var pings: [[UInt8]] = []
+    /// Whether it has shut down its side, or closed the socket.
+    private(set) var hasEnded = false
+    /// Pings of the keepalive that it has not answered.
+    private var unanswered: [[UInt8]] = []
+
+    // What it gets.
+    private var input: [UInt8] = []
+    private(set) var read = 0
+    private(set) var received: [Message] = []
+    /// The number of the ping that was answered last.
+    private(set) var answered = -1
+    private(set) var closeReceived: CloseFrame?
+
+    init(_ descriptor: Int32, _ agreement: DeflateParameters?, key: UInt32) {
+        self.descriptor = descriptor
+        self.key = key
+        deflater = agreement.flatMap { Deflater($0.server, level: 1) }
+        decoder = Connection(role: .server, maximumMessageSize: 1 << 30, inflating: agreement?.client)
+    }
+
+    deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
+
+    var isClosed: Bool { descriptor < 0 }
+    /// Whether it has said its last word, though not everything of it may have left.
+    var isDone: Bool { close != nil || violation != nil || hasEnded }
+    var hasPending: Bool { written < wire.count && !hasEnded }
+    var isLastWordWritten: Bool { (close != nil || violation != nil) && written >= lastWord }
+    /// Bytes that it wrote and nobody has read.
+    var unread: Int {
+        var count: Int32 = 0
+        if !isClosed { _ = ioctl(descriptor, UInt(TIOCOUTQ), &count) }
+        return Int(count)
+    }
+    var latestPing: Int { pings.count - 1 }
+    var totalWritten: Int { written }
+    /// What the script gets of the frames that have left whole.
+    var writtenEvents: Int { events.lastIndex { $0.end <= written }.map { $0 + 1 } ?? 0 }
+
+    // MARK: - Frames
+
+    private func append(_ first: UInt8, _ payload: ArraySlice<UInt8>, _ event: Event?) {
+        wire.append(first)
+        switch payload.count {
+        case ..<126: wire.append(UInt8(payload.count))
+        case ..<65536: wire += [126, UInt8(payload.count >> 8), UInt8(payload.count & 0xFF)]
+        default:
+            wire.append(127)
+            for shift in stride(from: 56, through: 0, by: -8) { wire.append(UInt8(payload.count >> shift & 0xFF)) }
+        }
+        wire += payload
+        if let event { events.append((event, wire.count)) }
+    }
+
+    /// Queues a message, in one frame or in fragments.
+    func send(_ message: Message, compressed: Bool, fragments: Int, pingBetween: Bool) {
+        guard !isDone else { return }
+        var payload = message.payload
+        let isCompressed = compressed && deflater != nil
+        if isCompressed {
+            var output = ByteBuffer()
+            require(message.payload.withUnsafeBytes { deflater!.deflate($0, to: &output) })
+            payload = Array(output.bytes)
+        }
+        let size = payload.count / fragments
+        for fragment in 0..<fragments {
+            let isLast = fragment == fragments - 1
+            let end = isLast ? payload.count : (fragment + 1) * size
+            let first = (isLast ? 0x80 : 0) | (fragment == 0 && isCompressed ? 0x40 : 0)
+            let opcode = fragment == 0 ? message.opcode.rawValue : 0
+            let event =
+                isLast
+                ? Event(type: message.opcode == .text ? WS_EVENT_TEXT : WS_EVENT_BINARY, payload: message.payload)
+                : Event(type: WS_EVENT_FRAGMENT, payload: isCompressed ? nil : withUnsafeBytes(of: end) { Array($0) })
+            append(UInt8(first) | opcode, payload[fragment * size..<end], event)
+            if pingBetween, !isLast { ping(size: 3) }
+        }
+    }
+
+    func ping(size: Int) {
+        guard !isDone else { return }
+        let number = "\(pings.count) ".utf8
+        let payload = Array((number + [UInt8](repeating: UInt8(ascii: "p"), count: size)).prefix(125))
+        pings.append(payload)
+        append(0x89, payload[...], Event(type: WS_EVENT_PING, payload: payload))
+    }
+
+    func pong(_ payload: [UInt8]) {
+        guard !isDone else { return }
+        append(0x8A, payload[...], Event(type: WS_EVENT_PONG, payload: payload))
+    }
+
+    /// Answers the keepalive.
+    func answerPings() {
+        guard !isDone else { return }
+        for payload in unanswered { append(0x8A, payload[...], nil) }
+        unanswered = []
+    }
+
+    /// Says its last word; `trailing` bytes come behind it, which nobody may look at.
+    func close(_ frame: CloseFrame, trailing: [UInt8]) {
+        guard !isDone else { return }
+        append(0x88, frame.body[...], nil)
+        close = frame
+        lastWord = wire.count
+        wire += trailing
+    }
+
+    /// Breaks a rule.
+    func violate(_ bytes: [UInt8], _ kind: String, _ code: CloseCode, trailing: [UInt8]) {
+        guard !isDone else { return }
+        wire += bytes
+        violation = (kind, code)
+        lastWord = wire.count
+        wire += trailing
+    }
+
+    /// The script will not get what is not delivered yet.
+    func answerClose() {
+        if let closeReceived {
+            close(closeReceived.code == .noStatus ? CloseFrame(code: .normal) : closeReceived, trailing: [])
+        }
+    }
+
+    // MARK: - The socket
+
+    /// What is read before the socket: it came behind the handshake's answer.
+    func takeEarly(_ count: Int) -> [UInt8] {
+        written = min(count, wire.count)
+        return Array(wire[..<written])
+    }
+
+    func write(atMost most: Int) {
+        guard !hasEnded else { return }
+        while written < wire.count, most > 0 {
+            let count = wire.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress! + written, min(most, $0.count - written), Int32(MSG_NOSIGNAL))
+            }
+            guard count > 0 else { return }
+            written += count
+            if most < Int.max { return }
+        }
+    }
+
+    func read(atMost most: Int) {
+        guard !isClosed, most > 0 else { return }
+        var buffer = [UInt8](repeating: 0, count: min(most, 1 << 16))
+        var left = most
+        while left > 0 {
+            let count = recv(descriptor, &buffer, min(left, buffer.count), Int32(MSG_DONTWAIT))
+            guard count > 0 else { return }
+            require(closeReceived == nil, "bytes behind the Close")
+            left -= count
+            read += count
+            input += buffer[..<count]
+            readFrames()
+        }
+    }
+
+    /// Ends its side, in the middle of a frame perhaps.
+    func end(closing: Bool) {
+        guard !isClosed else { return }
+        hasEnded = true
+        if closing {
+            Glibc.close(descriptor)
+            descriptor = -1
+        } else {
+            shutdown(descriptor, Int32(SHUT_WR))
+        }
+    }
+
+    // MARK: - What it gets
+
+    private func readFrames() {
+        var offset = 0
+        while let (frame, end) = frame(at: offset) {
+            require(closeReceived == nil, "a frame behind the Close")
+            take(frame, Array(input[offset..<end]))
+            offset = end
+        }
+        input.removeFirst(offset)
+        require(closeReceived == nil || input.isEmpty, "bytes behind the Close")
+    }
+
+    /// A frame's first byte and its payload, if all of it is there, and where it ends.
+    private func frame(at start: Int) -> ((first: UInt8, payload: [UInt8]), end: Int)? {
+        guard input.count - start >= 2 else { return nil }
+        require(input[start + 1] & 0x80 != 0, "a frame has no mask")
+        var length = Int(input[start + 1] & 0x7F)
+        let extended = length == 126 ? 2 : length == 127 ? 8 : 0
+        let head = start + 2 + extended + 4
+        guard input.count >= head else { return nil }
+        if extended > 0 { length = input[start + 2..<start + 2 + extended].reduce(0) { $0 << 8 | Int($1) } }
+        require(length >= 0 && length <= 1 << 20, "a frame is too long")
+        guard input.count - head >= length else { return nil }
+        var payload = Array(input[head..<head + length])
+        for index in payload.indices { payload[index] ^= input[head - 4 + index & 3] }
+        return ((input[start], payload), head + length)
+    }
+
+    private func take(_ frame: (first: UInt8, payload: [UInt8]), _ bytes: [UInt8]) {
+        require(frame.first & 0xB0 == 0x80, "a frame is not whole, or has reserved bits")
+        let opcode = Opcode(rawValue: frame.first & 0x0F)
+        switch opcode {
+        case .text, .binary: received.append(Message(opcode: opcode!, payload: message(frame, bytes)))
+        case .ping where frame.payload.count == 8 && frame.payload.withUnsafeBytes { $0.load(as: UInt32.self) } == key:
+            unanswered.append(frame.payload)
+        case .ping: received.append(Message(opcode: .ping, payload: frame.payload))
+        case .pong:
+            guard let number = pings.firstIndex(of: frame.payload) else { fail("a pong for no ping") }
+            require(number > answered, "a pong that comes late, or twice")
+            answered = number
+        case .close:
+            let body = frame.payload
+            let code = body.count < 2 ? CloseCode.noStatus : CloseCode(rawValue: UInt16(body[0]) << 8 | UInt16(body[1]))
+            closeReceived = CloseFrame(code: code, reason: String(decoding: body.dropFirst(2), as: UTF8.self))
+        default: fail("an unknown opcode")
+        }
+    }
+
+    private func message(_ frame: (first: UInt8, payload: [UInt8]), _ bytes: [UInt8]) -> [UInt8] {
+        guard frame.first & 0x40 != 0 else { return frame.payload }
+        var bytes = bytes
+        bytes.withUnsafeMutableBytes { bytes in
+            var rest = bytes
+            repeat {
+                require(decoder.receive(rest, into: &decoded) == .open, "it does not inflate")
+                rest = UnsafeMutableRawBufferPointer(rebasing: rest.suffix(decoder.unread))
+            } while decoder.unread > 0
+        }
+        defer { decoded.removeAll() }
+        require(decoded.count == 1)
+        return decoded.bytes.baseAddress!.withMemoryRebound(to: ws_event.self, capacity: 1) { payload(of: $0) }
+    }
+}
+
+/// What a record carries.
+func payload(of event: UnsafeMutablePointer<ws_event>) -> [UInt8] {
+    let inline = UnsafeMutableRawPointer(event + 1)
+    let isLent = Int(event.pointee.flags) & WS_EVENT_LENT != 0
+    let bytes = isLent ? inline.load(as: ws_block.self).bytes : inline
+    return Array(UnsafeRawBufferPointer(start: bytes, count: Int(event.pointee.length)))
+}
