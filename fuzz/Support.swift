@@ -22,7 +22,7 @@ func smallThresholds() -> Thresholds {
     return thresholds
 }
 
-extension EventLog {
+extension EventRecords {
     /// Takes the records out of the log, and gives the memory of large messages back, as the reader on Lua's side does.
     mutating func takeRecords() -> [Record] {
         var records: [Record] = []
@@ -49,14 +49,14 @@ extension EventLog {
 /// What a connection made of some bytes.
 struct Reading: Equatable {
     var records: [Record]
-    var outcome: Connection.Outcome
+    var outcome: MessageReader.Outcome
     var pongs: [[UInt8]] = []
 }
 
 /// The input's first byte chooses a connection: the role, the message limit, compression, and whether frames are told.
-func makeConnection(_ choice: UInt8) -> Connection {
+func makeConnection(_ choice: UInt8) -> MessageReader {
     let takeover = choice & 8 != 0
-    return Connection(
+    return MessageReader(
         role: choice & 1 == 0 ? .client : .server, maximumMessageSize: choice & 2 == 0 ? 1 << 16 : 300,
         inflating: choice & 4 == 0 ? nil : .init(windowBits: 9 + Int(choice >> 4 & 7) % 7, takeover: takeover),
         keepaliveKey: 0x6161_6161, traces: choice & 0x80 != 0, thresholds: smallThresholds())
@@ -66,7 +66,7 @@ func makeConnection(_ choice: UInt8) -> Connection {
 /// payloads do.
 func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
     var connection = makeConnection(choice)
-    var log = EventLog()
+    var log = EventRecords()
     var reading = Reading(records: [], outcome: .open)
     var wire = input
     wire.withUnsafeMutableBytes { wire in
@@ -74,10 +74,10 @@ func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
         while offset < wire.count {
             let count = max(1, min(cut(offset), wire.count - offset))
             let piece = UnsafeMutableRawBufferPointer(rebasing: wire[offset..<offset + count])
-            if let space = connection.directSpace(&log) {
+            if let space = connection.payloadDestination(&log) {
                 let direct = min(count, space.count)
                 space.copyMemory(from: UnsafeRawBufferPointer(rebasing: piece[..<direct]))
-                reading.outcome = connection.receivedDirectly(direct, into: &log)
+                reading.outcome = connection.didReadPayload(direct, into: &log)
                 offset += direct
             } else {
                 reading.outcome = connection.receive(piece, into: &log)

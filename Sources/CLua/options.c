@@ -1,5 +1,5 @@
 /* The constructor's table, option by option: each checked where it is read, each error with its name. */
-#include "binding.h"
+#include "bridge.h"
 #include <string.h>
 
 enum kind { STRING, NUMBER, BOOLEAN, RECONNECT, DEFLATE, LIST, HEADERS, HANDLER, VERSION, PINS, PROXY, TLS };

@@ -8,10 +8,10 @@ import WebSocketProtocol
 final class Client {
     let number: Int32
     private var parser = HTTPHeadParser(beginning: "")
-    private var connection: Connection?
+    private var connection: MessageReader?
     private var deflater: Deflater?
     private var output = ByteBuffer()
-    private var log = EventLog()
+    private var log = EventRecords()
     /// What is still in `output` leaves, then it is over.
     private var isClosing = false
     private(set) var isOver = false
@@ -51,7 +51,7 @@ final class Client {
             isClosing = true
             return
         }
-        connection = Connection(
+        connection = MessageReader(
             role: .server, maximumMessageSize: Self.maximumMessageSize, inflating: agreement.deflate?.client)
         deflater = agreement.deflate.flatMap { Deflater($0.server, level: -1) }
         receive(UnsafeMutableRawBufferPointer(rebasing: input[parsed.consumed...]))
@@ -62,7 +62,7 @@ final class Client {
         let unread = input.suffix(connection?.unread ?? 0)
         defer { if !unread.isEmpty { receive(UnsafeMutableRawBufferPointer(rebasing: unread)) } }
         echo()
-        while let payload = connection?.nextPong() { _ = FrameWriter.append(.pong, payload, mask: nil, to: &output) }
+        while let payload = connection?.nextPong() { _ = FrameEncoder.append(.pong, payload, mask: nil, to: &output) }
         switch outcome {
         case .open: break
         case .closed(let frame): finish(frame)
@@ -71,7 +71,7 @@ final class Client {
     }
 
     private func finish(_ frame: CloseFrame) {
-        _ = FrameWriter.append(frame, mask: nil, to: &output)
+        _ = FrameEncoder.append(frame, mask: nil, to: &output)
         isClosing = true
     }
 
@@ -89,7 +89,7 @@ final class Client {
                 let message = UnsafeRawBufferPointer(start: bytes, count: Int(event.pointee.length))
                 var deflated = ByteBuffer()
                 let compresses = deflater?.deflate(message, to: &deflated) ?? false
-                _ = FrameWriter.append(
+                _ = FrameEncoder.append(
                     type == WS_EVENT_TEXT ? .text : .binary, compressed: compresses,
                     compresses ? UnsafeRawBufferPointer(deflated.bytes) : message, mask: nil, to: &output)
             }

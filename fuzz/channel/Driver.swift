@@ -9,17 +9,17 @@ import Glibc
 final class Driver {
     enum Order { case flush, resume, close(CloseFrame), refuse(Int) }
 
-    private var reactor: Reactor
+    private var loop: LoopContext
     /// Until it is over, as the session has it.
-    private var channel: Channel?
+    private var channel: OpenConnection?
     let socket: WebSocket
     let queue = EventQueue()
     /// What Lua's side has asked the loop for, in order.
     private var orders: [Order] = []
-    private var farewell: Farewell?
+    private var lingeringClose: LingeringClose?
     /// The kinds of the ERRORs.
     private(set) var failures: [String] = []
-    private(set) var summary: Channel.Summary?
+    private(set) var summary: OpenConnection.Summary?
     /// Whether the connection ended because a time was over.
     private(set) var isTimedOut = false
     private(set) var isRefused = false
@@ -36,9 +36,9 @@ final class Driver {
 
     /// - Parameter accept: makes the peer of the socket that connects, and returns what came behind the handshake's answer.
     init(_ setup: Setup, accept: () -> [UInt8]) throws {
-        reactor = Reactor(try Poller(), try Mailbox(try Turns()), inputSize: setup.inputSize)
+        loop = LoopContext(try Poller(), try CommandQueue(try LoopOwnership()), inputSize: setup.inputSize)
         Listener.listen()
-        let transport = try Transport(connecting: Listener.address, slot: 0, &reactor.poller)
+        let transport = try Transport(connecting: Listener.address, slot: 0, &loop.poller)
         if var size = setup.sendBuffer, let descriptor = transport.direct {
             setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
         }
@@ -46,8 +46,8 @@ final class Driver {
         socket = WebSocket(setup.options, queue: queue, id: 1)
         var agreement = ClientHandshake.Agreement()
         agreement.deflate = setup.agreement
-        let channel = Channel(
-            socket, transport, agreement, early, key: setup.key, now: reactor.now, thresholds: setup.thresholds)
+        let channel = OpenConnection(
+            socket, transport, agreement, early, key: setup.key, now: loop.now, thresholds: setup.thresholds)
         channel.failed = { [unowned self] kind, _, _ in failures.append(kind) }
         require(channel.open())
         self.channel = channel
@@ -58,7 +58,7 @@ final class Driver {
     var isPaused: Bool { channel?.isPaused == true }
     var isEnding: Bool { channel?.isEnding == true }
     /// Whether something is to be done that no socket will tell of.
-    var isBusy: Bool { !orders.isEmpty || !reactor.unfinished.isEmpty || !reactor.lingering.isEmpty }
+    var isBusy: Bool { !orders.isEmpty || !loop.unfinished.isEmpty || !loop.lingering.isEmpty }
     var bufferedAmount: Int { socket.bufferedAmount }
 
     /// Bytes that were not read from the socket, or that wait to be inflated.
@@ -76,48 +76,48 @@ final class Driver {
                 "paused \($0.isPaused) writing \($0.isWriting) broken \($0.isBroken) end \($0.end.map { "\($0)" } ?? "none") "
                     + "Close to send \($0.toSend != nil) sent \($0.sent != nil)"
             } ?? "over: \(summary.map { "\($0)" } ?? "")"
-        return state + ", orders \(orders) unfinished \(reactor.unfinished.count) lingering \(reactor.lingering.count) "
+        return state + ", orders \(orders) unfinished \(loop.unfinished.count) lingering \(loop.lingering.count) "
             + "queued \(queue.count) unsent \(bufferedAmount) unread \(unread) errors \(failures)"
     }
 
     func order(_ order: Order) { orders.append(order) }
 
-    func pass(_ time: Nanoseconds) { reactor.now += time }
+    func pass(_ time: Nanoseconds) { loop.now += time }
 
     /// As `Loop.turn`.
     func turn() {
-        obey()
-        let unfinished = reactor.unfinished.count
+        execute()
+        let unfinished = loop.unfinished.count
         let queued = queue.count
         let wasPaused = isPaused
-        let count = reactor.poller.wait(until: 0)
-        for index in 0..<max(count, 0) { ready(reactor.poller.ready(index)) }
-        for token in reactor.unfinished.prefix(unfinished) { ready(.promised(token)) }
-        reactor.unfinished.removeFirst(unfinished)
+        let count = loop.poller.wait(until: 0)
+        for index in 0..<max(count, 0) { ready(loop.poller.ready(index)) }
+        for token in loop.unfinished.prefix(unfinished) { ready(.promised(token)) }
+        loop.unfinished.removeFirst(unfinished)
         if wasPaused, isPaused, !socket.options.debug {
             require(queue.count == queued, "it reads although the script is behind")
         }
-        obey()
-        let lingering = reactor.lingering.count
+        execute()
+        let lingering = loop.lingering.count
         for _ in 0..<lingering { work { $0.flush(&$1) } }
-        reactor.lingering.removeFirst(lingering)
-        if let deadline = channel?.deadline, deadline <= reactor.now {
+        loop.lingering.removeFirst(lingering)
+        if let deadline = channel?.deadline, deadline <= loop.now {
             isInTimeout = true
             work { $0.timeout(&$1) }
             isInTimeout = false
         }
-        if let farewell, farewell.deadline <= reactor.now { self.farewell = nil }
+        if let lingeringClose, lingeringClose.deadline <= loop.now { self.lingeringClose = nil }
     }
 
     private func ready(_ readiness: Poller.Readiness) {
         if !isOver {
             work { $0.ready(readiness, &$1) }
-        } else if let farewell, farewell.ready(readiness, &reactor) {
-            self.farewell = nil
+        } else if let lingeringClose, lingeringClose.ready(readiness, &loop) {
+            self.lingeringClose = nil
         }
     }
 
-    private func obey() {
+    private func execute() {
         let orders = orders
         self.orders = []
         for order in orders {
@@ -125,7 +125,7 @@ final class Driver {
             case .flush: work { $0.flush(&$1) }
             case .resume: work { $0.resume(&$1) }
             case .close(let frame):
-                socket.outbox.withLock { $0.callArrived() }
+                socket.sendQueue.withLock { $0.callArrived() }
                 work { $0.close(frame, &$1) }
                 if socket.isAbandoned { work { $0.abandon(&$1) } }
             case .refuse(let bytes):
@@ -136,17 +136,17 @@ final class Driver {
     }
 
     /// Lets the channel work, as the session does: when it is over, it is so once and for all.
-    private func work(_ body: (Channel, inout Reactor) -> Channel.Progress) {
-        guard let channel, body(channel, &reactor) == .over else { return }
+    private func work(_ body: (OpenConnection, inout LoopContext) -> OpenConnection.Progress) {
+        guard let channel, body(channel, &loop) == .over else { return }
         self.channel = nil
         summary = channel.summary()
         isTimedOut = isInTimeout
-        channel.shrink(&reactor)
+        channel.shrink(&loop)
         if channel.isDone, !channel.hasEnded {
-            let farewell = Farewell(channel.transport, fails: !channel.isClean, &reactor)
-            if !farewell.isOver(&reactor) { self.farewell = farewell }
+            let lingeringClose = LingeringClose(channel.transport, fails: !channel.isClean, &loop)
+            if !lingeringClose.isOver(&loop) { self.lingeringClose = lingeringClose }
         }
-        socket.publish(&reactor.log)
+        socket.publish(&loop.log)
     }
 }
 

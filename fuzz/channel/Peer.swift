@@ -17,8 +17,8 @@ struct Event: Equatable {
 final class Peer {
     private(set) var descriptor: Int32
     private var deflater: Deflater?
-    private var decoder: Connection
-    private var decoded = EventLog()
+    private var decoder: MessageReader
+    private var decoded = EventRecords()
     let key: UInt32
 
     // What it sends.
@@ -49,7 +49,7 @@ final class Peer {
         self.descriptor = descriptor
         self.key = key
         deflater = agreement.flatMap { Deflater($0.server, level: 1) }
-        decoder = Connection(role: .server, maximumMessageSize: 1 << 30, inflating: agreement?.client)
+        decoder = MessageReader(role: .server, maximumMessageSize: 1 << 30, inflating: agreement?.client)
     }
 
     deinit { if descriptor >= 0 { Glibc.close(descriptor) } }

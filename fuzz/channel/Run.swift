@@ -17,10 +17,10 @@ final class Run {
     /// Bytes of the peer's messages.
     private let maximum: Int
 
-    /// Turns without any progress after which no more is to be expected; a large message is compressed, or inflated, for
+    /// LoopOwnership without any progress after which no more is to be expected; a large message is compressed, or inflated, for
     /// fewer before a byte of it leaves.
     private static let patience = 16
-    /// Turns after which it is a hang, whatever happens in them.
+    /// LoopOwnership after which it is a hang, whatever happens in them.
     private static let limit = 20_000
 
     init(_ data: UnsafePointer<UInt8>, _ size: Int) throws {
@@ -242,7 +242,7 @@ final class Run {
         check(summary)
     }
 
-    private func check(_ summary: Channel.Summary) {
+    private func check(_ summary: OpenConnection.Summary) {
         require(driver.failures.count <= 1, "more than one ERROR")
         if peer.closeReceived != nil {
             require(peer.received.count == script.sent.count, "a Close before what was sent")

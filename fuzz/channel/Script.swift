@@ -10,7 +10,7 @@ final class Script {
     private let queue: EventQueue
     private var random = RandomPool()
     /// Taken from the queue; `cursor` is behind what was delivered.
-    private var log = EventLog()
+    private var log = EventRecords()
     private var cursor = 0
 
     private(set) var sent: [Message] = []

@@ -38,7 +38,7 @@ struct Record: Equatable {
     var isLent: Bool { flags & WS_EVENT_LENT != 0 }
 }
 
-extension EventLog {
+extension EventRecords {
     /// Every record, after a check that records, `count` and `size` agree.
     func records(sourceLocation: SourceLocation = #_sourceLocation) -> [Record] {
         var records: [Record] = []

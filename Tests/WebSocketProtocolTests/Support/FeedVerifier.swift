@@ -8,7 +8,7 @@ import Testing
 /// What a connection made of its input.
 struct Reception: Equatable {
     var events: [Event] = []
-    var outcome = Connection.Outcome.open
+    var outcome = MessageReader.Outcome.open
     var pongs: [[UInt8]] = []
 
     var failure: ProtocolFailure? { if case .failed(let failure) = outcome { failure } else { nil } }
@@ -16,7 +16,7 @@ struct Reception: Equatable {
 }
 
 struct FeedVerifier {
-    var role = Connection.Role.client
+    var role = MessageReader.Role.client
     var maximumMessageSize = 1 << 20
     var inflating: DeflateParameters.Direction?
 
@@ -41,14 +41,14 @@ struct FeedVerifier {
         return Array(0..<20) + stride(from: 20, to: count, by: count / 16 + 1)
     }
 
-    func connection() -> Connection {
-        Connection(role: role, maximumMessageSize: maximumMessageSize, inflating: inflating)
+    func connection() -> MessageReader {
+        MessageReader(role: role, maximumMessageSize: maximumMessageSize, inflating: inflating)
     }
 
     private func feed(_ pieces: [ArraySlice<UInt8>]) -> Reception {
         var connection = connection()
-        var events = EventLog()
-        var outcome = Connection.Outcome.open
+        var events = EventRecords()
+        var outcome = MessageReader.Outcome.open
         for piece in pieces { outcome = connection.receive(piece, into: &events) }
         return Reception(events: events.events(), outcome: outcome, pongs: connection.takePongs())
     }
@@ -56,14 +56,14 @@ struct FeedVerifier {
     /// As the engine does it: into the connection's own memory whenever it offers some.
     private func feedDirectly(_ input: [UInt8], atMost most: Int) -> Reception {
         var connection = connection()
-        var events = EventLog()
-        var outcome = Connection.Outcome.open
+        var events = EventRecords()
+        var outcome = MessageReader.Outcome.open
         var rest = input[...]
         while !rest.isEmpty {
-            if let space = connection.directSpace(&events) {
+            if let space = connection.payloadDestination(&events) {
                 let piece = rest.prefix(min(most, space.count))
                 space.copyBytes(from: piece)
-                outcome = connection.receivedDirectly(piece.count, into: &events)
+                outcome = connection.didReadPayload(piece.count, into: &events)
                 rest = rest.dropFirst(piece.count)
             } else {
                 let piece = rest.prefix(min(most, 512))
@@ -75,8 +75,8 @@ struct FeedVerifier {
     }
 }
 
-extension Connection {
-    mutating func receive(_ bytes: some Collection<UInt8>, into events: inout EventLog) -> Outcome {
+extension MessageReader {
+    mutating func receive(_ bytes: some Collection<UInt8>, into events: inout EventRecords) -> Outcome {
         var bytes = Array(bytes)
         return bytes.withUnsafeMutableBytes { bytes in
             var rest = bytes[...]

@@ -1,0 +1,211 @@
+/* The websocket as a script sees it: constructor, methods, properties. */
+#include "bridge.h"
+#include <string.h>
+
+/* The websocket at index 1. To compare metatables would take a tenth of a short send. */
+static inline __attribute__((always_inline)) websocket *check_websocket(lua_State *L)
+{
+    websocket *ws = lua_touserdata(L, 1);
+    if (ws && lua_rawlen(L, 1) == sizeof *ws && ws->module == ws_module(L)) return ws;
+    luaL_typeerror(L, 1, "WebSocket");
+    return NULL;
+}
+
+int ws_constructor(lua_State *L)
+{
+    module_state *module = ws_module(L);
+    if (!module->state) return luaL_error(L, "WebSocket can't be made while the Lua state closes");
+    if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    websocket *ws = lua_newuserdatauv(L, sizeof *ws, WS_VALUES);
+    *ws = (websocket){.module = module};
+    lua_pushvalue(L, WS_UP_METATABLE);
+    lua_setmetatable(L, -2);
+    ws->next = module->first;
+    ws->link = &module->first;
+    if (ws->next) ws->next->link = &ws->next;
+    module->first = ws;
+    /* From here on the finalizer owns what the leaves return: anything may raise. */
+    ws->options = ws_options_new();
+    if (lua_istable(L, 1)) ws_read_options(L, ws);
+    ws->id = ++module->sockets;
+    ws->socket = ws_socket_new(module->state, ws->options, ws->id);
+    ws_options_free(ws->options);
+    ws->options = NULL;
+    return 1;
+}
+
+/* When the state closes, finalizers of the script may still use the websocket after this: it is closed. */
+void ws_release(websocket *ws)
+{
+    if (!ws->link) return;
+    *ws->link = ws->next;
+    if (ws->next) ws->next->link = ws->link;
+    ws->link = NULL;
+    ws->started = false;
+    if (ws->options) ws_options_free(ws->options);
+    if (ws->socket) ws_socket_free(ws->socket);
+    ws->options = NULL;
+    ws->socket = NULL;
+}
+
+static int finalize(lua_State *L)
+{
+    websocket *ws = check_websocket(L);
+    module_state *module = ws->module;
+    if (module->run == ws) ws_account(module);
+    if (lua_rawgeti(L, WS_UP_LIVE, ws->id) != LUA_TNIL) {
+        module->live--;
+        lua_pushnil(L);
+        lua_rawseti(L, WS_UP_LIVE, ws->id);
+    }
+    ws_release(ws);
+    return 0;
+}
+
+static int connect(lua_State *L)
+{
+    websocket *ws = check_websocket(L);
+    if (ws->started) return 0;
+    if (!ws->socket) return luaL_error(L, "WebSocket can't connect: the Lua state closes");
+    if (lua_getiuservalue(L, 1, WS_VALUE_URL) == LUA_TNIL)
+        return luaL_error(L, "WebSocket has no url to connect to; make it with WebSocket{url = …}");
+    /* Kept alive before it starts: the table may have to grow, and that may raise. */
+    lua_rawgeti(L, WS_UP_LIVE, ws->id);
+    bool known = !lua_isnil(L, -1);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, WS_UP_LIVE, ws->id);
+    ws_failure failure;
+    if (!ws_socket_connect(ws->socket, &failure)) {
+        if (!known) {
+            lua_pushnil(L);
+            lua_rawseti(L, WS_UP_LIVE, ws->id);
+        }
+        return luaL_error(L, "WebSocket can't connect: %s", failure.text);
+    }
+    if (!known) ws_module(L)->live++;
+    ws->starts++;
+    ws->started = true;
+    return 0;
+}
+
+static int close(lua_State *L)
+{
+    websocket *ws = check_websocket(L);
+    lua_Integer code = luaL_optinteger(L, 2, 1000);
+    ws_slice reason = {NULL, 0};
+    if (!lua_isnoneornil(L, 3)) reason.bytes = luaL_checklstring(L, 3, &reason.count);
+    ws_failure failure;
+    luaL_argcheck(L, code >= 0 && code <= 65535, 2, "a close code is a number from 1000 to 4999");
+    if (!ws_socket_may_close((uint16_t)code, reason, &failure)) return luaL_error(L, "%s", failure.text);
+    if (!ws->started) return 0;
+    ws->started = false;
+    ws_socket_close(ws->socket, (uint16_t)code, reason);
+    return 0;
+}
+
+/* A `<close>` variable passes the error as its second value. */
+static int close_variable(lua_State *L)
+{
+    lua_settop(L, 1);
+    return close(L);
+}
+
+static int send_message(lua_State *L, uint8_t opcode, const char *what)
+{
+    enum { direct_parts = 16 };
+    websocket *ws = check_websocket(L);
+    module_state *module = ws->module;
+    int count = lua_gettop(L) - 1;
+    ws_slice parts[direct_parts];
+    for (int i = 0; i < count; i++) {
+        size_t length;
+        const char *bytes = luaL_checklstring(L, i + 2, &length);
+        if (i < direct_parts) parts[i] = (ws_slice){bytes, length};
+    }
+    if (count > direct_parts) {
+        lua_concat(L, count);
+        parts[0] = ws_slice_at(L, -1);
+        count = 1;
+    }
+    bool first = ws->sent != module->polls;
+    ws->sent = module->polls;
+    ws_failure failure;
+    /* The engine may not know yet that the script has closed it. */
+    if (!ws->started) return luaL_error(L, "WebSocket is not connected, can't send %s", what);
+    switch (ws_socket_send(module->state, ws->socket, opcode, parts, (size_t)count, first, &failure)) {
+    case WS_SENT: return 0;
+    case WS_SEND_CLOSED: return luaL_error(L, "WebSocket is not connected, can't send %s", what);
+    case WS_SEND_FAILED: break;
+    }
+    return luaL_error(L, "WebSocket failed to send %s: %s", what, failure.text);
+}
+
+static int send_text(lua_State *L) { return send_message(L, 0x1, "text"); }
+static int send_binary(lua_State *L) { return send_message(L, 0x2, "data"); }
+static int send_ping(lua_State *L) { return send_message(L, 0x9, "ping"); }
+
+/* Pushes a field of the last OPEN or CLOSE event's info; nil before there was one. */
+static int push_info(lua_State *L, int value, const char *field)
+{
+    if (lua_getiuservalue(L, 1, value) == LUA_TTABLE) lua_getfield(L, -1, field);
+    return 1;
+}
+
+/* A method, or else a property; nil for any other name. */
+static int get_field(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(4)) != LUA_TNIL) return 1;
+    if (lua_type(L, 2) != LUA_TSTRING) return 1;
+    websocket *ws = check_websocket(L);
+    const char *name = lua_tostring(L, 2);
+    if (!strcmp(name, "url")) {
+        lua_getiuservalue(L, 1, WS_VALUE_URL);
+    } else if (!strcmp(name, "state")) {
+        lua_pushstring(L, ws->socket ? ws_socket_state(ws->socket, ws->started) : "closed");
+    } else if (!strcmp(name, "bufferedamount")) {
+        lua_pushinteger(L, ws->socket ? (lua_Integer)ws_socket_bufferedamount(ws->socket) : 0);
+    } else if (!strcmp(name, "attempts")) {
+        lua_pushinteger(L, ws->socket ? ws_socket_attempts(ws->socket) : 0);
+    } else if (!strcmp(name, "latency")) {
+        double latency = ws->socket ? ws_socket_latency(ws->socket) : -1;
+        if (latency < 0)
+            lua_pushnil(L);
+        else
+            lua_pushnumber(L, latency);
+    } else if (!strcmp(name, "protocol") || !strcmp(name, "extensions") || !strcmp(name, "headers") ||
+               !strcmp(name, "address")) {
+        return push_info(L, WS_VALUE_OPENED, name);
+    } else if (!strcmp(name, "closecode")) {
+        return push_info(L, WS_VALUE_CLOSED, "code");
+    } else if (!strcmp(name, "closereason")) {
+        return push_info(L, WS_VALUE_CLOSED, "reason");
+    } else {
+        lua_pushnil(L);
+    }
+    return 1;
+}
+
+static int set_field(lua_State *L)
+{
+    return luaL_error(L, "a WebSocket's field '%s' can't be set; options are given to the constructor",
+                      luaL_tolstring(L, 2, NULL));
+}
+
+static int to_string(lua_State *L)
+{
+    lua_pushfstring(L, "WebSocket: %p", lua_topointer(L, 1));
+    return 1;
+}
+
+const luaL_Reg ws_methods[] = {
+    {"connect", connect},        {"close", close},        {"sendText", send_text},
+    {"sendBinary", send_binary}, {"sendPing", send_ping}, {NULL, NULL},
+};
+
+/* The first is set by luaopen, with one upvalue more. */
+const luaL_Reg ws_metamethods[] = {
+    {"__index", get_field}, {"__newindex", set_field}, {"__tostring", to_string},
+    {"__gc", finalize}, {"__close", close_variable}, {NULL, NULL},
+};

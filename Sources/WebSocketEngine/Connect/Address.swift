@@ -1,0 +1,75 @@
+// A socket address: IPv4, IPv6 or a Unix socket, as connect() takes it. A value, used on any thread.
+
+import CLinux
+import Glibc
+import WebSocketProtocol
+
+struct Address: Sendable, Equatable {
+    private let storage: [UInt8]
+    let family: Int32
+
+    init(_ address: UnsafePointer<sockaddr>, _ length: socklen_t) {
+        storage = Array(UnsafeRawBufferPointer(start: address, count: Int(length)))
+        family = Int32(address.pointee.sa_family)
+    }
+
+    /// A Unix socket's; nil when the path is longer than one may be.
+    init?(path: String) {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        storage = withUnsafeBytes(of: address) { Array($0) }
+        family = AF_UNIX
+    }
+
+    func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+        storage.withUnsafeBytes {
+            body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+        }
+    }
+
+    /// `127.0.0.1:80`, `[::1]:80`, `/path.sock`.
+    var description: String {
+        guard family != AF_UNIX else {
+            let path = storage.dropFirst(MemoryLayout<sa_family_t>.size).prefix { $0 != 0 }
+            return String(decoding: path, as: UTF8.self)
+        }
+        guard let (host, port) = names else { return "?" }
+        return family == AF_INET6 ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// `127.0.0.1`, `::1`
+    var host: String? { names?.host }
+
+    private var names: (host: String, port: String)? {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in
+            let host = text.baseAddress!
+            let port = host + Int(NI_MAXHOST)
+            let status = withSockaddr {
+                getnameinfo(
+                    $0, $1, host, socklen_t(NI_MAXHOST), port, socklen_t(NI_MAXSERV), NI_NUMERICHOST | NI_NUMERICSERV)
+            }
+            return status == 0 ? (String(cString: host), String(cString: port)) : nil
+        }
+    }
+
+    /// The other end of a connected socket; nil when it is connected no more, or to itself: a port of this
+    /// machine that nobody listens on can be reached so by chance.
+    static func peer(of socket: borrowing FileDescriptor) -> Address? {
+        func name(_ call: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32) -> Address? {
+            var storage = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            return withUnsafeMutablePointer(to: &storage) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    call($0, &length) == 0 ? Address($0, length) : nil
+                }
+            }
+        }
+        let number = socket.number
+        let peer = name { getpeername(number, $0, $1) }
+        if peer?.family == AF_UNIX { return peer }
+        return peer == name { getsockname(number, $0, $1) } ? nil : peer
+    }
+}

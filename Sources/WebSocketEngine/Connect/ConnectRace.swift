@@ -1,0 +1,75 @@
+// Connects to the first of several addresses that answers (RFC 8305 section 5): one attempt after another,
+// a quarter of a second apart or as soon as one fails; the first wins and the losers are closed.
+
+import CLinux
+import Glibc
+
+final class ConnectRace {
+    enum Progress {
+        case pending
+        case connected(Transport, Address)
+        /// Which address failed how, in words.
+        case failed(String)
+    }
+
+    private struct Contender {
+        let transport: Transport
+        let address: Address
+    }
+
+    /// RFC 8305 section 8: the recommended Connection Attempt Delay.
+    private static let delay = Nanoseconds(seconds: 0.25)
+
+    private let slot: Int
+    private var waiting: ArraySlice<Address>
+    private var attempts: [Contender] = []
+    private var failures: [String] = []
+    /// When the next address is tried even though none has failed.
+    private(set) var nextStart: Nanoseconds?
+
+    init(_ addresses: [Address], slot: Int) {
+        waiting = addresses[...]
+        self.slot = slot
+    }
+
+    /// Starts the attempts that are due.
+    func advance(_ loop: inout LoopContext) -> Progress {
+        while let address = waiting.first {
+            guard attempts.isEmpty || loop.now >= nextStart ?? 0 else { return .pending }
+            waiting.removeFirst()
+            do throws(SystemError) {
+                let transport = try Transport(connecting: address, slot: slot, &loop.poller)
+                attempts.append(Contender(transport: transport, address: address))
+            } catch {
+                failures.append("\(address.description): \(SystemError.words(error.number))")
+            }
+            nextStart = waiting.isEmpty ? nil : loop.now + Self.delay
+        }
+        guard attempts.isEmpty else { return .pending }
+        return .failed(failures.isEmpty ? "the name has no address" : summary)
+    }
+
+    /// Which address failed how, and which have not answered, in words.
+    var summary: String {
+        let silent = attempts.map { "\($0.address.description): no answer" }
+        let untried = waiting.map { "\($0.description): not tried" }
+        return (failures + silent + untried).joined(separator: "; ")
+    }
+
+    func ready(_ token: Poller.Token, _ loop: inout LoopContext) -> Progress {
+        guard let index = attempts.firstIndex(where: { $0.transport.token == token }) else { return .pending }
+        let attempt = attempts[index]
+        switch attempt.transport.connected() {
+        case .pending: return .pending
+        case .connected:
+            attempts.removeAll()
+            return .connected(attempt.transport, attempt.address)
+        case .failed(let number):
+            attempts.remove(at: index)
+            failures.append("\(attempt.address.description): \(SystemError.words(number))")
+            // Nothing is left to start: a time in the past would be due for ever.
+            nextStart = waiting.isEmpty ? nil : loop.now
+            return advance(&loop)
+        }
+    }
+}

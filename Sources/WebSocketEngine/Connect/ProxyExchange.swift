@@ -1,0 +1,52 @@
+// The exchange with a proxy over a connected socket, until the way to the server is open.
+
+import WebSocketProtocol
+
+final class ProxyExchange {
+    enum Progress {
+        case pending
+        case established
+        case refused(TunnelFailure)
+        /// The connection to the proxy ended in the middle, in words.
+        case broken(String)
+    }
+
+    let transport: Transport
+    let address: Address
+    private var tunnel: Tunnel
+
+    init(_ transport: Transport, _ address: Address, _ tunnel: consuming Tunnel) {
+        self.transport = transport
+        self.address = address
+        self.tunnel = tunnel
+    }
+
+    /// Goes as far as the socket allows.
+    func advance(_ loop: inout LoopContext) -> Progress {
+        defer { transport.watch(tunnel.output.isEmpty ? .read : [.read, .write], loop.poller) }
+        for _ in 0..<Transport.readsInTurn {
+            while !tunnel.output.isEmpty {
+                switch transport.write(UnsafeRawBufferPointer(tunnel.output.bytes)) {
+                case .bytes(let count): tunnel.output.consume(count)
+                case .wouldBlock: return .pending
+                case .end: return .broken("it closed the connection")
+                case .failed(let fault): return .broken("the connection broke: \(fault.words)")
+                }
+            }
+            switch transport.read(into: loop.input) {
+            case .wouldBlock: return .pending
+            case .end: return .broken("it closed the connection")
+            case .failed(let fault): return .broken("the connection broke: \(fault.words)")
+            case .bytes(let count):
+                let input = UnsafeRawBufferPointer(rebasing: loop.input[..<count])
+                do throws(TunnelFailure) {
+                    if try tunnel.receive(input) { return .established }
+                } catch {
+                    return .refused(error)
+                }
+            }
+        }
+        transport.requestAnotherTurn(&loop)
+        return .pending
+    }
+}

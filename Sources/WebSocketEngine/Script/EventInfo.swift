@@ -1,0 +1,70 @@
+// The payload of OPEN, ERROR and CLOSE records: the error's words, then the fields of the `info` table in the
+// form of CEvents.h.
+
+import CEvents
+import WebSocketProtocol
+
+struct EventInfo {
+    private(set) var payload: [UInt8] = []
+
+    /// - Parameter error: what went wrong, in words; "" when nothing did.
+    init(error: String = "") {
+        put(error)
+    }
+
+    /// Of the CLOSE of a connection whose end nobody has seen.
+    static var brokenConnection: EventInfo {
+        var info = EventInfo()
+        info.add("code", Int(CloseCode.abnormal.rawValue))
+        info.add("reason", "")
+        info.add("clean", false)
+        info.add("remote", false)
+        info.add("unsent", 0)
+        return info
+    }
+
+    mutating func add(_ name: String, _ value: String) {
+        tag(WS_INFO_STRING, name)
+        put(value)
+    }
+
+    mutating func add(_ name: String, _ value: Int) {
+        tag(WS_INFO_INTEGER, name)
+        put(Int64(value))
+    }
+
+    mutating func add(_ name: String, _ value: Double?) {
+        guard let value else { return }
+        tag(WS_INFO_NUMBER, name)
+        put(value)
+    }
+
+    mutating func add(_ name: String, _ value: Bool) {
+        tag(WS_INFO_BOOLEAN, name)
+        put(UInt8(value ? 1 : 0))
+    }
+
+    /// A table of header fields: names in lower case, the values of one name joined.
+    mutating func add(_ name: String, _ headers: HeaderFields) {
+        tag(WS_INFO_TABLE, name)
+        for field in headers.joined { add(field.name, field.value) }
+        put(UInt8(WS_INFO_END))
+    }
+
+    private mutating func tag(_ tag: Int, _ name: String) {
+        put(UInt8(tag))
+        // A name's length has one byte; a header's name may be longer than a table's key needs to be.
+        let name = name.utf8.prefix(255)
+        put(UInt8(name.count))
+        payload += name
+    }
+
+    private mutating func put<Value: BitwiseCopyable>(_ value: Value) {
+        withUnsafeBytes(of: value) { payload += $0 }
+    }
+
+    private mutating func put(_ text: String) {
+        put(UInt32(truncatingIfNeeded: text.utf8.count))
+        payload += text.utf8
+    }
+}

@@ -1,0 +1,207 @@
+// What a script asks of one websocket, checked; the defaults are here and nowhere else. Times are seconds,
+// sizes bytes.
+
+import Glibc
+public import WebSocketProtocol
+
+public struct Options: Sendable {
+    // First what each read or message asks for.
+    public var maxQueued = 16 << 20
+    /// Whether the script wants to be told what goes on.
+    public var debug = false
+    public var maxBuffered = 64 << 20
+
+    public var url: WebSocketURL?
+    public var headers = HeaderFields()
+    public var protocols: [String] = []
+    /// What to offer; nil: no compression.
+    public var deflate: Deflate?
+    public var minReconnectWait = 0.0
+    public var maxReconnectWait = 10.0
+    /// Attempts in a row after the first; nil: no end, 0: none.
+    public var reconnect: Int?
+    public var connectTimeout = 30.0
+    public var closeTimeout = 5.0
+    public var maxMessageSize = 64 << 20
+    /// Of silence, after which a ping is sent; 0: never.
+    public var pingInterval = 0.0
+    /// How long the answer to it is waited for.
+    public var pongTimeout = 20.0
+    public var tls = TLS()
+    public var proxy = ProxyChoice.none
+    public var maxRedirects = 5
+
+    public enum ProxyChoice: Sendable {
+        case environment(ProxyEnvironment)
+        case none
+        case fixed(Proxy)
+    }
+
+    public struct TLS: Sendable, Hashable {
+        /// The least that is spoken, as OpenSSL numbers it.
+        public enum Version: Int32, Sendable {
+            case tls12 = 0x0303
+            case tls13 = 0x0304
+        }
+
+        /// A file, a folder, or the PEM text of whom to trust; nil: whom the system trusts.
+        public var ca: String?
+        /// A file or the PEM text.
+        public var certificate: String?
+        /// A file or the PEM text; nil: it stands beside the certificate.
+        public var key: String?
+        public var password: String?
+        public var verifies = true
+        /// Whom to ask for and to expect; nil: the URL's host.
+        public var serverName: String?
+        public var minimumVersion = Version.tls12
+        public var ciphers: String?
+        /// The keys of which the server must have one, as the SHA-256 of their SPKI in Base64; none: any key.
+        public var pins: Set<String> = []
+
+        /// For another origin than that of the script's URL: it gets neither our identity nor the name.
+        var withoutIdentity: TLS {
+            var options = self
+            options.certificate = nil
+            options.key = nil
+            options.password = nil
+            options.serverName = nil
+            return options
+        }
+    }
+
+    public struct Deflate: Sendable {
+        public var parameters = DeflateParameters()
+        /// Of zlib; -1 is its default.
+        public var level = -1
+        /// Smaller messages go uncompressed.
+        public var threshold = 64
+
+        public init() {}
+    }
+
+    public init() {}
+}
+
+// MARK: - Checks
+
+extension Options {
+    /// What is wrong with a value: goes on after the option's name.
+    public struct Failure: Error {
+        public let reason: String
+
+        public init(_ reason: String) { self.reason = reason }
+    }
+
+    public mutating func setURL(_ text: String) throws(Failure) {
+        let url: WebSocketURL
+        do throws(WebSocketURL.Failure) { url = try WebSocketURL(text) } catch {
+            throw Failure("is wrong: \(error.reason)")
+        }
+        self.url = url
+    }
+
+    public mutating func addProtocol(_ name: String) throws(Failure) {
+        // RFC 6455 section 4.1, point 10: tokens, each of them once.
+        guard isToken(name) else {
+            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(quotedForError(name))'")
+        }
+        guard !protocols.contains(name) else { throw Failure("names '\(quotedForError(name))' twice") }
+        protocols.append(name)
+    }
+
+    public mutating func setProxy(_ text: String) throws(Failure) {
+        do throws(Proxy.Failure) { proxy = .fixed(try Proxy(text)) } catch {
+            throw Failure("is wrong: \(error.reason)")
+        }
+    }
+
+    /// Reads the environment: what a script that says nothing of proxies gets.
+    public mutating func setProxyFromEnvironment() {
+        proxy = .environment(ProxyEnvironment { getenv($0).map { String(cString: $0) } })
+    }
+
+    func proxy(for url: WebSocketURL) throws(Proxy.Failure) -> Proxy? {
+        guard url.socketPath == nil else { return nil }
+        switch proxy {
+        case .environment(let environment): return try environment.proxy(for: url)
+        case .none: return nil
+        case .fixed(let proxy): return proxy
+        }
+    }
+
+    public mutating func addPin(_ text: String) throws(Failure) {
+        // As curl writes them, also several in one text.
+        for pin in text.split(separator: ";", omittingEmptySubsequences: false) {
+            let prefix = "sha256//"
+            let digest = pin.dropFirst(prefix.count).utf8
+            // 32 bytes in Base64.
+            guard pin.hasPrefix(prefix), digest.count == 44, digest.last == UInt8(ascii: "="),
+                digest.dropLast().allSatisfy({ isBase64($0) })
+            else {
+                throw Failure("must be sha256// and the Base64 of a SHA-256, not '\(quotedForError(pin))'")
+            }
+            tls.pins.insert(String(digest) ?? "")
+        }
+    }
+
+    public mutating func setServerName(_ name: String) throws(Failure) {
+        guard isHostName(name), name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "*") }) else {
+            throw Failure("must be a host's name or address, not '\(quotedForError(name))'")
+        }
+        tls.serverName = name
+    }
+
+    public mutating func setMinimumVersion(_ text: String) throws(Failure) {
+        switch text {
+        case "1.2": tls.minimumVersion = .tls12
+        case "1.3": tls.minimumVersion = .tls13
+        default: throw Failure("must be \"1.2\" or \"1.3\", not '\(quotedForError(text))'")
+        }
+    }
+
+    public mutating func addHeader(_ name: String, _ value: String) throws(Failure) {
+        guard isToken(name) else {
+            throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(quotedForError(name))'")
+        }
+        guard isFieldValue(value) else {
+            throw Failure("has a control character in the value of '\(quotedForError(name))'")
+        }
+        guard !ClientHandshake.reserved.contains(name.lowercased()) else {
+            throw Failure("must not set '\(name)': it belongs to the handshake")
+        }
+        guard name.lowercased() != "host" || headers["Host"] == nil else {
+            throw Failure("must not set '\(name)' twice (RFC 9112 3.2)")
+        }
+        headers.append(name, value)
+    }
+
+    private func isBase64(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "/"):
+            true
+        default: false
+        }
+    }
+
+    public static func seconds(_ value: Double) throws(Failure) -> Double {
+        // False for NaN as well.
+        guard value >= 0 else { throw Failure("must be a number of seconds, 0 or more") }
+        return value
+    }
+
+    public static func size(_ value: Double) throws(Failure) -> Int {
+        // What is beyond the whole numbers of a Double, infinity as well, is no limit.
+        try integer(min(value, 0x1p53), in: 0...(1 << 53), "a whole number, 0 or more")
+    }
+
+    public static func integer(
+        _ value: Double, in range: ClosedRange<Int>, _ what: String? = nil
+    ) throws(Failure) -> Int {
+        guard let integer = Int(exactly: value), range.contains(integer) else {
+            throw Failure("must be \(what ?? "a whole number from \(range.lowerBound) to \(range.upperBound)")")
+        }
+        return integer
+    }
+}

@@ -1,0 +1,166 @@
+// Certificates and keys as text (RFC 7468): where it comes from, and what is in it.
+
+import COpenSSL
+import Glibc
+import WebSocketProtocol
+
+struct PEM: ~Copyable {
+    private let bio: OpaquePointer
+
+    /// - Parameter text: `maximumSize` bytes at most.
+    init(_ text: [UInt8]) throws(TLSFailure) {
+        guard let bio = BIO_new(BIO_s_mem()) else { throw .outOfMemory }
+        guard text.isEmpty || BIO_write(bio, text, Int32(text.count)) == Int32(text.count) else {
+            BIO_free(bio)
+            throw .outOfMemory
+        }
+        self.bio = bio
+    }
+
+    deinit { BIO_free(bio) }
+
+    // MARK: - What is in it
+
+    /// The next certificate; the caller frees it. nil at the end, or where one is broken.
+    func certificate() -> OpaquePointer? { PEM_read_bio_X509_AUX(bio, nil, { _, _, _, _ in -1 }, nil) }
+
+    /// Whether `certificate` found nothing more that could be one.
+    var isAtEnd: Bool { OpenSSLError.isLast(PEM_R_NO_START_LINE) }
+
+    /// The first private key, which the caller frees, and whether it took a password.
+    func privateKey(password: String?) -> (key: OpaquePointer?, wasAsked: Bool) {
+        let password = Password(password)
+        let key = PEM_read_bio_PrivateKey(
+            bio, nil, { buffer, size, _, password in Password.copy(password, to: buffer, size) },
+            Unmanaged.passUnretained(password).toOpaque())
+        return (key, password.wasAsked)
+    }
+
+    /// Asked for through a callback; without one, OpenSSL would ask on the terminal.
+    private final class Password {
+        private let text: [UInt8]?
+        private(set) var wasAsked = false
+
+        init(_ text: String?) { self.text = text.map { Array($0.utf8) } }
+
+        /// A pem_password_cb.
+        static func copy(
+            _ context: UnsafeMutableRawPointer?, to buffer: UnsafeMutablePointer<CChar>?, _ size: Int32
+        ) -> Int32 {
+            guard let context, let buffer else { return -1 }
+            let password = Unmanaged<Password>.fromOpaque(context).takeUnretainedValue()
+            password.wasAsked = true
+            guard let text = password.text, text.count <= size else { return -1 }
+            memcpy(buffer, text, text.count)
+            return Int32(text.count)
+        }
+    }
+
+    // MARK: - Where it comes from
+
+    /// More is none that anybody means.
+    private static let maximumSize = 16 << 20
+
+    /// Whether this is the text itself, not the name of a file.
+    /// Not by String.contains: it would bring the engine of regular expressions, 1.4 MB.
+    static func isText(_ text: String) -> Bool { strstr(text, "-----BEGIN ") != nil }
+
+    /// What errors call the text or the file that an option gives.
+    static func name(_ text: String, _ option: String) -> String {
+        // Several lines may be a key without its first one, and no secret is shown.
+        isText(text) || text.utf8.contains(0x0A) ? option : "the file '\(quotedForError(text))' of \(option)"
+    }
+
+    /// The text, or that of the file with this name.
+    /// - Parameter name: for errors.
+    static func content(_ text: String, _ name: String) throws(TLSFailure) -> [UInt8] {
+        if isText(text) { return Array(text.utf8.prefix(maximumSize)) }
+        do throws(SystemError) { return try read(text) } catch {
+            throw TLSFailure(
+                reason: "\(name) can't be read: \(SystemError.words(error.number))", cause: cause(error.number))
+        }
+    }
+
+    /// Errors that tell of the file; all others tell of the moment.
+    private static func cause(_ number: Int32) -> TLSFailure.Cause {
+        switch number {
+        case ENOENT, ENOTDIR, EACCES, EPERM, EISDIR, EINVAL, EFBIG, ENAMETOOLONG, ELOOP: .options
+        default: .moment
+        }
+    }
+
+    /// Regular files only: another may have us wait for ever.
+    private static func read(_ name: String) throws(SystemError) -> [UInt8] {
+        let number = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        guard number >= 0 else { throw SystemError("open") }
+        let file = FileDescriptor(number)
+        var status = stat()
+        guard fstat(file.number, &status) == 0 else { throw SystemError("fstat") }
+        guard status.st_mode & S_IFMT != S_IFDIR else { throw SystemError("open", EISDIR) }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw SystemError("open", EINVAL) }
+        guard status.st_size <= maximumSize else { throw SystemError("open", EFBIG) }
+        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+        var count = 0
+        while count < bytes.count {
+            let read = bytes.withUnsafeMutableBytes { bytes in
+                retrying { Glibc.read(file.number, bytes.baseAddress! + count, bytes.count - count) }
+            }
+            guard read >= 0 else { throw SystemError("read") }
+            guard read > 0 else { break }
+            count += read
+        }
+        return Array(bytes.prefix(count))
+    }
+
+    /// The certificate files of a folder, with their paths: those named by the hash of a name, as c_rehash makes
+    /// them, or else `.pem`, `.crt` and `.cer`. nil when it is none.
+    static func files(inFolder name: String) throws(TLSFailure) -> [String]? {
+        func failure() -> TLSFailure {
+            TLSFailure(
+                reason: "the folder '\(quotedForError(name))' can't be read: \(SystemError.words(errno))",
+                cause: cause(errno))
+        }
+        guard let folder = opendir(name) else {
+            guard cause(errno) != .moment else { throw failure() }
+            return nil
+        }
+        defer { closedir(folder) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(folder) else {
+                guard errno == 0 else { throw failure() }
+                break
+            }
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+                })
+        }
+        let hashed = names.filter(isHash)
+        let files =
+            hashed.isEmpty ? names.filter { name in [".pem", ".crt", ".cer"].contains { name.hasSuffix($0) } } : hashed
+        return files.sorted().map { "\(name)/\($0)" }
+    }
+
+    /// `0a1b2c3d.0`
+    private static func isHash(_ name: String) -> Bool {
+        let bytes = Array(name.utf8)
+        return bytes.count >= 10 && bytes[8] == UInt8(ascii: ".")
+            && bytes[..<8].allSatisfy { Character(Unicode.Scalar($0)).isHexDigit }
+            && bytes[9...].allSatisfy { (0x30...0x39).contains($0) }
+    }
+
+    /// The files of those whom the system trusts, where OpenSSL would look.
+    static func system() throws(TLSFailure) -> [String] {
+        func place(_ variable: UnsafePointer<CChar>?, _ standard: UnsafePointer<CChar>?) -> String {
+            if let variable, let value = getenv(variable) { return String(cString: value) }
+            return standard.map { String(cString: $0) } ?? ""
+        }
+        var files = [place(X509_get_default_cert_file_env(), X509_get_default_cert_file())]
+        for folder in place(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()).split(separator: ":") {
+            files += try Self.files(inFolder: String(folder)) ?? []
+        }
+        return files
+    }
+}

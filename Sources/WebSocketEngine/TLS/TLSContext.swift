@@ -1,0 +1,177 @@
+// What the option tls makes of OpenSSL: whom to trust, who we are, which versions and ciphers; and the
+// sessions that a reconnect resumes. Websockets with equal options share one.
+
+import COpenSSL
+import WebSocketProtocol
+
+// Sendable: made on a thread of its own, from then on used only by whoever runs the loop.
+final class TLSContext: @unchecked Sendable {
+    let options: Options.TLS
+    /// An SSL_CTX.
+    let context: OpaquePointer
+    /// For `name:port`, the newest session (RFC 8446 section 2.2, RFC 5077).
+    private var sessions: [String: OpaquePointer] = [:]
+    private static let maximumSessions = 64
+    private let trust: TrustStore
+    /// The files of our certificate and key, as they were when they were read.
+    private let files: [String: FileStamp?]
+    /// Memory for records: a connection has it while it writes, and for as long as the socket does not take them.
+    var spare = ByteBuffer()
+
+    /// What the options' files have.
+    private struct Contents {
+        var files: [String: FileStamp?]
+        var certificate: [UInt8]?
+        var key: [UInt8]?
+    }
+
+    /// Waits for files: not for the loop's thread.
+    static func make(_ options: Options.TLS) throws(TLSFailure) -> TLSContext {
+        Fork.whileBlocked { OpenSSL.started }
+        let trust = try TrustStore.current(options.ca)
+        var contents = Contents(files: stamps(options))
+        if let text = options.certificate { contents.certificate = try PEM.content(text, PEM.name(text, "tls.cert")) }
+        if let text = options.key { contents.key = try PEM.content(text, PEM.name(text, "tls.key")) }
+        let all = contents
+        return try Fork.whileBlocked { () throws(TLSFailure) -> TLSContext in try TLSContext(options, trust, all) }
+    }
+
+    private init(_ options: Options.TLS, _ trust: TrustStore, _ contents: Contents) throws(TLSFailure) {
+        self.options = options
+        self.trust = trust
+        files = contents.files
+        ERR_clear_error()
+        guard let context = SSL_CTX_new(TLS_client_method()) else { throw Self.failure("OpenSSL can't begin") }
+        self.context = context
+        SSL_CTX_set1_cert_store(context, trust.store)
+        SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, Int(options.minimumVersion.rawValue), nil)
+        SSL_CTX_set_options(
+            context,
+            // RFC 9113 section 9.2.1 says why neither of the first two.
+            WS_SSL_OP_NO_COMPRESSION | WS_SSL_OP_NO_RENEGOTIATION | WS_SSL_OP_ENABLE_KTLS)
+        SSL_CTX_ctrl(
+            context, SSL_CTRL_MODE,
+            Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER) | Int(SSL_MODE_RELEASE_BUFFERS),
+            nil)
+        // Several records with one read of the socket.
+        SSL_CTX_ctrl(context, SSL_CTRL_SET_READ_AHEAD, 1, nil)
+        SSL_CTX_set_default_read_buffer_len(context, 64 << 10)
+        // RSA of 2048 bits, SHA-256 and the like, whatever the system's default; `ciphers` may say otherwise.
+        SSL_CTX_set_security_level(context, 2)
+        let http1 = Array("\u{8}http/1.1".utf8)
+        SSL_CTX_set_alpn_protos(context, http1, UInt32(http1.count))
+        // Also with verify = false: the pins are looked at where the chain is.
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
+        SSL_CTX_set_cert_verify_callback(context, { store, _ in TLSConnection.verify(store) ? 1 : 0 }, nil)
+        SSL_CTX_ctrl(
+            context, SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL), nil)
+        SSL_CTX_sess_set_new_cb(context) { ssl, session in
+            TLSConnection.keep(session, of: ssl)
+            // Its reference stays OpenSSL's.
+            return 0
+        }
+        try setCiphers()
+        try setIdentity(contents)
+    }
+
+    deinit {
+        for session in sessions.values { SSL_SESSION_free(session) }
+        SSL_CTX_free(context)
+    }
+
+    // MARK: - Files
+
+    var isOfFiles: Bool { !files.isEmpty || !TrustStore.isFixed(options.ca) }
+
+    /// Whether its files are still the same. Waits for them: not for the loop's thread.
+    var isCurrent: Bool {
+        guard let latest = try? TrustStore.current(options.ca) else { return false }
+        return latest === trust && Self.stamps(options) == files
+    }
+
+    private static func stamps(_ options: Options.TLS) -> [String: FileStamp?] {
+        let names = [options.certificate, options.key].compactMap { $0 }.filter { !PEM.isText($0) }
+        return Dictionary(names.map { ($0, FileStamp($0)) }) { first, _ in first }
+    }
+
+    // MARK: - Sessions
+
+    /// Keeps a session for the next connection to the same server. It is a copy: OpenSSL takes back the one
+    /// of a connection that ends without close_notify, which is when we reconnect.
+    func keep(_ session: OpaquePointer, for server: String) {
+        guard let copy = SSL_SESSION_dup(session) else { return }
+        if sessions.count >= Self.maximumSessions, sessions[server] == nil, let other = sessions.first {
+            SSL_SESSION_free(other.value)
+            sessions[other.key] = nil
+        }
+        if let old = sessions.updateValue(copy, forKey: server) { SSL_SESSION_free(old) }
+    }
+
+    /// Offers to `ssl` the session of a server, if there is one.
+    func resume(_ ssl: OpaquePointer, for server: String) {
+        guard let session = sessions[server] else { return }
+        SSL_set_session(ssl, session)
+        // RFC 8446 appendix C.4: a ticket is used once.
+        guard SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION else { return }
+        SSL_SESSION_free(session)
+        sessions[server] = nil
+    }
+
+    // MARK: - Options
+
+    /// `TLS_…` names are the suites of TLS 1.3, which OpenSSL keeps apart.
+    private func setCiphers() throws(TLSFailure) {
+        guard let ciphers = options.ciphers else { return }
+        let names = ciphers.split { ":, ".contains($0) }
+        let suites = names.filter { $0.hasPrefix("TLS_") }.joined(separator: ":")
+        let list = names.filter { !$0.hasPrefix("TLS_") }.joined(separator: ":")
+        guard suites.isEmpty || SSL_CTX_set_ciphersuites(context, suites) == 1,
+            // Those without certificates would pass every check of one.
+            list.isEmpty || SSL_CTX_set_cipher_list(context, list + ":!aNULL:!eNULL:!PSK:!SRP") == 1
+        else { throw Self.failure("tls.ciphers '\(quotedForError(ciphers))' can't be used") }
+    }
+
+    /// The client's certificate, those of its issuers behind it, and its key.
+    private func setIdentity(_ contents: Contents) throws(TLSFailure) {
+        guard let text = options.certificate, let certificate = contents.certificate else {
+            guard options.key == nil else { throw TLSFailure(reason: "tls.key needs tls.cert", cause: .options) }
+            return
+        }
+        let name = PEM.name(text, "tls.cert")
+        let chain = try PEM(certificate)
+        guard let leaf = chain.certificate() else {
+            if OpenSSLError.isOutOfMemory { throw .outOfMemory }
+            throw TLSFailure(reason: "\(name) has no certificate in PEM form", cause: .options)
+        }
+        defer { X509_free(leaf) }
+        guard SSL_CTX_use_certificate(context, leaf) == 1 else { throw Self.failure("\(name) can't be used") }
+        while let issuer = chain.certificate() {
+            // On success it is the context's.
+            if SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 0, UnsafeMutableRawPointer(issuer)) != 1 { X509_free(issuer) }
+        }
+        ERR_clear_error()
+        try setKey(contents.key ?? certificate, PEM.name(options.key ?? text, "tls.key"))
+    }
+
+    private func setKey(_ key: [UInt8], _ name: String) throws(TLSFailure) {
+        let source = try PEM(key)
+        let (key, wasAsked) = source.privateKey(password: options.password)
+        guard let key else {
+            guard wasAsked else { throw Self.failure("\(name) has no private key in PEM form") }
+            ERR_clear_error()
+            throw TLSFailure(
+                reason: options.password == nil
+                    ? "\(name) is encrypted: give tls.password" : "\(name) can't be decrypted: tls.password is wrong",
+                cause: .options)
+        }
+        defer { EVP_PKEY_free(key) }
+        guard SSL_CTX_use_PrivateKey(context, key) == 1, SSL_CTX_check_private_key(context) == 1 else {
+            throw Self.failure("\(name) is not the key of tls.cert")
+        }
+    }
+
+    private static func failure(_ what: String) -> TLSFailure {
+        let cause: TLSFailure.Cause = OpenSSLError.isOutOfMemory ? .moment : .options
+        return TLSFailure(reason: "\(what): \(OpenSSLError.words())", cause: cause)
+    }
+}

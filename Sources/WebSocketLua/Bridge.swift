@@ -1,0 +1,326 @@
+// The functions that CLua.h declares: pointers and numbers in, the engine called, a status out. The compiler
+// checks each against the header.
+
+public import CLua
+import Glibc
+import WebSocketEngine
+import WebSocketProtocol
+
+/// A Swift object that a Lua userdata owns, as C knows it.
+private func owned<Object: AnyObject>(_ object: Object) -> OpaquePointer {
+    OpaquePointer(Unmanaged.passRetained(object).toOpaque())
+}
+
+/// Lends the object to `body`. Its owner waits in C: nothing is counted.
+@inline(__always)
+private func with<Object: AnyObject, Result>(
+    _ pointer: OpaquePointer, as: Object.Type, _ body: (Object) -> Result
+) -> Result {
+    Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer))._withUnsafeGuaranteedRef(body)
+}
+
+private func release<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Type) {
+    Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).release()
+}
+
+extension ws_slice {
+    fileprivate var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: bytes, count: count) }
+
+    /// The string of a script, which may be any bytes.
+    fileprivate func text() throws(Options.Failure) -> String {
+        guard let text = String(validating: buffer, as: UTF8.self) else { throw Options.Failure("is not UTF-8") }
+        return text
+    }
+}
+
+extension UnsafeMutablePointer<ws_failure> {
+    /// Says what went wrong, cut to what fits, between two characters.
+    fileprivate func set(_ words: String) {
+        withUnsafeMutableBytes(of: &pointee.text) { target in
+            var text = Substring(words)
+            while text.utf8.count >= target.count { text.removeLast() }
+            target.copyBytes(from: text.utf8)
+            target[text.utf8.count] = 0
+        }
+    }
+}
+
+// MARK: - The Lua state
+
+/// What one Lua state has: used by the thread that runs it, never by two at a time.
+private final class LuaState {
+    let queue = EventQueue()
+    /// The records that C walks.
+    var taken = EventRecords()
+    var random = RandomPool()
+}
+
+@c @implementation
+public func ws_state_new() -> OpaquePointer { owned(LuaState()) }
+
+@c @implementation
+public func ws_state_reset(_ state: OpaquePointer) { with(state, as: LuaState.self) { $0.queue.reset() } }
+
+@c @implementation
+public func ws_state_free(_ state: OpaquePointer, _ seconds: Double) {
+    with(state, as: LuaState.self) { $0.queue.shut(seconds: seconds) }
+    release(state, as: LuaState.self)
+}
+
+@c @implementation
+public func ws_state_queued(_ state: OpaquePointer) -> Int { with(state, as: LuaState.self) { $0.queue.count } }
+
+@c @implementation
+public func ws_state_take(
+    _ state: OpaquePointer, _ limit: Double, _ mask: UnsafePointer<sigset_t>?, _ count: UnsafeMutablePointer<Int>
+) -> ws_slice {
+    with(state, as: LuaState.self) { state in
+        if limit > 0, state.queue.isEmpty { state.queue.wait(until: limit, mask) }
+        state.queue.take(&state.taken)
+        count.pointee = state.taken.count
+        let bytes = state.taken.bytes
+        return ws_slice(bytes: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), count: bytes.count)
+    }
+}
+
+@c @implementation
+public func ws_state_give_back(_ state: OpaquePointer, _ block: ws_block) {
+    with(state, as: LuaState.self) { $0.queue.giveBack(block) }
+}
+
+@c @implementation
+public func ws_leave(_ seconds: Double) { Engine.leave(seconds: seconds) }
+
+// MARK: - Options
+
+private final class OptionsBox {
+    var options = Options()
+
+    init() { options.setProxyFromEnvironment() }
+}
+
+@c @implementation
+public func ws_options_new() -> OpaquePointer { owned(OptionsBox()) }
+
+@c @implementation
+public func ws_options_free(_ options: OpaquePointer) { release(options, as: OptionsBox.self) }
+
+/// Lets `body` change the options; false when it finds something wrong and says so.
+private func change(
+    _ options: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>,
+    _ body: (inout Options) throws(Options.Failure) -> Void
+) -> Bool {
+    with(options, as: OptionsBox.self) { box in
+        do throws(Options.Failure) {
+            try body(&box.options)
+            return true
+        } catch {
+            failure.set(error.reason)
+            return false
+        }
+    }
+}
+
+@c @implementation
+public func ws_options_string(
+    _ options: OpaquePointer, _ option: ws_option, _ value: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    change(options, failure) { (options) throws(Options.Failure) in try options.set(option, value.text()) }
+}
+
+@c @implementation
+public func ws_options_number(
+    _ options: OpaquePointer, _ option: ws_option, _ value: Double, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    change(options, failure) { (options) throws(Options.Failure) in try options.set(option, value) }
+}
+
+@c @implementation
+public func ws_options_header(
+    _ options: OpaquePointer, _ name: ws_slice, _ value: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    change(options, failure) { (options) throws(Options.Failure) in
+        try options.addHeader(name.text(), value.text())
+    }
+}
+
+extension Options {
+    fileprivate mutating func set(_ option: ws_option, _ value: String) throws(Failure) {
+        switch option {
+        case WS_OPTION_URL: try setURL(value)
+        case WS_OPTION_PROTOCOLS: try addProtocol(value)
+        case WS_OPTION_PROXY: try setProxy(value)
+        case WS_OPTION_TLS_CA: tls.ca = try named(value)
+        case WS_OPTION_TLS_CERT: tls.certificate = try named(value)
+        case WS_OPTION_TLS_KEY: tls.key = try named(value)
+        case WS_OPTION_TLS_PASSWORD: tls.password = value
+        case WS_OPTION_TLS_SERVERNAME: try setServerName(value)
+        case WS_OPTION_TLS_MINVERSION: try setMinimumVersion(value)
+        case WS_OPTION_TLS_CIPHERS: tls.ciphers = try named(value)
+        case WS_OPTION_TLS_PIN: try addPin(value)
+        default: throw Failure("is not a string")
+        }
+    }
+
+    /// What goes to C as a string.
+    private func named(_ value: String) throws(Failure) -> String {
+        guard !value.isEmpty, !value.utf8.contains(0) else { throw Failure("must not be empty or have a NUL in it") }
+        return value
+    }
+
+    fileprivate mutating func set(_ option: ws_option, _ value: Double) throws(Failure) {
+        switch option {
+        case WS_OPTION_DEFLATE: deflate = value != 0 ? deflate ?? Deflate() : nil
+        case WS_OPTION_DEFLATE_LEVEL: deflate?.level = try Self.integer(value, in: 0...9)
+        case WS_OPTION_DEFLATE_THRESHOLD: deflate?.threshold = try Self.size(value)
+        case WS_OPTION_DEFLATE_CLIENT_WINDOW:
+            deflate?.parameters.client.windowBits = try Self.integer(value, in: 9...15)
+        case WS_OPTION_DEFLATE_SERVER_WINDOW:
+            deflate?.parameters.server.windowBits = try Self.integer(value, in: 9...15)
+        case WS_OPTION_DEFLATE_CLIENT_TAKEOVER: deflate?.parameters.client.takeover = value != 0
+        case WS_OPTION_DEFLATE_SERVER_TAKEOVER: deflate?.parameters.server.takeover = value != 0
+        case WS_OPTION_MINRECONNECTWAIT: minReconnectWait = try Self.seconds(value)
+        case WS_OPTION_MAXRECONNECTWAIT: maxReconnectWait = try Self.seconds(value)
+        case WS_OPTION_RECONNECT: reconnect = value < 0 ? nil : try Self.size(value)
+        case WS_OPTION_CONNECTTIMEOUT: connectTimeout = try Self.seconds(value)
+        case WS_OPTION_CLOSETIMEOUT: closeTimeout = try Self.seconds(value)
+        case WS_OPTION_MAXMESSAGESIZE: maxMessageSize = try Self.size(value)
+        case WS_OPTION_MAXBUFFERED: maxBuffered = try Self.size(value)
+        case WS_OPTION_MAXQUEUED: maxQueued = try Self.size(value)
+        case WS_OPTION_PINGINTERVAL: pingInterval = try Self.seconds(value)
+        case WS_OPTION_PONGTIMEOUT: pongTimeout = try Self.seconds(value)
+        case WS_OPTION_MAXREDIRECTS: maxRedirects = try Self.size(value)
+        case WS_OPTION_PROXY: proxy = .none
+        case WS_OPTION_DEBUG: debug = true
+        case WS_OPTION_TLS_VERIFY: tls.verifies = value != 0
+        default: throw Failure("is not a number")
+        }
+    }
+}
+
+// MARK: - The websocket
+
+@c @implementation
+public func ws_socket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id: UInt32) -> OpaquePointer {
+    let queue = with(state, as: LuaState.self) { $0.queue }
+    return with(options, as: OptionsBox.self) { owned(WebSocket($0.options, queue: queue, id: id)) }
+}
+
+@c @implementation
+public func ws_socket_reset(_ socket: OpaquePointer) { with(socket, as: WebSocket.self) { $0.reset() } }
+
+@c @implementation
+public func ws_socket_free(_ socket: OpaquePointer) {
+    // Whatever its state says: a start may be on its way to the engine.
+    with(socket, as: WebSocket.self) { $0.abandon() }
+    release(socket, as: WebSocket.self)
+}
+
+@c @implementation
+public func ws_socket_connect(
+    _ socket: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    with(socket, as: WebSocket.self) { socket in
+        do throws(SystemError) {
+            try socket.connect()
+            return true
+        } catch {
+            failure.set(error.description)
+            return false
+        }
+    }
+}
+
+@c @implementation
+public func ws_socket_close(_ socket: OpaquePointer, _ code: UInt16, _ reason: ws_slice) {
+    let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_socket_may_close
+    with(socket, as: WebSocket.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
+}
+
+@c @implementation
+public func ws_socket_may_close(
+    _ code: UInt16, _ reason: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+) -> Bool {
+    guard CloseCode(rawValue: code).isSendable else {
+        failure.set("WebSocket can't close with the code \(code); use 1000, or one from 3000 to 4999")
+        return false
+    }
+    guard reason.count <= CloseFrame.maximumReason else {
+        failure.set("WebSocket close reason has \(reason.count) bytes; \(CloseFrame.maximumReason) is the most")
+        return false
+    }
+    var validator = UTF8Validator()
+    guard validator.validate(reason.buffer), validator.isComplete else {
+        failure.set("WebSocket close reason is not UTF-8")
+        return false
+    }
+    return true
+}
+
+@c @implementation
+public func ws_socket_send(
+    _ state: OpaquePointer, _ socket: OpaquePointer, _ opcode: UInt8, _ parts: UnsafePointer<ws_slice>?, _ count: Int,
+    _ first: Bool, _ failure: UnsafeMutablePointer<ws_failure>
+) -> ws_send_status {
+    func send(_ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> SendResult {
+        with(state, as: LuaState.self) { state in
+            with(socket, as: WebSocket.self) { socket in
+                socket.send(Opcode(rawValue: opcode) ?? .binary, parts, random: &state.random, directly: first)
+            }
+        }
+    }
+    let result =
+        if count == 1, let part = parts?[0].buffer {
+            withUnsafePointer(to: part) { send(UnsafeBufferPointer(start: $0, count: 1)) }
+        } else {
+            withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: count) { buffers in
+                for index in 0..<count { buffers.initializeElement(at: index, to: parts![index].buffer) }
+                return send(UnsafeBufferPointer(buffers))
+            }
+        }
+    switch result {
+    case .sent: return WS_SENT
+    case .notOpen: return WS_SEND_CLOSED
+    case .failed(let reason):
+        failure.set(reason)
+        return WS_SEND_FAILED
+    }
+}
+
+@c @implementation
+public func ws_socket_delivered(_ socket: OpaquePointer, _ bytes: Int) {
+    with(socket, as: WebSocket.self) { $0.delivered(bytes) }
+}
+
+@c @implementation
+public func ws_socket_refuse(_ socket: OpaquePointer, _ bytes: Int, _ connection: UInt32) {
+    with(socket, as: WebSocket.self) { $0.refuse(bytes, connection: connection) }
+}
+
+@c @implementation
+public func ws_socket_state(_ socket: OpaquePointer, _ started: Bool) -> UnsafePointer<CChar> {
+    let name: StaticString =
+        switch with(socket, as: WebSocket.self, { $0.state(started: started) }) {
+        case .closed: "closed"
+        case .connecting: "connecting"
+        case .open: "open"
+        case .closing: "closing"
+        case .waiting: "waiting"
+        }
+    return UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+}
+
+@c @implementation
+public func ws_socket_bufferedamount(_ socket: OpaquePointer) -> Int {
+    with(socket, as: WebSocket.self) { $0.bufferedAmount }
+}
+
+@c @implementation
+public func ws_socket_attempts(_ socket: OpaquePointer) -> Int32 {
+    with(socket, as: WebSocket.self) { Int32(truncatingIfNeeded: $0.attempts) }
+}
+
+@c @implementation
+public func ws_socket_latency(_ socket: OpaquePointer) -> Double {
+    with(socket, as: WebSocket.self) { $0.latency ?? -1 }
+}

@@ -1,0 +1,72 @@
+// Frames onto the end of a buffer: header, then the payload, masked while it is copied. Called on Lua's
+// thread for messages, on the engine's for control frames and compressed messages.
+
+public enum FrameEncoder {
+    /// The most that a frame adds to its payload.
+    public static let maximumOverhead = FrameHeader.maximumSize
+
+    /// Appends one unfragmented frame whose payload is `parts`, joined; `count` is the sum of their sizes.
+    /// A client passes a mask, a server none (RFC 6455 section 5.1). False when there is no memory; the
+    /// buffer is unchanged then.
+    public static func append(
+        _ opcode: Opcode, compressed: Bool = false, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int,
+        mask: Mask?, to buffer: inout ByteBuffer
+    ) -> Bool {
+        guard buffer.reserve(count + maximumOverhead) else { return false }
+        let header = FrameHeader(rsv1: compressed, opcode: opcode, mask: mask, length: count)
+        let target = buffer.space.baseAddress!
+        var size = header.write(to: target)
+        let payload = size
+        for part in parts {
+            guard let bytes = part.baseAddress else { continue }
+            // Without a mask the key is zero, and XOR is a copy.
+            let key = (mask ?? Mask(key: 0)).advanced(by: size - payload)
+            key.apply(bytes, target + size, part.count)
+            size += part.count
+        }
+        buffer.produced(size)
+        return true
+    }
+
+    public static func append(
+        _ opcode: Opcode, compressed: Bool = false, _ payload: UnsafeRawBufferPointer, mask: Mask?,
+        to buffer: inout ByteBuffer
+    ) -> Bool {
+        withUnsafePointer(to: payload) {
+            append(
+                opcode, compressed: compressed, UnsafeBufferPointer(start: $0, count: 1), count: payload.count,
+                mask: mask,
+                to: &buffer)
+        }
+    }
+
+    public static func append(_ close: CloseFrame, mask: Mask?, to buffer: inout ByteBuffer) -> Bool {
+        close.body.withUnsafeBytes { append(.close, $0, mask: mask, to: &buffer) }
+    }
+
+    /// The first of frames that were appended without masks and not sent: opcode, payload and its whole size.
+    /// The payload is valid until the buffer's next mutation.
+    public static func first(
+        in frames: borrowing ByteBuffer
+    ) -> (opcode: Opcode, payload: UnsafeRawBufferPointer, size: Int)? {
+        guard let p = frames.bytes.baseAddress, frames.count > 0, let header = try? FrameHeader(reading: p) else {
+            return nil
+        }
+        let start = FrameHeader.size(secondByte: p.load(fromByteOffset: 1, as: UInt8.self))
+        return (
+            header.opcode, UnsafeRawBufferPointer(start: p + start, count: header.length), start + header.length
+        )
+    }
+
+    /// What each of these whole frames is, for a log.
+    public static func descriptions(of frames: borrowing ByteBuffer) -> [String] {
+        var lines: [String] = []
+        var rest = UnsafeRawBufferPointer(frames.bytes)
+        while let p = rest.baseAddress, rest.count >= 2, let header = try? FrameHeader(reading: p) {
+            lines.append(header.description)
+            let size = FrameHeader.size(secondByte: rest[1]) + header.length
+            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(size))
+        }
+        return lines
+    }
+}

@@ -1,0 +1,25 @@
+// The bytes of a frame's header that a read has cut in two, until the rest has come.
+
+struct HeaderAssembler {
+    private var bytes: (UInt64, UInt64) = (0, 0)
+    private(set) var count = 0
+
+    /// Takes bytes from `p` on; the header once it is whole.
+    mutating func take(_ p: inout UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer) throws(ProtocolFailure)
+        -> FrameHeader?
+    {
+        let header = try withUnsafeMutableBytes(of: &bytes) { (storage) throws(ProtocolFailure) -> FrameHeader? in
+            while p < end {
+                storage[count] = p.load(as: UInt8.self)
+                count += 1
+                p += 1
+                if count >= 2, count == FrameHeader.size(secondByte: storage[1]) {
+                    return try FrameHeader(reading: storage.baseAddress!)
+                }
+            }
+            return nil
+        }
+        if header != nil { count = 0 }
+        return header
+    }
+}

@@ -1,0 +1,120 @@
+// WebSocket URLs (RFC 6455 section 3, RFC 3986): split, checked, and put into the form that the request
+// wants. `http` and `https` mean the same as `ws` and `wss`; `ws+unix` is in a file of its own.
+
+public struct WebSocketURL: Equatable, Sendable {
+    public struct Failure: Error, Equatable, Sendable {
+        /// What is wrong, for people; names the URL.
+        public let reason: String
+        /// The same without the URL, which may hold a secret.
+        public let problem: String
+
+        init(_ problem: String, of text: String) {
+            reason = "bad URL '\(quotedForError(redactingCredentials(text)))': \(problem)"
+            self.problem = problem
+        }
+    }
+
+    private static let maximumLength = 64 << 10
+
+    /// TLS: `wss` or `https`.
+    public let isSecure: Bool
+    /// Lower-case name or address; an IPv6 address without its brackets.
+    public let host: String
+    public let port: Int
+    /// `/path?query`, percent-encoded where the script did not: the request's target.
+    public let target: String
+    /// `user:password`, decoded, always with its colon; nil without.
+    public internal(set) var userInfo: String?
+    /// Where the server listens when that is a Unix socket: no TCP, and `host` is localhost.
+    public let socketPath: String?
+
+    /// `host` or `host:port` as the Host field has it: without a default port (RFC 9110 section 7.2).
+    public var authority: String {
+        let name = bracketed(host)
+        return port == (isSecure ? 443 : 80) ? name : "\(name):\(port)"
+    }
+
+    /// The URL without user and password, for messages.
+    public var description: String {
+        let server = socketPath.map(Self.unixSocket) ?? "\(isSecure ? "wss" : "ws")://\(authority)"
+        return server + target
+    }
+
+    public init(_ text: String) throws(Failure) {
+        func wrong(_ problem: String) -> Failure { Failure(problem, of: text) }
+        guard text.utf8.count <= Self.maximumLength else { throw wrong("it has more than \(Self.maximumLength) bytes") }
+        // Also what would end the request line: CR and LF above all.
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+            throw wrong("it has a space or a control character; write them as %20 and the like")
+        }
+        if let unix = try Self.parseUnixSocket(text) {
+            (socketPath, target) = unix
+            (isSecure, host, port, userInfo) = (false, "localhost", 80, nil)
+            return
+        }
+        socketPath = nil
+        let (scheme, rest) = splitScheme(text)
+        guard let scheme else { throw wrong("it has no scheme; it must begin with ws:// or wss://") }
+        switch scheme.lowercased() {
+        case "ws", "http": isSecure = false
+        case "wss", "https": isSecure = true
+        case let other:
+            throw wrong("the scheme is '\(quotedForError(other))'; it must be ws, wss, http, https or ws+unix")
+        }
+        // RFC 3986 section 3: the authority ends at the first slash, question mark or hash. Looked for among the
+        // bytes: as characters, one with a combining mark behind it would be another.
+        let authorityEnd = rest.utf8.firstIndex { "/?#".utf8.contains($0) } ?? rest.endIndex
+        let authority: Authority
+        do throws(Authority.Failure) {
+            authority = try Authority(rest[..<authorityEnd], example: "ws://[::1]:8080/")
+        } catch {
+            // What is wrong may be a piece of a password, and would be shown.
+            guard !rest[authorityEnd...].utf8.contains(UInt8(ascii: "@")) else {
+                throw wrong(
+                    "user, password, host or port is wrong; a /, ? or # in a password is written %2F, %3F or %23")
+            }
+            throw wrong(error.reason)
+        }
+        // RFC 7617 section 2: always with the colon.
+        userInfo = authority.user.map { "\($0):\(authority.password ?? "")" }
+        host = authority.host
+        port = authority.port ?? (isSecure ? 443 : 80)
+        guard let target = Self.requestTarget(rest[authorityEnd...]) else {
+            throw wrong("it has a % that is not followed by two hex digits")
+        }
+        self.target = target
+    }
+
+    /// The target that a URL's path, query and fragment make; nil when it has a bad escape.
+    static func requestTarget(_ text: Substring) -> String? {
+        // RFC 6455 section 3: a fragment has no meaning; the request is sent without it.
+        let path = Substring(text.utf8.prefix { $0 != UInt8(ascii: "#") })
+        return encode(path.utf8.first == UInt8(ascii: "/") ? String(path) : "/" + path)
+    }
+
+    /// Percent-encodes what a request's target can't hold as it is (RFC 3986 sections 2 and 3.3); nil when
+    /// a percent sign begins no escape.
+    private static func encode(_ path: String) -> String? {
+        var encoded: [UInt8] = []
+        let bytes = Array(path.utf8)
+        for (index, byte) in bytes.enumerated() {
+            if byte == 0x25 {
+                guard index + 2 < bytes.count, hexDigit(bytes[index + 1]) != nil, hexDigit(bytes[index + 2]) != nil
+                else {
+                    return nil
+                }
+            }
+            if byte < 0x80, !"\"<>\\^`{|}".utf8.contains(byte) {
+                encoded.append(byte)
+            } else {
+                encoded += escape(byte)
+            }
+        }
+        return String(decoding: encoded, as: UTF8.self)
+    }
+
+    static func escape(_ byte: UInt8) -> [UInt8] {
+        let digits = Array("0123456789ABCDEF".utf8)
+        return [0x25, digits[Int(byte >> 4)], digits[Int(byte & 0xF)]]
+    }
+}

@@ -1,0 +1,55 @@
+import Testing
+
+@testable import WebSocketEngine
+
+@Suite struct LoopOwnershipTests {
+    /// How long the engine's thread waits for a loop that a Lua thread has just given back: the shortest of five times.
+    private func wait(streaming: Bool = false, hasWork: Bool = false, hurries: Bool = false) throws -> Nanoseconds {
+        var shortest = Nanoseconds.max
+        for _ in 0..<5 {
+            let ownership = try LoopOwnership()
+            #expect(ownership.borrow())
+            #expect(!ownership.borrow())
+            let start = now()
+            ownership.giveBack(at: start, streaming: streaming, hasWork: hasWork)
+            if hurries { ownership.requestWork() }
+            // Later than what is due: it must not take its place.
+            _ = ownership.borrow()
+            ownership.giveBack(at: start, streaming: streaming, hasWork: false)
+            _ = ownership.waitUntilReclaimable()
+            #expect(!ownership.belongsToScripts)
+            shortest = min(shortest, now() - start)
+        }
+        return shortest
+    }
+
+    @Test func theEngineLooksTheSoonerTheMoreThereIsToDo() throws {
+        let nothing = try wait()
+        #expect(nothing >= Nanoseconds(seconds: 0.02))
+        let mail = try wait(hurries: true)
+        #expect(mail >= Nanoseconds(seconds: 0.001) && mail < nothing / 2)
+        let hasWork = try wait(hasWork: true)
+        #expect(hasWork >= Nanoseconds(seconds: 0.001) && hasWork < nothing / 2)
+    }
+
+    @Test func withAStreamTheEngineGoesOnAtOnce() throws {
+        let ownership = try LoopOwnership()
+        #expect(ownership.borrow())
+        ownership.giveBack(at: now(), streaming: true, hasWork: false)
+        _ = ownership.waitUntilReclaimable()
+        #expect(ownership.isStreaming && !ownership.borrow())
+    }
+
+    @Test func whoeverSleepsBesideTheLoopHasTheEngineTakeIt() throws {
+        var shortest = Nanoseconds.max
+        for _ in 0..<5 {
+            let ownership = try LoopOwnership()
+            #expect(ownership.borrow())
+            let start = now()
+            ownership.giveBack(at: start, streaming: false, hasWork: false)
+            ownership.sleeping { _ = ownership.waitUntilReclaimable() }
+            shortest = min(shortest, now() - start)
+        }
+        #expect(shortest < Nanoseconds(seconds: 0.01))
+    }
+}

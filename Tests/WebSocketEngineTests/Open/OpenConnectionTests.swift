@@ -1,0 +1,205 @@
+import CEvents
+import Glibc
+import Testing
+
+@testable import WebSocketEngine
+@testable import WebSocketProtocol
+
+@Suite struct OpenConnectionTests {
+    /// An open channel, and the peer's end of its socket: all on one thread.
+    private final class Pair {
+        let channel: OpenConnection
+        let peer: Int32
+        let socket: WebSocket
+        let queue: EventQueue
+        var loop: LoopContext
+        /// The peer's side of the protocol.
+        private var decoder = MessageReader(role: .server, maximumMessageSize: .max, inflating: nil)
+        var received = EventRecords()
+
+        init(maxQueued: Int = 1 << 30, debug: Bool = false) throws {
+            let path = "/tmp/websocket-channel-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+            let listener = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+            defer {
+                close(listener)
+                unlink(path)
+            }
+            let address = try #require(Address(path: path))
+            try #require(address.withSockaddr { bind(listener, $0, $1) } == 0 && listen(listener, 1) == 0)
+            loop = LoopContext(try Poller(), try CommandQueue(try LoopOwnership()))
+            let transport = try Transport(connecting: address, slot: 0, &loop.poller)
+            peer = accept(listener, nil, nil)
+            try #require(peer >= 0 && fcntl(peer, F_SETFL, O_NONBLOCK) == 0)
+            var room: Int32 = 1 << 20
+            setsockopt(peer, SOL_SOCKET, SO_SNDBUF, &room, socklen_t(4))
+            queue = EventQueue()
+            var options = Options()
+            options.maxQueued = maxQueued
+            options.debug = debug
+            socket = WebSocket(options, queue: queue, id: 1)
+            channel = OpenConnection(socket, transport, ClientHandshake.Agreement(), [], key: 0, now: 0)
+            try #require(channel.start(&loop) == .going)
+        }
+
+        deinit { close(peer) }
+
+        /// Sends a message from Lua's thread; some of it waits.
+        func sendMoreThanLeavesAtOnce() throws -> [UInt8] {
+            var random = RandomPool()
+            let message = [UInt8](repeating: 0x41, count: 4 << 20)
+            let result = message.withUnsafeBytes { bytes in
+                withUnsafePointer(to: bytes) {
+                    socket.send(.binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: true)
+                }
+            }
+            #expect(result == .sent)
+            try #require(socket.bufferedAmount > 0)
+            return message
+        }
+
+        /// The peer sends a ping, and the channel reads it.
+        func ping() throws {
+            let frame: [UInt8] = [0x89, 2, 0x68, 0x69]
+            try #require(write(peer, frame, frame.count) == frame.count)
+            let event = Poller.Readiness(token: channel.token, readable: true, writable: false, endsOrStops: false)
+            #expect(channel.ready(event, &loop) == .going)
+        }
+
+        /// The peer reads a piece of what the channel sends into `received`; then more can be written.
+        func receive() throws -> MessageReader.Outcome {
+            var input = [UInt8](repeating: 0, count: 1 << 20)
+            let count = read(peer, &input, input.count)
+            try #require(count > 0, "the rest of the frames does not come")
+            let outcome = input.withUnsafeMutableBytes {
+                decoder.receive(UnsafeMutableRawBufferPointer(rebasing: $0[..<count]), into: &received)
+            }
+            let event = Poller.Readiness(token: channel.token, readable: false, writable: true, endsOrStops: false)
+            #expect(channel.ready(event, &loop) == .going)
+            return outcome
+        }
+
+        var receivedTypes: [Int] {
+            var types: [Int] = []
+            var offset = 0
+            while offset < received.bytes.count {
+                let event = received.bytes.loadUnaligned(fromByteOffset: offset, as: ws_event.self)
+                types.append(Int(event.type))
+                offset += withUnsafePointer(to: event) { ws_event_size($0) }
+            }
+            return types
+        }
+
+        /// Sends empty messages, as many as the socket takes; returns their bytes.
+        func flood() -> Int {
+            let frames = (0..<4096).flatMap { _ in [UInt8](arrayLiteral: 0x82, 0) }
+            var total = 0
+            while true {
+                let count = write(peer, frames, frames.count)
+                guard count > 0 else { return total }
+                total += count
+            }
+        }
+    }
+
+    @Test func anEventBesideWhatWasPromisedIsNoSecondTurn() throws {
+        let pair = try Pair()
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
+        var sent = pair.flood()
+        try #require(sent > pair.loop.input.count)
+        // More than one turn takes: the rest is promised.
+        #expect(pair.channel.ready(event, &pair.loop) == .going)
+        #expect(pair.loop.unfinished == [pair.channel.token])
+        for _ in 0..<5 {
+            sent += pair.flood()
+            let before = pair.queue.count
+            #expect(pair.channel.ready(event, &pair.loop) == .going)
+            #expect(pair.queue.count == before)
+            #expect(pair.loop.unfinished == [pair.channel.token])
+            pair.loop.unfinished.removeAll()
+            #expect(pair.channel.ready(.promised(pair.channel.token), &pair.loop) == .going)
+            #expect(pair.queue.count > before)
+            #expect(pair.loop.unfinished == [pair.channel.token])
+        }
+        // And to the end: none is lost.
+        while !pair.loop.unfinished.isEmpty {
+            pair.loop.unfinished.removeAll()
+            #expect(pair.channel.ready(.promised(pair.channel.token), &pair.loop) == .going)
+        }
+        #expect(pair.queue.count == sent / 2)
+        // Events count again.
+        #expect(pair.flood() > 0)
+        #expect(pair.channel.ready(event, &pair.loop) == .going)
+        #expect(pair.queue.count > sent / 2)
+    }
+
+    @Test(arguments: [false, true]) func aReadThatFillsTheQueuePausesTheNext(debug: Bool) throws {
+        // A line for the debug function publishes what came with it: the pause belongs to the read all the same.
+        let pair = try Pair(maxQueued: 1, debug: debug)
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
+        let messageAndPing: [UInt8] = [0x82, 0, 0x89, 0]
+        try #require(write(pair.peer, messageAndPing, messageAndPing.count) == messageAndPing.count)
+        #expect(pair.channel.ready(event, &pair.loop) == .going)
+        let before = pair.queue.count
+        #expect(before > 0)
+        #expect(pair.flood() > 0)
+        #expect(pair.channel.ready(event, &pair.loop) == .going)
+        #expect(pair.queue.count == before)
+    }
+
+    @Test func aPongDoesNotBreakIntoAFrameThatTheScriptBegan() throws {
+        // The kernel takes a part of a message from Lua's thread; the rest waits for the engine.
+        let pair = try Pair()
+        try #require(pair.channel.open())
+        let message = try pair.sendMoreThanLeavesAtOnce()
+        try pair.ping()
+        while pair.received.count < 2 { try #require(pair.receive() == .open) }
+        #expect(pair.receivedTypes == [WS_EVENT_BINARY, WS_EVENT_PONG])
+        let block = pair.received.bytes.loadUnaligned(
+            fromByteOffset: MemoryLayout<ws_event>.size, as: ws_block.self)
+        #expect(memcmp(block.bytes, message, message.count) == 0)
+    }
+
+    @Test func aPongDoesNotWaitUntilTheScriptHasNoMoreToSend() throws {
+        let pair = try Pair()
+        try #require(pair.channel.open())
+        _ = try pair.sendMoreThanLeavesAtOnce()
+        // So much is on its way that the pong waits.
+        #expect(pair.channel.flush(&pair.loop) == .going)
+        try pair.ping()
+        _ = try pair.sendMoreThanLeavesAtOnce()
+        while pair.received.count < 3 { try #require(pair.receive() == .open) }
+        #expect(pair.receivedTypes == [WS_EVENT_BINARY, WS_EVENT_PONG, WS_EVENT_BINARY])
+    }
+
+    @Test func aPongDoesNotComeBehindTheClose() throws {
+        let pair = try Pair()
+        try #require(pair.channel.open())
+        _ = try pair.sendMoreThanLeavesAtOnce()
+        #expect(pair.channel.flush(&pair.loop) == .going)
+        try pair.ping()
+        #expect(pair.channel.close(CloseFrame(code: .normal), &pair.loop) == .going)
+        var outcome = MessageReader.Outcome.open
+        while outcome == .open { outcome = try pair.receive() }
+        #expect(outcome == .closed(CloseFrame(code: .normal)))
+        #expect(pair.receivedTypes == [WS_EVENT_BINARY, WS_EVENT_PONG])
+        var byte: UInt8 = 0
+        #expect(read(pair.peer, &byte, 1) == -1, "nothing comes behind it")
+    }
+
+    @Test func anEndIsNotCleanWhenOurCloseHasNotLeft() throws {
+        let pair = try Pair()
+        try #require(pair.channel.open())
+        // Behind this the kernel takes no more.
+        let descriptor = try #require(pair.channel.transport.direct)
+        let bytes = [UInt8](repeating: 0, count: 4096)
+        while write(descriptor, bytes, bytes.count) > 0 {}
+        #expect(pair.channel.close(CloseFrame(code: .normal), &pair.loop) == .going)
+        let close: [UInt8] = [0x88, 2, 0x03, 0xE8]
+        try #require(write(pair.peer, close, close.count) == close.count)
+        shutdown(pair.peer, Int32(SHUT_WR))
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: true)
+        #expect(pair.channel.ready(event, &pair.loop) == .over)
+        let summary = pair.channel.summary()
+        #expect(!summary.isClean && summary.unsent > 0 && summary.code == .normal)
+    }
+}

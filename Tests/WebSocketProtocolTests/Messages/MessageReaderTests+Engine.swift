@@ -1,0 +1,55 @@
+// What a connection does for the engine beside the protocol: keepalive's pongs, lines for a log.
+
+import CEvents
+import Testing
+
+@testable import WebSocketProtocol
+
+extension MessageReaderTests {
+    private func receive(
+        _ input: [UInt8], key: UInt32? = nil, traces: Bool = false
+    ) -> (events: [Event], pong: UInt64?) {
+        var connection = MessageReader(
+            role: .client, maximumMessageSize: 100, inflating: nil, keepaliveKey: key, traces: traces)
+        var log = EventRecords()
+        var input = input
+        _ = input.withUnsafeMutableBytes { connection.receive($0, into: &log) }
+        return (log.records().map(\.event), connection.keepalivePong)
+    }
+
+    /// Those behind it, when many come at once, tell less of the time that the first has taken.
+    @Test func theFirstPongOfAReadIsTheOneThatTells() {
+        let pongs = (1...3 as ClosedRange<UInt8>).flatMap { serverFrame(0x8A, [0x78, 0x56, 0x34, 0x12, $0, 0, 0, 0]) }
+        let result = receive(pongs, key: 0x1234_5678)
+        #expect(result.events == [])
+        #expect(result.pong == 0x1_1234_5678)
+    }
+
+    @Test func pongsOfTheKeepaliveAreNoEvents() {
+        let result = receive(serverFrame(0x8A, [0x78, 0x56, 0x34, 0x12, 1, 0, 0, 0]), key: 0x1234_5678)
+        #expect(result.events == [])
+        #expect(result.pong == 0x1_1234_5678)
+    }
+
+    @Test(arguments: [[0x78, 0x56, 0x34, 0x12, 1, 0, 0], [0x79, 0x56, 0x34, 0x12, 1, 0, 0, 0], []] as [[UInt8]])
+    func otherPongsAreEvents(payload: [UInt8]) {
+        let result = receive(serverFrame(0x8A, payload), key: 0x1234_5678)
+        #expect(result.events == [.pong(payload)])
+        #expect(result.pong == nil)
+    }
+
+    @Test func withoutAKeepaliveEachPongIsAnEvent() {
+        let payload: [UInt8] = [0x78, 0x56, 0x34, 0x12, 1, 0, 0, 0]
+        #expect(receive(serverFrame(0x8A, payload)).events == [.pong(payload)])
+    }
+
+    @Test func tracesTellEachFrameBeforeItsEvent() {
+        func line(_ text: String) -> Event { .other(type: WS_EVENT_DEBUG, Array(text.utf8)) }
+        let input = serverFrame(0x01, "Hel") + serverFrame(0x89, "") + serverFrame(0x80, "lo")
+        #expect(
+            receive(input, traces: true).events == [
+                line("received TEXT, 3 bytes, not final"), .fragment(received: 3), line("received PING, 0 bytes"),
+                .ping([]), line("received CONTINUATION, 2 bytes"), .text("Hello"),
+            ])
+    }
+}
