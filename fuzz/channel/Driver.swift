@@ -56,7 +56,7 @@ final class Driver {
 
     var isOver: Bool { summary != nil }
     var isPaused: Bool { channel?.isPaused == true }
-    var isEnding: Bool { channel?.isEnding == true }
+    var isEnding: Bool { channel?.closing.isOpen == false }
     /// Whether something is to be done that no socket will tell of.
     var isBusy: Bool { !orders.isEmpty || !loop.unfinished.isEmpty || !loop.lingering.isEmpty }
     var bufferedAmount: Int { socket.bufferedAmount }
@@ -73,8 +73,7 @@ final class Driver {
     var words: String {
         let state =
             channel.map {
-                "paused \($0.isPaused) writing \($0.isWriting) broken \($0.isBroken) end \($0.end.map { "\($0)" } ?? "none") "
-                    + "Close to send \($0.toSend != nil) sent \($0.sent != nil)"
+                "paused \($0.isPaused) writing \($0.isWriting) closing \($0.closing.state)"
             } ?? "over: \(summary.map { "\($0)" } ?? "")"
         return state + ", orders \(orders) unfinished \(loop.unfinished.count) lingering \(loop.lingering.count) "
             + "queued \(queue.count) unsent \(bufferedAmount) unread \(unread) errors \(failures)"
@@ -139,11 +138,12 @@ final class Driver {
     private func work(_ body: (OpenConnection, inout LoopContext) -> OpenConnection.Progress) {
         guard let channel, body(channel, &loop) == .over else { return }
         self.channel = nil
-        summary = channel.summary()
+        summary = channel.finish()
         isTimedOut = isInTimeout
         channel.shrink(&loop)
-        if channel.isDone, !channel.hasEnded {
-            let lingeringClose = LingeringClose(channel.transport, fails: !channel.isClean, &loop)
+        if channel.lingers {
+            let lingeringClose = LingeringClose(
+                channel.transport, fails: channel.closing.result?.isClean != true, &loop)
             if !lingeringClose.isOver(&loop) { self.lingeringClose = lingeringClose }
         }
         socket.publish(&loop.log)

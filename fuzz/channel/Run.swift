@@ -247,11 +247,12 @@ final class Run {
         if peer.closeReceived != nil {
             require(peer.received.count == script.sent.count, "a Close before what was sent")
         }
-        if summary.isClean {
+        if summary.result.isClean {
             require(summary.unsent == 0, "a clean end, and bytes that did not leave: \(driver.words)")
-            require(peer.isLastWordWritten && peer.close?.code == summary.code, "clean, and the peer said no Close")
+            require(
+                peer.isLastWordWritten && peer.close?.code == summary.result.code, "clean, and the peer said no Close")
             require(peer.isClosed || peer.closeReceived != nil, "clean, and the peer got no Close")
-            if summary.isRemote, !peer.isClosed {
+            if summary.result.isRemote, !peer.isClosed {
                 require(peer.answered == peer.latestPing, "the latest ping is not answered")
             }
         }
@@ -259,13 +260,15 @@ final class Run {
             require(keepsAlive || script.hasClosed || peer.isDone || driver.isRefused, "no time was over")
             return
         }
-        require(peer.hasEnded || summary.isClean || peer.violation != nil || driver.isRefused, "an end for no reason")
+        require(
+            peer.hasEnded || summary.result.isClean || peer.violation != nil || driver.isRefused, "an end for no reason"
+        )
         if driver.isRefused { return }
         // What came before the end.
         require(script.isGone || script.delivered == peer.writtenEvents, "events are lost")
         if let violation = peer.violation, peer.isLastWordWritten {
             require(driver.failures == [violation.kind], "another ERROR")
-            require(summary.code == .abnormal)
+            require(summary.result.code == .abnormal)
             if !peer.hasEnded, !script.hasClosed { require(peer.closeReceived?.code == violation.code) }
         }
     }

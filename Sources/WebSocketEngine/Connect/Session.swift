@@ -240,24 +240,25 @@ final class Session {
     private func handle(_ progress: OpenConnection.Progress, _ loop: inout LoopContext) {
         guard progress == .over, let channel else { return }
         self.channel = nil
-        let summary = channel.summary()
+        let summary = channel.finish()
+        let result = summary.result
         channel.shrink(&loop)
-        if channel.isDone, !channel.hasEnded { lingerOn(to: channel, &loop) }
+        if channel.lingers { lingerOn(to: channel, &loop) }
         socket.note(
-            "closed: \(summary.code.rawValue), \(summary.reason.isEmpty ? "" : "\(summary.reason), ")\(summary.isClean ? "clean" : "not clean"), "
-                + "begun by \(summary.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &loop.log)
+            "closed: \(result.code.rawValue), \(result.reason.isEmpty ? "" : "\(result.reason), ")\(result.isClean ? "clean" : "not clean"), "
+                + "begun by \(result.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &loop.log)
         var info = EventInfo()
-        info.add("code", Int(summary.code.rawValue))
-        info.add("reason", summary.reason)
-        info.add("clean", summary.isClean)
-        info.add("remote", summary.isRemote)
+        info.add("code", Int(result.code.rawValue))
+        info.add("reason", result.reason)
+        info.add("clean", result.isClean)
+        info.add("remote", result.isRemote)
         info.add("unsent", summary.unsent)
         follow(reconnectState.lost(loop.now, random: loop.random.next() ?? 0), WS_EVENT_CLOSE, &info, &loop)
     }
 
     private func lingerOn(to channel: OpenConnection, _ loop: inout LoopContext) {
         guard !loop.isLeaving else { return }
-        let lingeringClose = LingeringClose(channel.transport, fails: !channel.isClean, &loop)
+        let lingeringClose = LingeringClose(channel.transport, fails: channel.closing.result?.isClean != true, &loop)
         guard !lingeringClose.isOver(&loop) else { return }
         if lingeringCloses.count == Self.lingeringCloseLimit { lingeringCloses.removeFirst() }
         lingeringCloses.append(lingeringClose)

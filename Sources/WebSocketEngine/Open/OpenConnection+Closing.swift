@@ -1,41 +1,57 @@
-// How an open connection ends: the closing handshake (RFC 6455 section 7), the peer's Close and failures that wait until
-// Lua has delivered what came before them, and what is told of it.
+// How an open connection ends: performs what ClosingHandshake decides (RFC 6455 section 7), keeps its deadlines, and
+// reports the end. Called by whoever runs the loop.
 
 import WebSocketProtocol
 
 extension OpenConnection {
-    /// What a CLOSE event tells.
+    /// What a CLOSE event reports.
     struct Summary {
-        var code: CloseCode
-        var reason: String
-        /// Both Close frames were exchanged.
-        var isClean: Bool
-        /// The peer began.
-        var isRemote: Bool
+        var result: ClosingHandshake.Result
+        /// Bytes that the peer's system has not acknowledged.
         var unsent: Int
     }
 
+    /// Nanoseconds that the script has, when the peer has ended the connection, to answer what came before.
+    private static let scriptGracePeriod = Nanoseconds(seconds: 0.5)
+
     /// Begins the closing handshake, unless it has begun.
-    func close(_ frame: CloseFrame, _ loop: inout LoopContext) -> Progress {
-        guard toSend == nil, sent == nil else { return .going }
-        if end == nil { isRemote = false }
-        begin(frame, &loop)
-        return flush(&loop)
+    func close(_ frame: CloseFrame, _ loop: inout LoopContext) -> Progress { perform(closing.close(frame), &loop) }
+
+    func perform(_ action: ClosingHandshake.Action, _ loop: inout LoopContext) -> Progress {
+        switch action {
+        case .none: return .going
+        case .waitForScript:
+            pause(&loop)
+            closingDeadline = loop.now + Self.scriptGracePeriod
+            return .going
+        case .begin:
+            closeQueuedAt = loop.now
+            transport.stopProbes()
+            socket.sendQueue.withLock { sendQueue in
+                // Where the script has called `close` its own word stands.
+                if sendQueue.isOpen { socket.entered(.closing, sendQueue) }
+                sendQueue.stop()
+            }
+            renewClosingDeadline(&loop)
+            return flush(&loop)
+        case .write: return flush(&loop)
+        case .finish: return .over
+        }
     }
 
-    /// Answers the peer's Close (5.5.1), or fails the connection (7.1.7).
-    func conclude(_ loop: inout LoopContext) -> Progress {
-        guard !isConcluded, let end else { return .going }
-        isConcluded = true
+    /// The connection is over, whatever the closing handshake has come to.
+    /// - Parameter byUs: the end is our decision.
+    func over(byUs: Bool = false) -> Progress {
+        closing.end(byUs: byUs)
+        return .over
+    }
+
+    /// The script has delivered what came before the peer's end, or has had its time.
+    func scriptCaughtUp(_ loop: inout LoopContext) -> Progress {
+        guard closing.isWaitingForScript else { return .going }
         isPaused = false
-        renewDeadline(&loop)
-        let answer: CloseCode
-        switch end {
-        case .open: return .going
-        case .closed(let frame):
-            received = frame
-            answer = frame.code
-        case .failed(let failure):
+        renewClosingDeadline(&loop)
+        if let failure = closing.failure {
             let kind =
                 switch failure.code {
                 case .tooBig: "size"
@@ -43,86 +59,58 @@ extension OpenConnection {
                 default: "protocol"
                 }
             failed?(kind, failure.reason, &loop)
-            answer = failure.code
         }
-        // No answer can leave, and nothing can come any more.
-        if isBroken { return .over }
-        if sent == nil, toSend == nil { begin(CloseFrame(code: answer), &loop) }
-        if isDone { return .over }
+        // What follows in the socket is read to its end.
         transport.requestAnotherTurn(&loop)
-        return flush(&loop)
+        return perform(closing.scriptCaughtUp(), &loop)
     }
 
     /// Lua has no memory for a message of this many bytes, and has told the script: fails the connection with 1009.
     func refuse(_ bytes: Int, _ loop: inout LoopContext) -> Progress {
-        guard end == nil else { return .going }
+        guard !closing.hasPeerEnded else { return .going }
         let failure = ProtocolFailure(.tooBig, "Lua has no memory for a message of \(bytes) bytes")
         socket.note("failed: \(failure.reason)", &loop.log)
         connection.fail(failure)
-        end = .failed(failure)
-        isConcluded = true
-        isRemote = false
         if isPaused { unpause(&loop) }
-        renewDeadline(&loop)
-        if isBroken { return .over }
-        if sent == nil, toSend == nil { begin(CloseFrame(code: failure.code), &loop) }
-        return flush(&loop)
-    }
-
-    private func begin(_ frame: CloseFrame, _ loop: inout LoopContext) {
-        toSend = frame
-        closingSince = loop.now
-        transport.stopProbes()
-        socket.sendQueue.withLock { sendQueue in
-            // Where the script has called `close` its own word stands.
-            if sendQueue.isOpen { socket.entered(.closing, sendQueue) }
-            sendQueue.stop()
-        }
-        renewDeadline(&loop)
-    }
-
-    /// Whether nothing more is to be exchanged: both Close frames have passed, or ours, with which the connection failed,
-    /// has left. The socket is then seen to by a LingeringClose.
-    var isDone: Bool {
-        guard wire.isEmpty, sent != nil else { return false }
-        if case .failed = end { return isConcluded }
-        return received != nil
+        renewClosingDeadline(&loop)
+        return perform(closing.fail(failure), &loop)
     }
 
     /// Whether the time for the peer's part of the closing handshake begins anew: the peer's system has acknowledged
     /// something meanwhile, so frames that were sent before are still on their way to a slow reader.
     func hasNewsOfPeer(_ loop: inout LoopContext) -> Bool {
         let timeout = Nanoseconds(seconds: socket.options.closeTimeout)
-        guard !isBroken, let latest = transport.acknowledgement(loop.now), latest.latest + timeout > loop.now
+        guard !closing.isWriteFailed, let latest = transport.acknowledgement(loop.now),
+            latest.latest + timeout > loop.now
         else { return false }
         // A reader that has our Close in its system gets no more than this to come to it.
-        let mayPause = latest.outstanding > 0 || loop.now < closingSince + AcknowledgementTimeout.limit
+        let mayPause = latest.outstanding > 0 || loop.now < closeQueuedAt + AcknowledgementTimeout.limit
         guard mayPause else { return false }
-        endsAt = latest.latest + timeout
+        closingDeadline = latest.latest + timeout
         return true
     }
 
-    func renewDeadline(_ loop: inout LoopContext) {
-        endsAt = loop.now + Nanoseconds(seconds: socket.options.closeTimeout)
+    func renewClosingDeadline(_ loop: inout LoopContext) {
+        closingDeadline = loop.now + Nanoseconds(seconds: socket.options.closeTimeout)
     }
 
     /// Nobody will catch up with the events, and the peer's answer is behind them.
     func abandon(_ loop: inout LoopContext) -> Progress {
         guard isPaused else { return .going }
         unpause(&loop)
-        return end == nil ? read(&loop) : conclude(&loop)
+        return closing.hasPeerEnded ? scriptCaughtUp(&loop) : read(&loop)
     }
 
-    /// Both Close frames were exchanged: the kernel has taken all of ours.
-    var isClean: Bool { received != nil && sent != nil && wire.isEmpty }
-
-    /// How it ended; nothing leaves any more.
-    func summary() -> Summary {
+    /// Ends everything: nothing leaves any more.
+    func finish() -> Summary {
+        closing.end()
+        let result = closing.result ?? ClosingHandshake.Result(isRemote: true)
         // Behind a clean end the peer has read everything.
-        let unacknowledged = isClean ? 0 : transport.unacknowledged
+        let unacknowledged = result.isClean ? 0 : transport.unacknowledged
         let unsent = socket.sendQueue.withLock { $0.close() } + unacknowledged
-        return Summary(
-            code: received?.code ?? .abnormal, reason: received?.reason ?? "", isClean: isClean, isRemote: isRemote,
-            unsent: unsent)
+        return Summary(result: result, unsent: unsent)
     }
+
+    /// Whether the peer is still to see our last frame and the end of the socket (LingeringClose).
+    var lingers: Bool { closing.result?.isComplete == true && !hasEnded }
 }

@@ -20,8 +20,8 @@ extension OpenConnection {
     @inline(__always)
     func answerPings(_ loop: inout LoopContext) -> Progress {
         // 5.5.1: nothing comes behind a Close.
-        guard connection.hasPongs, wire.count < Self.pongLimit, sent == nil else { return .going }
-        return appendPongs(&loop) ? flush(&loop) : .over
+        guard connection.hasPongs, wire.count < Self.pongLimit, closing.allowsFrames else { return .going }
+        return appendPongs(&loop) ? flush(&loop) : over()
     }
 
     /// False when memory or randomness is out.
@@ -37,21 +37,21 @@ extension OpenConnection {
 
     /// Writes frames, as far as the kernel takes them and the turn allows.
     func flush(_ loop: inout LoopContext) -> Progress {
-        guard !isBroken else { return .going }
+        guard !closing.isWriteFailed else { return .going }
         wire.claim(socket.sendQueue)
         var smallWrites = 0
         var written = 0
         var compressed = 0
         for _ in 0..<Self.writesInTurn where written < Self.bytesInTurn && compressed < OutgoingDeflate.piece {
-            if wire.isEmpty, connection.hasPongs, sent == nil {
+            if wire.isEmpty, connection.hasPongs, closing.allowsFrames {
                 // Pongs go between two messages, so they need not wait until the sendQueue is empty.
-                guard appendPongs(&loop) else { return .over }
+                guard appendPongs(&loop) else { return over() }
             } else if wire.isEmpty {
                 if smallWrites >= Self.smallWrites, linger(&loop) { return .going }
                 switch fill(&loop) {
                 case .made: break
                 case .unfinished: return requestAnotherTurn(&loop)
-                case .failed: return .over
+                case .failed: return over()
                 }
                 if wire.isEmpty { return finishFlush(&loop) }
                 compressed += wire.compressed
@@ -62,15 +62,18 @@ extension OpenConnection {
                 written += count
                 wire.consume(count)
                 noteSent(&loop)
-                if wire.isEmpty, wire.isLarge { shrinkLater(&loop) }
+                if wire.isEmpty {
+                    if wire.isLarge { shrinkLater(&loop) }
+                    if closing.bytesLeft() == .finish { return .over }
+                }
             case .wouldBlock:
                 left(&loop)
                 return .going
             case .end, .failed:
                 // Nothing leaves any more, but what the peer sent before is still there to be read.
-                isBroken = true
+                let action = closing.writeFailed()
                 left(&loop)
-                return read(&loop)
+                return action == .finish ? .over : read(&loop)
             }
         }
         return requestAnotherTurn(&loop)
@@ -80,7 +83,7 @@ extension OpenConnection {
     private func finishFlush(_ loop: inout LoopContext) -> Progress {
         isWriting = false
         watch(&loop)
-        return isDone ? .over : .going
+        return .going
     }
 
     /// More is to be written than this turn allows.
@@ -94,12 +97,13 @@ extension OpenConnection {
         acknowledgements.sent(loop.now)
         keepalive?.sent(loop.now, isSending: !wire.isEmpty)
         // As long as it takes bytes, the peer is alive.
-        if sent != nil || toSend != nil { renewDeadline(&loop) }
+        if closing.isCloseOnItsWay { renewClosingDeadline(&loop) }
     }
 
     /// Delays the write, so that the next messages go with it. Returns false when `enough` bytes wait already.
     private func linger(_ loop: inout LoopContext) -> Bool {
-        guard wire.uncompressed == 0, toSend == nil, socket.sendQueue.withLock({ $0.linger(until: Self.enough) })
+        guard wire.uncompressed == 0, !closing.isCloseQueued,
+            socket.sendQueue.withLock({ $0.linger(until: Self.enough) })
         else { return false }
         loop.lingering.append(token)
         isWriting = false
@@ -130,9 +134,7 @@ extension OpenConnection {
     private func fill(_ loop: inout LoopContext) -> OutgoingDeflate.Step {
         let step = wire.refill(from: socket.sendQueue, &loop.random)
         guard case .made = step else { return step }
-        if wire.isEmpty, let frame = toSend {
-            toSend = nil
-            sent = frame
+        if wire.isEmpty, let frame = closing.takeClose() {
             guard frame.body.withUnsafeBytes({ wire.append(.close, $0, socket.sendQueue, &loop.random) }) else {
                 return .failed
             }
@@ -161,11 +163,10 @@ extension OpenConnection {
             failed?(
                 "timeout", "no sign of life within the pongtimeout of \(socket.options.pongTimeout) s after a ping",
                 &loop)
-            isRemote = false
-            return .over
+            return over(byUs: true)
         case .ping(let payload):
             guard withUnsafeBytes(of: payload, { wire.append(.ping, $0, socket.sendQueue, &loop.random) }) else {
-                return .over
+                return over()
             }
             socket.note("sent PING, 8 bytes, of the keepalive", &loop.log)
             return flush(&loop)
@@ -185,7 +186,6 @@ extension OpenConnection {
         failed?(
             "timeout", "the peer's system has acknowledged nothing for \(Int(AcknowledgementTimeout.limit.seconds)) s",
             &loop)
-        isRemote = false
-        return .over
+        return over(byUs: true)
     }
 }

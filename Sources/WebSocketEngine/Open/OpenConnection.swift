@@ -14,40 +14,30 @@ final class OpenConnection {
     var isPaused = false
     /// Whether there is more to write than the last turn could.
     var isWriting = false
-    /// Whether a write has failed.
-    var isBroken = false
     /// Whether the peer has closed its side of the socket, or the socket is broken.
     private(set) var hasEnded = false
     /// How much of the read buffer the next read may fill.
     private var room = Int.max
     /// When large memory is given back, if it is not used again until then.
     var shrinksAt: Nanoseconds?
+    /// The closing handshake. While it is open no deadline of its own counts.
+    var closing = ClosingHandshake()
     /// When our Close was queued.
-    var closingSince: Nanoseconds = 0
-    /// When the peer's part of the closing handshake is waited for no longer, or Lua before an end.
-    var endsAt: Nanoseconds?
+    var closeQueuedAt: Nanoseconds = 0
+    /// While the script has to catch up: when it has had its time. Later: when the peer has had its time to answer.
+    var closingDeadline: Nanoseconds?
     var connection: MessageReader
     var keepalive: Keepalive?
     /// Whether what was sent is acknowledged.
     var acknowledgements = AcknowledgementTimeout()
     var wire: WriteBuffer
 
-    // The closing handshake.
-    var toSend: CloseFrame?
-    var sent: CloseFrame?
-    var received: CloseFrame?
-    var isRemote = true
-    /// The peer's Close, or why the connection fails: the last that counts of what the peer sends.
-    var end: MessageReader.Outcome?
-    var isConcluded = false
     /// Told why the connection breaks, before it is over.
     var failed: ((_ kind: String, _ reason: String, _ loop: inout LoopContext) -> Void)?
 
     /// What was read and has not been looked at: what came behind the handshake's answer, or would have been too much.
     private var unread: [UInt8]
 
-    /// Before the end is dealt with, the script has so long for what came before it.
-    private static let patience = Nanoseconds(seconds: 0.5)
     /// Behind a large frame comes another, most of the time: so much is read to see its header, and the rest straight to
     /// where it belongs.
     private static let headRoom = 4 << 10
@@ -86,19 +76,17 @@ final class OpenConnection {
     @inline(__always)
     var deadline: Nanoseconds? {
         var deadline = shrinksAt ?? .max
-        if let endsAt, !isSilenced { deadline = min(deadline, endsAt) }
-        if !isEnding {
+        if let closingDeadline, !isPausedByQueue { deadline = min(deadline, closingDeadline) }
+        if closing.isOpen {
             deadline = min(deadline, acknowledgements.deadline ?? .max)
             if let keepalive { deadline = min(deadline, keepalive.deadline) }
         }
         return deadline == .max ? nil : deadline
     }
 
-    /// Whether the answer to our Close may wait unread: its time is to come.
-    var isSilenced: Bool { isPaused && end == nil }
-
-    /// Whether the closing handshake has begun, or the connection fails: `endsAt` is then the only deadline that counts.
-    var isEnding: Bool { end != nil || sent != nil || toSend != nil || isBroken }
+    /// Whether reading is paused because of `maxqueued`: the peer's answer to our Close may wait unread in the socket, so its
+    /// time has not begun.
+    var isPausedByQueue: Bool { isPaused && !closing.hasPeerEnded }
 
     /// Lets the script send. False when it has called `close` already.
     func open() -> Bool {
@@ -129,7 +117,7 @@ final class OpenConnection {
 
     func watch(_ loop: inout LoopContext) {
         var interest: Poller.Interest = isPaused ? [] : .read
-        if isWriting, !isBroken { interest.insert(.write) }
+        if isWriting, !closing.isWriteFailed { interest.insert(.write) }
         transport.watch(interest, loop.poller)
     }
 
@@ -164,19 +152,19 @@ final class OpenConnection {
             case .wouldBlock:
                 watch(&loop)
                 transport.requestTurnIfPending(&loop)
-                return isBroken ? .over : .going
+                return closing.isWriteFailed ? over() : .going
             case .end:
                 hasEnded = true
                 if transport.tls?.isTruncated == true {
                     socket.note("TLS: the peer closed the connection without close_notify", &loop.log)
                 }
-                return .over
+                return over()
             case .failed(let fault):
                 hasEnded = true
                 socket.note("the connection broke: \(fault.words)", &loop.log)
                 // Behind the peer's Close, or a failure, nothing counts any more (RFC 6455 1.4).
-                if end == nil, case .tls = fault { failed?("tls", fault.words, &loop) }
-                return .over
+                if !closing.hasPeerEnded, case .tls = fault { failed?("tls", fault.words, &loop) }
+                return over()
             case .bytes(let count):
                 total += count
                 if direct == nil {
@@ -220,15 +208,12 @@ final class OpenConnection {
         }
         switch outcome {
         case .open: return progress
-        case .closed, .failed:
-            guard end == nil else { return progress }
-            end = outcome
-            if case .closed = outcome { isRemote = sent == nil && toSend == nil } else { isRemote = false }
-            // What came before may still be answered, as if there were one thread: Lua gets a moment for it.
-            guard socket.pause(until: 0) else { return conclude(&loop) }
-            pause(&loop)
-            endsAt = loop.now + Self.patience
-            return .going
+        case .closed(let frame):
+            guard !closing.hasPeerEnded else { return progress }
+            return perform(closing.peerClosed(frame, scriptIsBehind: socket.pause(until: 0)), &loop)
+        case .failed(let failure):
+            guard !closing.hasPeerEnded else { return progress }
+            return perform(closing.peerFailed(failure, scriptIsBehind: socket.pause(until: 0)), &loop)
         }
     }
 
@@ -243,7 +228,7 @@ final class OpenConnection {
     }
 
     /// Reads no more until Lua has caught up.
-    private func pause(_ loop: inout LoopContext) {
+    func pause(_ loop: inout LoopContext) {
         isPaused = true
         keepalive?.suspend()
         watch(&loop)
@@ -252,16 +237,16 @@ final class OpenConnection {
     func unpause(_ loop: inout LoopContext) {
         isPaused = false
         keepalive?.resume(loop.now)
-        if endsAt != nil, end == nil { renewDeadline(&loop) }
+        if closingDeadline != nil, !closing.hasPeerEnded { renewClosingDeadline(&loop) }
         watch(&loop)
     }
 
     /// Lua has caught up.
     func resume(_ loop: inout LoopContext) -> Progress {
         guard isPaused else { return .going }
-        if end != nil {
-            // What asked for this may have been a full queue before the end came.
-            return socket.pause(until: 0) ? .going : conclude(&loop)
+        if closing.hasPeerEnded {
+            // This may belong to an earlier pause for maxqueued: everything must be delivered.
+            return socket.pause(until: 0) ? .going : scriptCaughtUp(&loop)
         }
         unpause(&loop)
         return read(&loop)
@@ -271,9 +256,9 @@ final class OpenConnection {
 
     func timeout(_ loop: inout LoopContext) -> Progress {
         if let shrinksAt, shrinksAt <= loop.now { shrink(&loop) }
-        if !isEnding, keepAlive(&loop) == .over || checkAcknowledgements(&loop) == .over { return .over }
-        guard !isSilenced, let endsAt, endsAt <= loop.now else { return .going }
-        if end != nil, !isConcluded { return conclude(&loop) }
-        return hasNewsOfPeer(&loop) ? .going : .over
+        if closing.isOpen, keepAlive(&loop) == .over || checkAcknowledgements(&loop) == .over { return .over }
+        guard !isPausedByQueue, let closingDeadline, closingDeadline <= loop.now else { return .going }
+        if closing.isWaitingForScript { return scriptCaughtUp(&loop) }
+        return hasNewsOfPeer(&loop) ? .going : over()
     }
 }

@@ -199,7 +199,7 @@ import Testing
         shutdown(pair.peer, Int32(SHUT_WR))
         let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: true)
         #expect(pair.channel.ready(event, &pair.loop) == .over)
-        let summary = pair.channel.summary()
-        #expect(!summary.isClean && summary.unsent > 0 && summary.code == .normal)
+        let summary = pair.channel.finish()
+        #expect(!summary.result.isClean && summary.unsent > 0 && summary.result.code == .normal)
     }
 }

@@ -1,0 +1,286 @@
+// The closing handshake of one connection (RFC 6455 section 7): a pure state machine. OpenConnection, on the thread that
+// runs the loop, calls a method for each thing that happens and performs the action that it returns.
+//
+//     open ── close ──> closing(queued) ── takeClose ──> closing(buffered) ── bytesLeft ──> closing(left)
+//      │                   │                                │                                  │
+//      └───────────────────┴──────── peerEnded ─────────────┴──────────────────────────────────┘
+//                                        │
+//             (the script is behind) waitingForScript ── scriptCaughtUp ──> closeReceived or failed ── bytesLeft ──> over
+//
+// `writeFailed` may come in any state, and `end` ends each of them.
+
+public struct ClosingHandshake: Equatable, Sendable {
+    /// Where our Close frame is.
+    public enum OurClose: Equatable, Sendable {
+        /// There is none yet.
+        case none
+        /// Behind the messages of the script.
+        case queued(CloseFrame)
+        /// In the write buffer: no frame may follow it (RFC 6455 5.5.1).
+        case buffered
+        /// The kernel has all of it.
+        case left
+        /// Writing has failed: it can't leave.
+        case lost
+    }
+
+    /// The last thing that counts of what the peer sends.
+    public enum PeerEnd: Equatable, Sendable {
+        /// The peer's Close. `begins`: it came before ours.
+        case close(CloseFrame, begins: Bool)
+        /// The peer broke a rule, or a limit was reached (section 7.1.7).
+        case failure(ProtocolFailure)
+    }
+
+    public enum State: Equatable, Sendable {
+        case open
+        /// We have begun, and the peer's Close has not come.
+        case closing(OurClose)
+        /// Writing has failed. What the peer sent before is still read. `begun`: the script has asked for the close.
+        case writeFailed(begun: Bool)
+        /// The peer's end has come, and the script has not delivered all that came before it.
+        case waitingForScript(PeerEnd, OurClose)
+        /// The peer's Close has come; ours is still to leave.
+        case closeReceived(CloseFrame, begins: Bool, OurClose)
+        /// The connection fails; our Close is still to leave.
+        case failed(OurClose)
+        case over(Result)
+    }
+
+    /// How the connection ended.
+    public struct Result: Equatable, Sendable {
+        /// The peer's Close; 1006 without one (section 7.1.5).
+        public var code: CloseCode
+        public var reason: String
+        /// Both Close frames were exchanged: the kernel has all of ours.
+        public var isClean: Bool
+        /// The peer began.
+        public var isRemote: Bool
+        /// Our last frame has left: the socket may be closed once the peer has read it.
+        public var isComplete: Bool
+
+        public init(
+            code: CloseCode = .abnormal, reason: String = "", isClean: Bool = false, isRemote: Bool,
+            isComplete: Bool = false
+        ) {
+            self.code = code
+            self.reason = reason
+            self.isClean = isClean
+            self.isRemote = isRemote
+            self.isComplete = isComplete
+        }
+    }
+
+    public enum Action: Equatable, Sendable {
+        case none
+        /// Read no more until `scriptCaughtUp`.
+        case waitForScript
+        /// The script can send no more, and our Close follows its messages: write.
+        case begin
+        /// Our Close was begun before: write.
+        case write
+        /// `state` has the result.
+        case finish
+    }
+
+    public private(set) var state = State.open
+
+    public init() {}
+
+    // MARK: - Questions
+
+    public var isOpen: Bool {
+        if case .open = state { return true }
+        return false
+    }
+
+    public var isWaitingForScript: Bool {
+        if case .waitingForScript = state { return true }
+        return false
+    }
+
+    public var result: Result? {
+        if case .over(let result) = state { return result }
+        return nil
+    }
+
+    private var ourClose: OurClose {
+        switch state {
+        case .open, .over: .none
+        case .writeFailed: .lost
+        case .closing(let ours), .waitingForScript(_, let ours), .closeReceived(_, _, let ours), .failed(let ours): ours
+        }
+    }
+
+    /// Whether pings, pongs and messages may still be written.
+    public var allowsFrames: Bool {
+        switch ourClose {
+        case .none, .queued: result == nil
+        case .buffered, .left, .lost: false
+        }
+    }
+
+    /// Whether our Close waits for `takeClose`.
+    public var isCloseQueued: Bool {
+        if case .queued = ourClose { return true }
+        return false
+    }
+
+    /// Whether our Close was begun and writing has not failed: the peer is given time as long as bytes leave.
+    public var isCloseOnItsWay: Bool {
+        if isOpen { return false }
+        return switch ourClose {
+        case .none, .lost: false
+        case .queued, .buffered, .left: true
+        }
+    }
+
+    /// Whether the peer's Close, or a failure, has come: what follows in the socket does not count.
+    public var hasPeerEnded: Bool {
+        switch state {
+        case .open, .closing, .writeFailed: false
+        case .waitingForScript, .closeReceived, .failed, .over: true
+        }
+    }
+
+    public var isWriteFailed: Bool {
+        if isOpen { return false }
+        if case .lost = ourClose { return true }
+        return false
+    }
+
+    // MARK: - Inputs
+
+    /// The script closes the websocket, or keepalive and the like on its behalf.
+    public mutating func close(_ frame: CloseFrame) -> Action {
+        switch state {
+        case .open: state = .closing(.queued(frame))
+        case .writeFailed(begun: false): state = .writeFailed(begun: true)
+        case .waitingForScript(let end, .none): state = .waitingForScript(end, .queued(frame))
+        case .closing, .writeFailed, .waitingForScript, .closeReceived, .failed, .over: return .none
+        }
+        return .begin
+    }
+
+    /// The peer's Close has come. Nothing that follows it counts.
+    public mutating func peerClosed(_ frame: CloseFrame, scriptIsBehind: Bool) -> Action {
+        let begins = state == .open || state == .writeFailed(begun: false)
+        return peerEnded(.close(frame, begins: begins), scriptIsBehind: scriptIsBehind)
+    }
+
+    /// The peer broke a rule.
+    public mutating func peerFailed(_ failure: ProtocolFailure, scriptIsBehind: Bool) -> Action {
+        peerEnded(.failure(failure), scriptIsBehind: scriptIsBehind)
+    }
+
+    private mutating func peerEnded(_ end: PeerEnd, scriptIsBehind: Bool) -> Action {
+        guard !hasPeerEnded else { return .none }
+        state = .waitingForScript(end, ourClose)
+        return scriptIsBehind ? .waitForScript : scriptCaughtUp()
+    }
+
+    /// The failure that `scriptCaughtUp` will act on: it is the script's to know first.
+    public var failure: ProtocolFailure? {
+        if case .waitingForScript(.failure(let failure), _) = state { return failure }
+        return nil
+    }
+
+    /// The script has delivered what came before the peer's end, or has had its time: the peer's Close is answered
+    /// (section 5.5.1), or the connection fails (section 7.1.7).
+    public mutating func scriptCaughtUp() -> Action {
+        guard case .waitingForScript(let end, let ours) = state else { return .none }
+        let answer: CloseFrame
+        switch end {
+        case .close(let frame, let begins):
+            // 5.5.1: the answer has the code of the peer's Close.
+            answer = CloseFrame(code: frame.code)
+            state = .closeReceived(frame, begins: begins, ours == .none ? .queued(answer) : ours)
+        case .failure(let failure):
+            answer = CloseFrame(code: failure.code)
+            state = .failed(ours == .none ? .queued(answer) : ours)
+        }
+        switch ours {
+        case .none: return .begin
+        case .queued, .buffered: return .write
+        case .left, .lost: return finish()
+        }
+    }
+
+    /// Our side gives the connection up, whatever the script has still to deliver.
+    public mutating func fail(_ failure: ProtocolFailure) -> Action {
+        guard !hasPeerEnded else { return .none }
+        state = .waitingForScript(.failure(failure), ourClose)
+        return scriptCaughtUp()
+    }
+
+    /// The write buffer is empty, and so is the queue of messages: our Close comes next, if there is one. The caller puts
+    /// it into the write buffer.
+    public mutating func takeClose() -> CloseFrame? {
+        guard case .queued(let frame) = ourClose else { return nil }
+        setOurClose(.buffered)
+        return frame
+    }
+
+    /// The kernel has taken all of the write buffer.
+    public mutating func bytesLeft() -> Action {
+        if isOpen { return .none }
+        guard case .buffered = ourClose else { return .none }
+        setOurClose(.left)
+        switch state {
+        case .closeReceived, .failed: return finish()
+        case .open, .closing, .writeFailed, .waitingForScript, .over: return .none
+        }
+    }
+
+    private mutating func setOurClose(_ ours: OurClose) {
+        switch state {
+        case .closing: state = .closing(ours)
+        case .waitingForScript(let end, _): state = .waitingForScript(end, ours)
+        case .closeReceived(let frame, let begins, _): state = .closeReceived(frame, begins: begins, ours)
+        case .failed: state = .failed(ours)
+        case .open, .writeFailed, .over: break
+        }
+    }
+
+    /// Nothing leaves any more.
+    public mutating func writeFailed() -> Action {
+        switch state {
+        case .open: state = .writeFailed(begun: false)
+        case .closing: state = .writeFailed(begun: true)
+        case .waitingForScript(let end, _): state = .waitingForScript(end, .lost)
+        case .closeReceived, .failed:
+            setOurClose(.lost)
+            return finish()
+        case .writeFailed, .over: break
+        }
+        return .none
+    }
+
+    /// The connection is over: the socket has ended, or one side's time.
+    /// - Parameter byUs: the end is our decision, where nobody has begun to close.
+    public mutating func end(byUs: Bool = false) {
+        var result = Result(isRemote: !byUs)
+        switch state {
+        case .open, .writeFailed(begun: false): break
+        case .closing, .writeFailed(begun: true), .failed, .waitingForScript(.failure, _): result.isRemote = false
+        case .waitingForScript(.close(_, let begins), _): result.isRemote = begins
+        case .closeReceived, .over:
+            _ = finish()
+            return
+        }
+        state = .over(result)
+    }
+
+    private mutating func finish() -> Action {
+        switch state {
+        case .closeReceived(let frame, let begins, let ours):
+            let hasLeft = ours == .left
+            state = .over(
+                Result(
+                    code: frame.code, reason: frame.reason, isClean: hasLeft, isRemote: begins, isComplete: hasLeft))
+        case .failed(let ours): state = .over(Result(isRemote: false, isComplete: ours == .left))
+        case .open, .closing, .writeFailed, .waitingForScript, .over: break
+        }
+        return .finish
+    }
+}
