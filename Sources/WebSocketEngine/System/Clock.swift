@@ -1,5 +1,6 @@
 // The monotonic clock, and arithmetic with its times.
 
+import CLinux
 import Glibc
 
 /// Nanoseconds of the monotonic clock: the only clock that counts here.
