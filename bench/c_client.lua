@@ -1,6 +1,6 @@
--- Runs a receiver that is a C module, as the clients in Lua are run: c_client.lua NAME MODE KIND URL COUNT …
--- The module is a function: it hands each message to the callback in a protected call, and calls the third
--- argument when it begins.
+-- Runs a receiver that is a C module like a client in Lua: c_client.lua NAME MODE KIND URL COUNT …
+-- The module is a function: it passes each message to the callback in a protected call, and calls its third
+-- argument at the start.
 local client = require "client"
 local receive = require(table.remove(arg, 1))
 local job = client.job(arg)

@@ -1,11 +1,11 @@
--- The callback that every client with Lua in it hands received messages to: counts them, and tells whether one
--- was lost or is out of order, and as little more as there can be.
+-- The callback of every client that contains Lua: counts the messages and checks that none
+-- is lost or out of order, with as little work as possible.
 --     dofile "callback.lua"(TYPE, COUNT, finished, body)
--- Calls `body(callback, result)`: while that runs, what the callback counts with are local variables of a running
--- function, as in a script, which is what costs Lua least.
---   callback(type, data)  takes a message
---   finished()            is called when the last has come
---   result()              count, bytes; then, once the server has confirmed the end, whether all was right
+-- Calls `body(callback, result)`. While `body` runs, the callback's counters are local variables of a running
+-- function, as in a script, which is fastest in Lua.
+--   callback(type, data)  is called for each message
+--   finished()            is called after the last message
+--   result()              returns count and bytes, and, once the server has confirmed the end, whether all were right
 return function(expected_type, expected, finished, body)
   local before_last = expected - 1
   local count, bytes, last, ordered, confirmed = 0, 0, "", true, nil
@@ -18,7 +18,7 @@ return function(expected_type, expected, finished, body)
     bytes = bytes + #data
   end
 
-  -- The end, or a message that is out of order.
+  -- The end, or a message out of order.
   local function take_special(data)
     if count < expected then
       take(data)

@@ -1,8 +1,8 @@
-"""Counts the module's instructions for each message of its hot paths, and compares them with bench/budget.json.
+"""Counts the module's instructions per message on its hot paths, and compares them with bench/budget.json.
 
-A path is run twice under callgrind with different numbers of messages; the difference has no start-up in it.
-The budget is for those of websocket.so alone: what libraries take depends on which the machine has. Those of UTF-8
-are for processors with AVX2.
+A path runs twice under callgrind with different numbers of messages; the difference excludes the start-up.
+The budget is for websocket.so alone: the libraries' instructions depend on the machine. The UTF-8 paths
+are measured only on processors with AVX2.
 
     check.py [--update]
 """
@@ -36,7 +36,7 @@ PATHS = {
 
 
 def instructions(profile):
-    """Of each object: a line with a cost belongs to the object named last, but for the one behind calls=."""
+    """Instructions per object file. A cost line belongs to the last object named, except the line after calls=."""
     names, counts = {}, {}
     current = None
     skips = False
@@ -57,7 +57,7 @@ def instructions(profile):
 
 
 def run(servers, path, count):
-    """Instructions of websocket.so, and of all."""
+    """Instructions of websocket.so and of the whole process."""
     mode, kind, size = path[:3]
     workload = Workload("", "", mode, kind, size, "", (), ())
     where = {"receive": f"flood/{kind}/{count}/{size}", "hold": f"hold/{kind}/{count}/{size}"}.get(mode, "echo")
@@ -87,7 +87,7 @@ def is_within(count, budget):
 
 
 def measure_beside(path, budget):
-    """Again, twice at most, if it is not within the budget: what chance has added it does not add again."""
+    """Measures a path, up to TRIES times while it is not within the budget: random extra work does not repeat."""
     module, everything = measure(path)
     for _ in range(TRIES - 1):
         if budget and is_within(module, budget):
@@ -122,7 +122,7 @@ def main():
                 text += ": not within 5 % of the budget"
         print(text)
     if missed:
-        print("If that is meant: scripts/bench --check --update", file=sys.stderr)
+        print("If the change is intended: scripts/bench --check --update", file=sys.stderr)
     return 1 if missed else 0
 
 

@@ -1,10 +1,10 @@
-/* What the clients in C and C++ share: their arguments, the check of what they receive, and the line that they
- * print. The same for clients in Lua: client.lua and callback.lua.
+/* Shared by the clients in C and C++: their arguments, the check of received messages, and the line that they
+ * print. For clients in Lua: client.lua and callback.lua.
  *
  *   CLIENT MODE KIND URL COUNT SIZE PAYLOADS
  *
  * MODE: receive, send, roundtrip, idle (COUNT connections), tick (SIZE-byte messages on 1000 connections for
- * COUNT seconds). PAYLOADS: the file with the messages to send, which "server payloads" has written. */
+ * COUNT seconds). PAYLOADS: the file with the messages to send, written by "server payloads". */
 #ifndef CLIENT_H
 #define CLIENT_H
 
@@ -25,7 +25,7 @@ typedef struct job {
     int port;
     uint64_t count;
     size_t size;
-    /* what to send, in turn */
+    /* the messages to send, in turn */
     char *payloads;
     size_t payload_count;
 } job;
@@ -79,7 +79,7 @@ static inline double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Of the whole process, in seconds. */
+/* Processor time of the whole process, in seconds. */
 static inline double processor_time(void)
 {
     struct rusage usage;
@@ -117,7 +117,7 @@ static inline void meter_stop(meter *m)
 
 /* MARK: Checking */
 
-/* What was received so far. Numbers grow: a message that is missing or out of order shows. */
+/* Messages received so far. Their numbers grow, so a missing or reordered message is noticed. */
 typedef struct tally {
     uint64_t count, expected, bytes;
     bool ordered, whole, complete;
@@ -127,7 +127,7 @@ typedef struct tally {
     meter timing;
 } tally;
 
-/* Begins to measure. */
+/* Starts the measurement. */
 static inline tally tally_start(uint64_t expected)
 {
     tally t;
@@ -138,7 +138,7 @@ static inline tally tally_start(uint64_t expected)
     return t;
 }
 
-/* True when that was all: "done" and the last message again, the time of which does not count. */
+/* Called for each message. True at the end: "done" with the last message again, whose time is not counted. */
 static inline bool tally_take(tally *t, const char *data, size_t size)
 {
     if (t->count == t->expected) {
@@ -161,7 +161,7 @@ static inline bool tally_take(tally *t, const char *data, size_t size)
     return false;
 }
 
-/* Whether the sink got everything as it was sent. */
+/* Whether the sink confirmed all messages. */
 static inline bool is_done(const char *data, size_t size, uint64_t count)
 {
     char wanted[64];

@@ -1,10 +1,10 @@
--- What the clients in Lua share: their arguments, the clock, and the line that they print; as client.h.
+-- Shared by the clients in Lua, like client.h: their arguments, the clock, and the line that they print.
 --     CLIENT MODE KIND URL COUNT SIZE PAYLOADS
 local meter = require "meter"
 
 local client = { now = meter.now, rss = meter.rss, TICKING = 1000, OPENING_AT_ONCE = 256 }
 
---- The arguments, and the messages to send, in turn.
+--- Reads the arguments and the messages to send.
 function client.job(arguments)
   local mode, kind, url, count, size, file = table.unpack(arguments)
   local job = { mode = mode, kind = kind, url = url, count = math.tointeger(count), size = math.tointeger(size) }
@@ -16,7 +16,7 @@ function client.job(arguments)
   return job
 end
 
---- Calls back with seconds and processor time since now.
+--- Returns a function that returns the seconds and the processor time since this call.
 function client.stopwatch()
   local start, cpu = meter.now(), meter.cpu()
   return function()
@@ -25,9 +25,9 @@ function client.stopwatch()
   end
 end
 
---- Checks what one of many connections receives as the clients in C do it (client.h). Returns a callback that takes
---- each message of the type, calls `finished` at the end, and `other` with whatever is no message; and a function that
---- tells how many there were, and whether all was right.
+--- Checks the messages of one of many connections like client.h. Returns a callback that takes
+--- each message of the type, calls `finished` at the end, and `other` for other events; and a function that
+--- returns their number and whether all were right.
 function client.tally(job, expected_type, finished, other)
   local count, expected, last, ordered, ok = 0, job.count, "", true, false
   local function take(type, data, err)
@@ -43,7 +43,7 @@ function client.tally(job, expected_type, finished, other)
   return take, function() return count, ok end
 end
 
---- Prints the line.
+--- Prints the result as one line of JSON.
 function client.report(fields)
   fields.rss = meter.rss()
   local parts = {}
@@ -52,7 +52,7 @@ function client.report(fields)
   print("{" .. table.concat(parts, ", ") .. "}")
 end
 
---- Of many connections.
+--- Reports the result of many connections.
 function client.report_tallies(tallies, job, seconds, cpu)
   local messages, all_ok = 0, true
   for _, result in ipairs(tallies) do
@@ -63,7 +63,7 @@ function client.report_tallies(tallies, job, seconds, cpu)
   client.report{ messages = messages, bytes = messages * job.size, seconds = seconds, cpu = cpu, ok = all_ok }
 end
 
---- Of round trips, with the time of each.
+--- Reports round trips, from the time of each.
 function client.report_roundtrips(times, seconds, cpu, ok)
   table.sort(times)
   client.report{

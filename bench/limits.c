@@ -1,5 +1,5 @@
-/* The limits: what can be had without a WebSocket implementation, with the same bytes and the same server. Raw
- * TCP writes frames made beforehand and counts bytes; JSON goes through bare zlib, wss through bare OpenSSL. */
+/* The limits: the same bytes and the same server without a WebSocket implementation. Raw
+ * TCP writes frames made in advance and counts bytes; JSON uses only zlib, wss only OpenSSL. */
 #define _GNU_SOURCE
 #include "client.h"
 #include <arpa/inet.h>
@@ -27,7 +27,7 @@ static size_t read_some(stream s, void *buffer, size_t size)
     return (size_t)n;
 }
 
-/* Waits before it reads: a read that blocks ends with the first bytes that come, and there are more reads. */
+/* Waits with poll before each read: a blocking read returns with the first bytes, which causes more reads. */
 static size_t read_ready(stream s, void *buffer, size_t size)
 {
     struct pollfd wanted = {s.fd, POLLIN, 0};
@@ -65,14 +65,14 @@ static size_t put_request(char *o, size_t room, const job *j)
                             j->path, j->deflates ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
 }
 
-/* Connects and shakes hands. */
+/* Connects and does the WebSocket handshake. */
 static stream open_stream(const job *j)
 {
     stream s = {connect_to(j->port, 0), NULL};
     if (j->secure) {
         s.ssl = SSL_new(SSL_CTX_new(TLS_client_method()));
         SSL_set_fd(s.ssl, s.fd);
-        /* Many records in one write. */
+        /* Writes many TLS records with one call. */
         BIO *buffer = BIO_new(BIO_f_buffer());
         BIO_set_write_buffer_size(buffer, BUFFER);
         SSL_set0_wbio(s.ssl, BIO_push(buffer, BIO_new_socket(s.fd, BIO_NOCLOSE)));
@@ -82,7 +82,7 @@ static stream open_stream(const job *j)
     write_all(s, text, put_request(text, sizeof text, j));
     size_t n = 0;
     do {
-        n += read_some(s, text + n, 1); /* one byte: nothing behind the head is touched */
+        n += read_some(s, text + n, 1); /* one byte at a time, so that no byte behind the head is read */
         text[n] = 0;
     } while (n < sizeof text - 1 && !strstr(text, "\r\n\r\n"));
     if (strncmp(text, "HTTP/1.1 101", 12)) fail("refused");
@@ -101,7 +101,7 @@ static size_t put_header(uint8_t *o, uint8_t first, size_t size, const uint8_t *
     return 6 + (size_t)width;
 }
 
-/* The payloads as frames with masks; how many bytes a frame has. */
+/* Encodes the payloads as masked frames. Returns the bytes of one frame. */
 static size_t make_frames(const job *j, char **frames)
 {
     static const uint8_t mask[4] = {0x37, 0xFA, 0x21, 0x3D};
@@ -124,7 +124,7 @@ static void say_go(stream s)
     write_all(s, frame, sizeof frame);
 }
 
-/* Reads one short message of the server. */
+/* Reads one short message from the server. */
 static size_t read_text(stream s, char *text)
 {
     uint8_t header[2];
@@ -148,7 +148,7 @@ static void receive(const job *j)
     say_go(s);
     while (bytes < all) bytes += s.ssl ? read_some(s, buffer, BUFFER) : read_ready(s, buffer, LARGE_BUFFER);
     meter_stop(&m);
-    while (bytes < all + end) bytes += read_some(s, buffer, BUFFER); /* what comes behind does not count */
+    while (bytes < all + end) bytes += read_some(s, buffer, BUFFER); /* the frames behind are not counted */
     report(j->count, j->count * j->size, &m, bytes == all + end);
 }
 
@@ -189,7 +189,7 @@ static void roundtrip(const job *j)
 
 /* MARK: zlib */
 
-/* Reads frames in place and inflates each message: the least that compression costs. */
+/* Parses frames in place and inflates each message: the least work that compression needs. */
 static void inflate_all(const job *j)
 {
     stream s = open_stream(j);
@@ -264,7 +264,7 @@ static void deflate_all(const job *j)
 
 /* MARK: Connections */
 
-/* How fast the server takes connections. */
+/* Measures how fast the server accepts connections. */
 static void idle(const job *j)
 {
     long empty = resident_bytes();

@@ -1,5 +1,5 @@
-/* The limit that Lua sets: a loop that hands messages, all different, to a Lua callback, each in a protected
- * call of its own, with the arguments that the module gives. Nothing is received.
+/* The limit set by Lua: a loop that passes messages, all different, to a Lua callback, each in its own protected
+ * call with the module's arguments. Nothing is received.
  *
  *   require "lua_limit"(job, callback, begin) */
 #include "payloads.h"

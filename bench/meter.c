@@ -1,4 +1,4 @@
-/* What stock Lua lacks for measuring itself: a fine clock, processor time, memory. */
+/* Measurements that stock Lua lacks: a fine clock, processor time, resident memory. */
 #include "client.h"
 #if __has_include(<lua5.4/lua.h>)
 #include <lua5.4/lauxlib.h>

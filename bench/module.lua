@@ -1,4 +1,4 @@
--- The module's client of the benchmarks: module.lua MODE KIND URL COUNT SIZE PAYLOADS, see client.lua.
+-- The benchmark client of this module: module.lua MODE KIND URL COUNT SIZE PAYLOADS, see client.lua.
 local client = require "client"
 local started = client.now()
 local websocket = require "websocket"
@@ -10,11 +10,11 @@ local job = client.job(arg)
 local function options(onreceive)
   return {
     url = job.url, reconnect = false, deflate = job.deflate, onreceive = onreceive,
-    tls = { verify = false }, -- the server's certificate is its own
+    tls = { verify = false }, -- the server's certificate is self-signed
   }
 end
 
--- Connects, and calls `onreceive` with what is neither OPEN nor the end.
+-- Connects, and calls `onreceive` for all events but OPEN and the last.
 local function open(onreceive)
   local opened = false
   local ws = websocket.WebSocket(options(function(type, data, err)
@@ -59,7 +59,7 @@ function modes.send()
   local answer
   local ws = open(function(_, data) answer = data end)
   local payloads, cycle, count = job.payloads, #job.payloads, job.count
-  -- So many bytes may wait; looked at once in a while.
+  -- At most `enough` bytes may be buffered; checked once per batch.
   local enough, batch = 4 << 20, math.max(1, (256 << 10) // job.size)
   local stop = client.stopwatch()
   local sent = 0
@@ -80,8 +80,8 @@ function modes.send()
   }
 end
 
--- Sends all while the server reads nothing, behind more than the kernel takes: bench/check.py counts the
--- instructions, and how often the engine runs meanwhile would be chance.
+-- Sends all messages while the server reads nothing and the kernel's buffer is full: bench/check.py counts the
+-- instructions, and otherwise the number of the engine's turns would be random.
 function modes.hold()
   local answer
   local ws = open(function(_, data) answer = data end)
@@ -117,7 +117,7 @@ function modes.roundtrip()
   client.report_roundtrips(times, seconds, cpu, ok)
 end
 
--- Opens `count` websockets; `make(i, other)` gives each its callback, which calls `other` with what is no message.
+-- Opens `count` websockets; `make(i, other)` returns each one's callback, which calls `other` for other events.
 local function open_many(count, make)
   local all, opened = {}, 0
   local function other(type, _, err)
@@ -161,5 +161,5 @@ end
 function modes.require() client.report{ messages = 1, seconds = required, cpu = 0, ok = true } end
 
 modes[job.mode]()
--- What is open ends with the process, at once.
+-- Ends the process without closing handshakes.
 os.exit(true, false)

@@ -35,7 +35,7 @@ static void fill_binary(char *at, size_t size)
     for (size_t i = 0; i < size; i++) at[i] = (char)random_below(256);
 }
 
-/* Random characters that are not ASCII, of 2, 3 and 4 bytes in no order. */
+/* Random non-ASCII characters of 2, 3 and 4 bytes, mixed. */
 static void fill_utf8(char *at, size_t size)
 {
     while (size) {
@@ -56,7 +56,7 @@ static void fill_utf8(char *at, size_t size)
 
 static const char json_head[] = "{\"id\":\"0000000000000000\",\"items\":[", json_tail[] = "],\"note\":\"";
 
-/* Records with names from a list and numbers: what an API answers. */
+/* Records of names from a list and numbers, like the response of a web API. */
 static void fill_json(char *message, size_t size)
 {
     static const char *const names[] = {"amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbour"};
@@ -90,7 +90,7 @@ static void fill_json(char *message, size_t size)
     memcpy(message + size - 2, "\"}", 2);
 }
 
-/* Together they fit the processor's cache if they can. */
+/* The number of payloads is chosen so that the set fits the processor's cache, if possible. */
 static size_t count_for(size_t size)
 {
     size_t count = ((size_t)256 << 10) / size;

@@ -1,6 +1,6 @@
-/* What the messages of the benchmarks say: a fixed set for each kind and size, the same in every run and for
- * every client. Each has its sequence number in it, in hex, so that what is lost or reordered shows, and so
- * that numbers of one width sort as the messages do. */
+/* The messages of the benchmarks: a fixed set for each kind and size, the same in every run and for
+ * every client. Each contains its sequence number in hex, so that a lost or reordered message is noticed, and so
+ * that strings of equal width sort like the numbers. */
 #ifndef PAYLOADS_H
 #define PAYLOADS_H
 
@@ -12,16 +12,16 @@ enum { DIGITS = 16 };
 typedef struct payloads {
     char kind[16];
     size_t size;
-    /* How many there are; message N has the bytes of payload N % count, but for its own number. */
+    /* Number of payloads. Message N has the bytes of payload N % count, except for its own number. */
     size_t count;
-    /* Where the number is in each. */
+    /* Offset of the number in each payload. */
     size_t number_at;
     char *bytes;
     struct payloads *next;
 } payloads;
 
-/* The set for "text", "utf8", "json" or "binary" messages of `size` bytes, made on first use; NULL when there
- * is none. */
+/* The set of "text", "utf8", "json" or "binary" messages of `size` bytes, made on first use; NULL for an
+ * unknown kind. */
 const payloads *payloads_of(const char *kind, size_t size);
 
 const char *payload(const payloads *set, uint64_t sequence);

@@ -1,7 +1,4 @@
-"""Writes what the benchmarks have found: bench/results.json, docs/benchmarks.md and docs/benchmarks.svg."""
-
-import dataclasses
-import json
+"""Writes the results of the benchmarks: docs/benchmarks.md and docs/benchmarks.svg."""
 
 from workloads import LIMITS, MODULE, PEERS
 
@@ -10,7 +7,7 @@ LIMIT_NAMES = [client.name for client in LIMITS]
 
 
 def figure(value, unit):
-    """A value as people write it."""
+    """Formats a value with three digits."""
     if unit.endswith("/s") and not unit.startswith("MB"):
         for size, letter in ((1e6, " M"), (1e3, " k")):
             if value >= size:
@@ -28,7 +25,7 @@ def verdict_text(verdict, workload):
 
 
 def line(result):
-    """One line for whoever waits."""
+    """One line for the terminal."""
     workload = result["workload"]
     parts = []
     for name, found in result["clients"].items():
@@ -43,20 +40,20 @@ def table(facts, results):
         "# Benchmarks",
         "",
         (
-            "Written by `scripts/bench`. Server and clients share a machine; each workload runs with every client in turn, "
-            f"{facts['rounds']} rounds. Figures are medians; a ratio is the median of the rounds' ratios. In each run every message is counted and its place "
-            "in the order checked. What the messages are: [bench/payloads.h](../bench/payloads.h); what each client does: "
-            "[bench/module.lua](../bench/module.lua) and [bench/peers](../bench/peers). Figures of different machines or "
-            "days can't be compared, ratios can."
+            "Written by `scripts/bench`. Server and clients run on one machine; each workload runs with every client in turn, "
+            f"{facts['rounds']} rounds. Figures are medians; a ratio is the median of the rounds' ratios. Each run counts every message and "
+            "checks the order. The messages: [bench/payloads.h](../bench/payloads.h); the clients: "
+            "[bench/module.lua](../bench/module.lua) and [bench/peers](../bench/peers). Compare ratios, not figures, between "
+            "machines or days."
         ),
         "",
         "![Chart of the table below](benchmarks.svg)",
         "",
-        "## What the module has to reach",
+        "## Targets of the module",
         "",
         (
-            "The limit is what can be had without a WebSocket implementation: a C loop that hands the same messages to the "
-            "same Lua callback, raw TCP with the same bytes, bare zlib or bare OpenSSL doing the same work."
+            "The limit is the same work without a WebSocket implementation: a C loop that passes the same messages to the "
+            "same Lua callback, raw TCP with the same bytes, only zlib, or only OpenSSL."
         ),
         "",
         "| workload | unit | module | limit | of the limit | wanted |",
@@ -93,8 +90,8 @@ def table(facts, results):
     lines += [
         "",
         (
-            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}; other "
-            f"processes had {facts['others']} % of the processors meanwhile. Peers: {peers}. "
+            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}; meanwhile other "
+            f"processes used {facts['others']} % of the processors. Peers: {peers}. "
             f"Left out: {left_out or 'none'}."
         ),
     ]
@@ -104,7 +101,7 @@ def table(facts, results):
 
 
 def chart(path, results):
-    """Bars of what is the more the better, one panel a workload."""
+    """Bar charts, one panel per workload, the best value on top."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -135,16 +132,12 @@ def chart(path, results):
         panel.spines[:].set_visible(False)
         panel.tick_params(length=0)
     patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in COLOURS.values()]
-    names = ["this module", "limit: no WebSocket, the same bytes", "other clients"]
+    names = ["this module", "limit: the same bytes without WebSocket", "other clients"]
     picture.tight_layout(rect=(0, 0, 1, 1 - 0.35 / (2.1 * rows)))
     picture.legend(patches, names, loc="upper left", ncols=3, frameon=False)
     picture.savefig(path, metadata={"Date": None, "Creator": None})
 
 
 def write(root, facts, results):
-    stored = [{**r, "workload": dataclasses.asdict(r["workload"])} for r in results]
-    with open(root / "bench/results.json", "w") as file:
-        json.dump({"facts": facts, "results": stored}, file, indent=1, ensure_ascii=False)
-        file.write("\n")
     (root / "docs/benchmarks.md").write_text(table(facts, results))
     chart(root / "docs/benchmarks.svg", results)

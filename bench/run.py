@@ -1,7 +1,7 @@
 """Runs the benchmarks: each workload with the module, the limits and the peers in turn, several rounds.
 
-Writes bench/results.json, docs/benchmarks.md and docs/benchmarks.svg. Every run checks that no message was lost
-or reordered; a run that fails has no figures, and if it is the module's, the exit status is 1.
+Writes docs/benchmarks.md and docs/benchmarks.svg. Every run checks that no message was lost
+or reordered; a failed run has no figures. The exit status is 1 if a run of the module failed.
 
     run.py [--rounds N] [--quick] [--only WORKLOAD,...] [--clients NAME,...] [--keep]
 """
@@ -25,7 +25,7 @@ from workloads import BUILD, LIMITS, MODULE, PEERS, WORKLOADS
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TIMEOUT = 60
 CONNECTIONS = 10_000
-# Pure Lua packages of Debian that are not there for 5.4 run on it.
+# Debian installs some pure Lua packages only for 5.2 and 5.3; they run on 5.4.
 SHARE = "".join(f";/usr/share/lua/{version}/?.lua;/usr/share/lua/{version}/?/init.lua" for version in ("5.3", "5.2"))
 ENVIRONMENT = {
     **os.environ,
@@ -36,11 +36,11 @@ ENVIRONMENT = {
 
 
 class Failure(Exception):
-    """A run without figures."""
+    """A run that failed and has no figures."""
 
 
 def pinned(cpus, role):
-    """What puts a command on its processor."""
+    """The command prefix that pins a process to a processor."""
     if cpus == "any":
         return []
     cpu = "0" if cpus == "one" or role == "client" else "1"
@@ -48,7 +48,7 @@ def pinned(cpus, role):
 
 
 class Servers:
-    """One load server for each way of pinning it, started when it is needed."""
+    """One load server for each way of pinning it, started on first use."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -66,7 +66,7 @@ class Servers:
 
 
 def payloads(kind, size):
-    """The file with the messages to send."""
+    """The path of the file with the messages to send."""
     path = pathlib.Path(BUILD, f"payloads-{kind}-{size}")
     if not path.exists():
         path.write_bytes(subprocess.run([f"{BUILD}/server", "payloads", kind, str(size)], stdout=-1, check=True).stdout)
@@ -74,7 +74,7 @@ def payloads(kind, size):
 
 
 def run(servers, workload, client, count):
-    """Runs a client once; its line."""
+    """Runs a client once; returns the JSON line that it prints."""
     paths = {"receive": "flood", "send": "sink", "tick": "tick"}
     mode, kind, size = workload.mode, workload.kind, workload.size
     path = f"{paths[mode]}/{kind}/{count}/{size}" if mode in paths else "echo"
@@ -87,7 +87,7 @@ def run(servers, workload, client, count):
     try:
         process = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        raise Failure("it did not come to an end: messages were lost") from None
+        raise Failure("it did not end: messages were lost") from None
     if process.returncode:
         raise Failure((process.stderr.strip().splitlines() or ["it crashed"])[0])
     line = json.loads(process.stdout)
@@ -99,11 +99,11 @@ def run(servers, workload, client, count):
 
 
 def count_for(servers, workload, client, seconds):
-    """How many messages take a client about so many seconds; a warm-up at the same time."""
+    """The number of messages that takes a client about `seconds`; also a warm-up."""
     fixed = {"idle": CONNECTIONS, "tick": max(2, round(8 * seconds)), "first": 1, "require": 1}
     if workload.mode in fixed:
         return fixed[workload.mode]
-    # What a server has to prepare has a limit.
+    # The server prepares compressed floods in memory: at most 128 MiB.
     most = (128 << 20) // workload.size if workload.kind == "json" else 1 << 30
     count = max(2, min(1 << 20, 4 << 20) // workload.size)
     while True:
@@ -115,7 +115,7 @@ def count_for(servers, workload, client, seconds):
 
 
 def value_of(workload, line):
-    """The figure of a run, in the workload's unit."""
+    """The result of a run in the workload's unit."""
     if workload.name == "idle-memory":
         return (line["rss"] - line["empty"]) / line["messages"]
     if workload.mode == "tick":
@@ -130,15 +130,15 @@ def value_of(workload, line):
 
 
 def measure(servers, workload, clients, rounds, seconds, known):
-    """All rounds of a workload: {name: what was found}, or why it failed."""
+    """All rounds of a workload: {name: result or the reason of the failure}."""
     key = (workload.mode, workload.kind, workload.size, workload.cpus, workload.tls)
     counts, lines, failed = known.setdefault(key, ({}, {}, {}))
-    # Another workload with the same runs, and other figures, has had some of them already.
+    # Runs are shared with an earlier workload that has the same runs and another unit.
     clients = [client for client in clients if client.name not in lines and client.name not in failed]
     if workload.mode in ("idle", "tick"):
         rounds = min(rounds, 3)
     for turn in range(-1, rounds):
-        # Nobody is always first, or always behind the same one.
+        # Rotate the order, so that no client is always first or always after the same one.
         shift = turn % max(1, len(clients))
         for client in clients[shift:] + clients[:shift]:
             name = client.name
@@ -156,17 +156,17 @@ def measure(servers, workload, clients, rounds, seconds, known):
     for name, runs in lines.items():
         if name not in failed and name in (MODULE.name, *workload.clients):
             values = [value_of(workload, line) for line in runs]
-            results[name] = {"value": statistics.median(values), "values": values, "runs": runs}
+            results[name] = {"value": statistics.median(values), "values": values}
     own = results[MODULE.name].get("values", [])
     for name, found in results.items():
-        # Each with its neighbour of the same round: the machine is not the same from minute to minute.
+        # Ratios are taken within a round, because the machine's speed changes from minute to minute.
         if name != MODULE.name and "values" in found and own:
             found["ratio"] = statistics.median(a / b for a, b in zip(own, found["values"], strict=False))
     return results
 
 
 def judge(workload, results):
-    """Each rule with the ratio that was reached, the worst where there are several others."""
+    """Each rule with the reached ratio, the worst one if there are several others."""
     verdicts = []
     own = results[MODULE.name].get("value")
     for rule in workload.rules:
@@ -189,7 +189,7 @@ def available(client):
 
 
 def versions():
-    """Of the peers' packages, as far as they are Debian's or PyPI's."""
+    """Versions of the peers' packages from Debian or PyPI."""
     found = {}
     for client in PEERS:
         if not available(client) or client.name == "Beast to Lua":
@@ -213,14 +213,14 @@ def processor():
 
 
 class Busy:
-    """How much of the processors others used while this ran: figures of a busy machine are worth less."""
+    """Processor time used by other processes during the run: figures of a busy machine are less reliable."""
 
     def __init__(self):
         self.before = self.read()
 
     @staticmethod
     def read():
-        """Seconds so far: of all processors, not idle, and of ours."""
+        """Seconds so far: of all processors; not idle; of this process and its children."""
         with open("/proc/stat") as file:
             ticks = [int(field) for field in file.readline().split()[1:9]]
         hertz = os.sysconf("SC_CLK_TCK")
@@ -229,7 +229,7 @@ class Busy:
         return sum(ticks) / hertz, (sum(ticks) - idle) / hertz, sum(u.ru_utime + u.ru_stime for u in own)
 
     def others(self):
-        """In percent; of children only those that have ended are known."""
+        """In percent. Only children that have ended are counted as ours."""
         whole, busy, own = (after - before for after, before in zip(self.read(), self.before, strict=True))
         return max(0, round(100 * (busy - own) / whole)) if whole else 0
 
@@ -237,7 +237,7 @@ class Busy:
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="of each workload (7)")
-    parser.add_argument("--quick", action="store_true", help="one short round: to see that all works")
+    parser.add_argument("--quick", action="store_true", help="one short round, as a check that everything works")
     parser.add_argument("--only", type=lambda text: text.split(","), help="these workloads")
     parser.add_argument("--clients", type=lambda text: text.split(","), help="these peers")
     parser.add_argument("--keep", action="store_true", help="do not write the results, only print them")

@@ -1,17 +1,17 @@
-/* The load server of the benchmarks: one thread, epoll, as little work for a message as there can be, so
- * that what is measured is the client. Prints two ports: plain, and TLS with a certificate made at the start.
- * The request's path says what a connection does; KIND and SIZE are of the messages (payloads.h):
+/* The load server of the benchmarks: one thread, epoll, and as little work per message as possible, so
+ * that the client is the bottleneck. Prints two ports: plain, and TLS with a certificate made at the start.
+ * The request's path chooses the behaviour; KIND and SIZE describe the messages (payloads.h):
  *
- *   /echo                     sends every message back
- *   /flood/KIND/COUNT/SIZE    once the client has sent any message: COUNT messages, numbered, then one that is
- *                             "done" and the last of them again
- *   /tick/KIND/COUNT/SIZE     the same, but one message a second; connections are spread over the second
- *   /sink/KIND/COUNT/SIZE     takes the messages in their order, again from the first when the set is through;
- *                             after COUNT of them it sends "done COUNT", or "wrong" if any was not as it should be
- *   /hold/KIND/COUNT/SIZE     the same behind one message more, but it reads nothing until somebody asks for
+ *   /echo                     echoes every message
+ *   /flood/KIND/COUNT/SIZE    after the client's first message: COUNT numbered messages, then "done" with the last
+ *                             message again
+ *   /tick/KIND/COUNT/SIZE     the same, but one message per second; connections are spread over the second
+ *   /sink/KIND/COUNT/SIZE     receives the set's messages in order, repeatedly; after COUNT of them it sends
+ *                             "done COUNT", or "wrong" if any was not the expected one
+ *   /hold/KIND/COUNT/SIZE     the same after one more message, but it reads nothing until a client requests
  *                             /echo/release
  *
- * With "server payloads KIND SIZE" it writes the set to standard output, for the clients to send.
+ * "server payloads KIND SIZE" writes the set of messages to standard output, for the clients to send.
  */
 #define _GNU_SOURCE
 #include "payloads.h"
@@ -48,13 +48,13 @@ typedef struct peer {
     int fd;
     SSL *ssl;
     enum mode mode;
-    /* what the path says */
+    /* from the path */
     const payloads *set;
     uint64_t count;
     bool deflates;
-    /* the message that comes next, in or out */
+    /* number of the next message, in or out */
     uint64_t sequence;
-    /* a header that was cut; the frame that is being read */
+    /* an incomplete frame header; the frame being read */
     uint8_t cut[FRAME_HEADER];
     size_t cut_count;
     bool in_frame, is_last, is_control, is_compressed;
@@ -62,22 +62,22 @@ typedef struct peer {
     uint8_t mask[4];
     unsigned phase;
     uint64_t left;
-    /* the message that is being read: how much of it there was, and its bytes where they are needed */
+    /* the message being read: bytes so far, and the bytes themselves where they are needed */
     uint64_t position;
     bytes message;
     bool wrong;
     z_stream *inflater;
-    /* frames that are sent again and again with new numbers, or a part of a compressed flood */
+    /* frames that are sent repeatedly with new numbers, or a part of a compressed flood */
     char *frames;
     size_t frames_begin, frames_end;
     bool has_begun, is_flooding, is_closing, holds, has_ballast;
-    /* everything else that waits to be written */
+    /* all other bytes to be written */
     bytes out;
     bool waits_to_write;
 } peer;
 
 static int epoll;
-/* A header that was cut is put before what is read. */
+/* An incomplete frame header is put in front of the next read. */
 static uint8_t input[FRAME_HEADER + INPUT];
 
 static void *must(void *memory)
@@ -138,7 +138,7 @@ static void put_frame(peer *p, uint8_t first, const void *payload, size_t size)
 
 static uint8_t opcode_of(const payloads *set) { return !strcmp(set->kind, "binary") ? BINARY : TEXT; }
 
-/* "done" and the last message again. */
+/* Queues "done" and the last message again. */
 static void put_end(peer *p)
 {
     const payloads *set = p->set;
@@ -151,7 +151,7 @@ static void put_end(peer *p)
     free(text);
 }
 
-/* All frames of a set, one after the other. */
+/* Encodes all messages of a set as frames. */
 static void make_frames(peer *p)
 {
     const payloads *set = p->set;
@@ -165,7 +165,7 @@ static void make_frames(peer *p)
     p->frames_begin = p->frames_end = (size_t)(o - p->frames);
 }
 
-/* Gives the frames the numbers that come next. */
+/* Writes the next sequence numbers into the frames. */
 static void number_frames(peer *p)
 {
     const payloads *set = p->set;
@@ -179,8 +179,8 @@ static void number_frames(peer *p)
     p->frames_end = count * frame;
 }
 
-/* A flood with compression, made beforehand: deflate is slower than what it is to measure. It is kept and
- * grows for the next connection; one connection at a time may use it. */
+/* A compressed flood, made in advance because deflate is slower than the client's inflate. It is kept and
+ * grows for the next connection; only one connection at a time may use it. */
 typedef struct compressed {
     const payloads *set;
     z_stream stream;
@@ -202,7 +202,7 @@ static void compress_message(compressed *c)
     c->stream.next_out = output;
     c->stream.avail_out = (unsigned)bound;
     deflate(&c->stream, Z_SYNC_FLUSH);
-    /* RFC 7692 section 7.2.1: without the last four bytes. */
+    /* RFC 7692 section 7.2.1: remove the last four bytes. */
     size_t size = bound - c->stream.avail_out - 4;
     c->frames.end += put_header((uint8_t *)room(&c->frames, FRAME_HEADER + size), 0xC0 | opcode_of(set), size);
     append(&c->frames, output, size);
@@ -266,7 +266,7 @@ static void end_ticking(const peer *p)
 
 /* MARK: Sockets */
 
-/* A peer that is not read. */
+/* A connection that is not read (/hold). */
 static peer *held;
 
 static void drop(peer *p)
@@ -285,7 +285,7 @@ static void drop(peer *p)
     free(p);
 }
 
-/* As read and write: -1 with EAGAIN when it has to wait. */
+/* Return values as for read and write: -1 with EAGAIN when the call would block. */
 static ssize_t tls_result(peer *p, int n)
 {
     if (n > 0) return n;
@@ -314,7 +314,7 @@ static void watch(peer *p, bool writing)
     epoll_ctl(epoll, EPOLL_CTL_MOD, p->fd, &e);
 }
 
-/* Writes what there is until the kernel takes no more. False when the peer is gone, or has got our Close. */
+/* Writes queued bytes until the kernel takes no more. False when the peer is gone or our Close was sent. */
 static bool flush(peer *p)
 {
     for (;;) {
@@ -326,7 +326,7 @@ static bool flush(peer *p)
                 put_end(p);
             }
         }
-        /* Frames are not interrupted; nothing is urgent here. */
+        /* A frame is finished before control frames: no pong is urgent here. */
         bool floods = p->frames_begin < p->frames_end;
         size_t *begin = floods ? &p->frames_begin : &p->out.begin;
         size_t end = floods ? p->frames_end : p->out.end;
@@ -368,7 +368,7 @@ static void tick(void)
 
 /* MARK: Frames in */
 
-/* Whether masked bytes are as expected. */
+/* Whether masked bytes equal the expected payload. */
 static bool matches(const uint8_t *b, const uint8_t *mask, unsigned phase, const char *expected, size_t count)
 {
     uint8_t turned[8];
@@ -400,7 +400,7 @@ static void unmask(peer *p, uint8_t *b, size_t count)
     for (; i < count; i++) b[i] ^= turned[i & 7];
 }
 
-/* A piece of a message for the sink: its ends are looked at, all of it when it is short. */
+/* A piece of a message for the sink: checks both ends, or all bytes of a short piece. */
 static void check(peer *p, const uint8_t *b, size_t count)
 {
     enum { LOOK = 32 };
@@ -417,7 +417,7 @@ static void check(peer *p, const uint8_t *b, size_t count)
     if (!same) p->wrong = true;
 }
 
-/* A piece of a compressed message: its bytes go to p->message. */
+/* A piece of a compressed message: appends its bytes to p->message. */
 static void expand(peer *p, const void *b, size_t count)
 {
     if (!p->inflater) {
@@ -427,7 +427,7 @@ static void expand(peer *p, const void *b, size_t count)
     p->inflater->next_in = (uint8_t *)b;
     p->inflater->avail_in = (unsigned)count;
     do {
-        /* One byte more than there may be: what is too long shows. */
+        /* Room for one byte more than expected, so that a too long message is noticed. */
         size_t space = p->set->size + 1 - (p->message.end - p->message.begin);
         p->inflater->next_out = (uint8_t *)room(&p->message, space);
         p->inflater->avail_out = (unsigned)space;
@@ -456,7 +456,7 @@ static void sink_message(peer *p)
     put_frame(p, 0x80 | TEXT, text, strlen(text));
 }
 
-/* The first message has come: what the client asked for may. */
+/* The client's first message has come: starts the flood or the ticks. */
 static void begin(peer *p)
 {
     p->has_begun = true;
@@ -472,7 +472,7 @@ static void begin(peer *p)
     }
 }
 
-/* The last piece of a message or of a control frame was taken. */
+/* Called after the last piece of a message or of a control frame. */
 static void finish(peer *p)
 {
     char *whole = p->message.start + p->message.begin;
@@ -494,7 +494,7 @@ static void finish(peer *p)
     p->message.begin = p->message.end;
 }
 
-/* The header at b; how long it is, or 0 when it is cut. */
+/* Parses the frame header at b. Returns its length, or 0 if it is incomplete. */
 static size_t read_header(peer *p, const uint8_t *b, size_t count)
 {
     if (count < 2) return 0;
@@ -568,7 +568,7 @@ static void let_go(void)
 
 /* MARK: Handshake */
 
-/* False when the request can't be served. */
+/* Answers the HTTP request. False when it can't be served. */
 static bool handshake(peer *p)
 {
     char *head = p->message.start;
@@ -614,7 +614,7 @@ static bool readable(peer *p)
         uint8_t *start = input + FRAME_HEADER;
         ssize_t n = receive(p, start, INPUT);
         if (n == 0) {
-            /* The client is through. What the kernel would remember of it, for a minute, slows those that come. */
+            /* The client has finished. A TIME_WAIT entry, kept for a minute, would slow the next clients. */
             struct linger forget = {1, 0};
             setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &forget, sizeof forget);
             return false;
@@ -638,7 +638,7 @@ static bool readable(peer *p)
             p->cut_count = 0;
             take(p, start, start + count);
         }
-        /* TLS may have read more than it gave; a socket that has more will say so again. */
+        /* OpenSSL may hold decrypted bytes, which epoll does not report; a readable socket is reported again. */
         if (!p->ssl) break;
     }
     bool alive = flush(p);
@@ -648,7 +648,7 @@ static bool readable(peer *p)
 
 /* MARK: Listening */
 
-/* A key and a certificate that nobody has signed. */
+/* Makes a key and a self-signed certificate. */
 static SSL_CTX *make_tls(void)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -674,7 +674,7 @@ static SSL_CTX *make_tls(void)
     return context;
 }
 
-/* Prints its port as well. */
+/* Listens on a free port and prints it. */
 static int listen_somewhere(void)
 {
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -700,7 +700,7 @@ static void accept_all(int listener, SSL_CTX *tls)
             p->ssl = must(SSL_new(tls));
             SSL_set_fd(p->ssl, fd);
             SSL_set_accept_state(p->ssl);
-            /* Many records in one write. */
+            /* Writes many TLS records with one call. */
             BIO *buffer = must(BIO_new(BIO_f_buffer()));
             BIO_set_write_buffer_size(buffer, INPUT);
             SSL_set0_wbio(p->ssl, BIO_push(buffer, must(BIO_new_socket(fd, BIO_NOCLOSE))));
@@ -748,7 +748,7 @@ int main(int argc, char **argv)
                 if (!alive) drop(p);
             }
         }
-        /* Last: it may drop a peer that had an event, too. */
+        /* Last, because it may free a peer that has an event in this batch. */
         if (ticks) tick();
     }
 }

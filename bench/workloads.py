@@ -1,4 +1,4 @@
-"""The workloads of the benchmarks, who does them, and what the module has to reach. Data only."""
+"""The workloads of the benchmarks, their clients, and the module's targets. Data only."""
 
 from dataclasses import dataclass, field
 
@@ -7,12 +7,12 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Client:
-    """A program that does workloads: `command` takes MODE KIND URL COUNT SIZE PAYLOADS."""
+    """A program that runs workloads: `command` takes MODE KIND URL COUNT SIZE PAYLOADS."""
 
     name: str
     command: list
     language: str
-    # Files without which it is left out, and what installs them.
+    # Without these files it is left out; `package` installs them.
     needs: list = field(default_factory=list)
     package: str = ""
 
@@ -63,11 +63,11 @@ PEERS = [
 
 @dataclass(frozen=True)
 class Rule:
-    """What the module has to reach: a factor of each of the others, or a value when there are no others."""
+    """A target: a factor of each of the others' values, or an absolute value without others."""
 
     others: tuple
     factor: float
-    # A value that is good enough, whatever the others have.
+    # A value that meets the target whatever the others reach.
     enough: float | None = None
 
 
@@ -81,10 +81,10 @@ class Workload:
     unit: str
     clients: tuple
     rules: tuple
-    # Where server and client run: "any" of the processors, both on "one", or on "two" different ones.
+    # Processors of server and client: "any", both on "one", or on "two" different ones.
     cpus: str = "any"
     tls: bool = False
-    # Of these the least wins.
+    # Whether a lower value is better.
     lower: bool = False
 
 

@@ -1,16 +1,16 @@
 -- A chat in the terminal: lua5.4 examples/chat.lua ws://127.0.0.1:9000/
 --
--- Stock Lua can't wait for the keyboard and the network at once, and here it need not: while io.read waits,
--- the connection lives on in the background, answers pings, reconnects and keeps what comes. It is shown at
--- each Enter; an empty line just looks. What is typed while there is no connection is sent when there is one.
+-- Stock Lua can't wait for the keyboard and the network at once. It need not: while io.lines waits,
+-- the module's thread answers pings, reconnects and queues messages. They are shown at
+-- each Enter; an empty line only shows them. Lines typed without a connection are sent once there is one.
 local websocket = require "websocket"
 
 local url = arg[1] or "ws://127.0.0.1:9000/"
 local ws
-local unsent = {} -- lines
+local unsent = {} -- lines not sent yet
 
 local function show(sign, text)
-    -- Nobody on the other side shall command this terminal.
+    -- Control characters from the server must not reach the terminal.
     print(sign .. " " .. text:gsub("[\0-\8\11-\31\127]", "?"))
 end
 
@@ -40,7 +40,7 @@ local handlers = {
 local on = {}
 for name, number in pairs(websocket.WebSocketMessageType) do on[number] = handlers[name] end
 
---- Shows what has come, and what still comes within `patience` of the last; but somebody is waiting to write.
+--- Shows queued events and those that arrive within `patience` seconds of the last, 20 polls at most.
 local function look(patience)
     for _ = 1, 20 do
         if websocket.poll(patience) == 0 then break end
@@ -60,7 +60,7 @@ for line in io.lines() do
     look(0.1)
 end
 
--- The end of the input: what is unsent gets a moment, and so do the answers.
+-- End of input: wait up to 5 s until all lines are sent, then 0.3 s for answers.
 for _ = 1, 50 do
     if not unsent[1] or ws.state == "closed" then break end
     websocket.poll(0.1)

@@ -6,7 +6,7 @@ describe("a URL's host:", function()
     helper.stop_servers()
   end)
 
-  -- Connects to a server that listens at `address`; its request's Host field and the peer's address.
+  -- Connects to a server that listens at `address`. Asserts the request's Host field and the peer's address.
   local function visit(address, host)
     local server = helper.serve("raw", nil, address)
     local c = helper.client { url = ("ws://%s:%d/request"):format(host, server.port), reconnect = false }
@@ -17,8 +17,8 @@ describe("a URL's host:", function()
 
   it("an IPv4 address", function() assert.equal("127.0.0.1", visit("127.0.0.1", "127.0.0.1")) end)
   it("an IPv6 address", function() assert.equal("[::1]", visit("::1", "[::1]")) end)
-  it("localhost, of a server on IPv4", function() assert.equal("127.0.0.1", visit("127.0.0.1", "localhost")) end)
-  it("localhost, of a server on IPv6", function() assert.equal("[::1]", visit("::1", "localhost")) end)
+  it("localhost, served on IPv4", function() assert.equal("127.0.0.1", visit("127.0.0.1", "localhost")) end)
+  it("localhost, served on IPv6", function() assert.equal("[::1]", visit("::1", "localhost")) end)
 
   it("a name that the system's resolver knows", function()
     local file <close> = assert(io.popen("getent ahostsv4 \"$(hostname)\" | head -n 1"))

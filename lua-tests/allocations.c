@@ -1,5 +1,5 @@
-/* Preloaded: counts what the whole process asks of malloc, and the bytes that it holds; refuses memory on demand. Loaded
- * by Lua as well: functions that tell both numbers, and that demand it. */
+/* Preloaded (LD_PRELOAD): counts the process's allocations and the bytes it holds; refuses an allocation on request.
+ * Also loaded by Lua, to which it gives functions that return both numbers, and that request a refusal. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,18 +16,18 @@ void __libc_free(void *memory);
 
 static atomic_long allocations, held;
 
-/* The requests of Lua's own on this thread, up to and with the one that is refused; 0: none is. */
+/* Which of Lua's next allocations on this thread is refused, counted from 1; 0: none. */
 static _Thread_local long refused_request;
 static _Thread_local int refused;
 
-/* Lua asks realloc for everything. */
+/* Whether `caller` is in Lua's library: Lua allocates everything with realloc. */
 static int is_of_lua(void *caller)
 {
     Dl_info lua, other;
     return dladdr((void *)lua_newstate, &lua) && dladdr(caller, &other) && lua.dli_fbase == other.dli_fbase;
 }
 
-/* One request is refused twice: Lua tries again after a collection. */
+/* One allocation is refused twice, because Lua tries again after a garbage collection. */
 static int is_refused(void *old, size_t size, void *caller)
 {
     if (!refused_request && !refused) return 0;
@@ -78,8 +78,8 @@ static int tell(lua_State *L)
     return 2;
 }
 
-/* refuse(n): the n-th of the requests that follow is refused; refuse(0): none. Returns whether the last demand is still
- * to be met. */
+/* refuse(n): Lua's n-th allocation from here on is refused; refuse(0): none. Returns true if the refusal of the call
+ * before has not happened yet. */
 static int refuse(lua_State *L)
 {
     lua_pushboolean(L, refused_request > 0);

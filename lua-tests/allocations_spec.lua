@@ -1,10 +1,11 @@
--- What messages cost in memory once a connection is warm: nothing but Lua's own strings.
+-- A warm connection allocates nothing for a message but the Lua string itself. Counted by allocations.c, which replaces
+-- malloc.
 
 local helper = require "helper"
 
 local is_sanitized = os.getenv("WEBSOCKET_CC") ~= nil
 
-describe("allocations:", function()
+describe("allocations on a warm connection:", function()
   local raw, python, library
   lazy_setup(function()
     raw, python = helper.serve("raw"), helper.serve("python")
@@ -18,7 +19,8 @@ describe("allocations:", function()
   end)
   after_each(helper.remove_files)
 
-  -- Runs a script with what tells of malloc in `count`, and the address in `url`; returns what it prints.
+  -- Runs a script in which `count()` returns malloc's calls and the bytes held, and `url` is the server. Returns its
+  -- output.
   local function run(text, url)
     local script = helper.write_script([[
       local websocket = require "websocket"
@@ -31,15 +33,15 @@ describe("allocations:", function()
     return output
   end
 
-  -- Runs `round` often, and returns how many allocations one of the later took, rounded down: a buffer may still grow
-  -- when more comes at once than ever before.
+  -- Runs `round` 90 times and returns the average number of allocations of the last 50, rounded down: a buffer may
+  -- still grow when more bytes arrive at once than ever before.
   local function allocations(url, round)
     return tonumber(run(([[
       local got, kept = 0, {}
       local ws = websocket.WebSocket { url = url, onreceive = function(type, data)
         if type ~= websocket.WebSocketMessageType.TEXT then return end
         got = got + 1
-        -- What is kept is there already when it comes again: Lua needs no memory for it.
+        -- Lua interns short strings. Keeping each one means that it is not allocated again in the next round.
         if #data < 40 then kept[data] = true end
       end }
       ws:connect()
@@ -51,7 +53,7 @@ describe("allocations:", function()
       end
       local function round() %s end
       for _ = 1, 20 do round() end
-      -- A collection would give memory back that is then asked for anew.
+      -- A garbage collection would free memory that Lua then allocates again.
       collectgarbage()
       collectgarbage "stop"
       for _ = 1, 20 do round() end
@@ -62,12 +64,12 @@ describe("allocations:", function()
     ]]):format(round), url))
   end
 
-  it("none for short messages that come", function()
+  it("none for short messages received", function()
     if is_sanitized then return pending("a sanitizer has a malloc of its own") end
     assert.equal(0, allocations(raw:url("/burst"), "ws:sendText 'burst 1000' await(1000)"))
   end)
 
-  it("none for short messages that go and come", function()
+  it("none for short messages sent and received", function()
     if is_sanitized then return pending("a sanitizer has a malloc of its own") end
     assert.equal(0, allocations(raw:url("/burst"), "for i = 1, 200 do ws:sendText 'to and fro' end await(200)"))
   end)
@@ -77,13 +79,13 @@ describe("allocations:", function()
     assert.equal(0, allocations(raw:url("/burst"), "for i = 1, 20 do ws:sendText 'to and fro' await(1) end"))
   end)
 
-  it("one for each large message that comes: the string itself", function()
+  it("one for each large message received: the Lua string", function()
     if is_sanitized then return pending("a sanitizer has a malloc of its own") end
     local count = allocations(python:url("/echo"), "for i = 1, 2 do ws:sendText(large) end await(2)")
     assert.is_true(count <= 2, count)
   end)
 
-  it("one that fails, wherever it is, is an error of Lua's: no message is lost or comes twice, and all ends", function()
+  it("a failed allocation of Lua's, at any place, raises an error; no message is lost or repeated", function()
     if is_sanitized then return pending("a sanitizer has a malloc of its own") end
     local output = run([[
       local refuse = package.loadlib(library, "luaopen_refusals")()
@@ -91,7 +93,7 @@ describe("allocations:", function()
       local large = ("x"):rep(1000)
       local rounds, errors, last, wrong = 0, 0, 0, nil
 
-      -- Takes no memory, not even for a call: from here on a message is the script's.
+      -- Allocates nothing, not even for a call. Once this has been called, the message counts as delivered.
       local expected = { "1", "2", "3", "4", "5" }
       local function receive(type, data)
         if type ~= TEXT then return end
@@ -99,13 +101,13 @@ describe("allocations:", function()
         if data ~= expected[last] then wrong = data end
       end
 
-      -- Whether a metatable of Lua's own is only half made ("Oddities of Lua" in docs/design.md).
+      -- Whether Lua's own metatable for string buffers is half made (docs/design.md, "Oddities of Lua").
       local function is_odd()
         local box = debug.getregistry()["_UBOX*"]
         return box and not rawget(box, "__close")
       end
 
-      -- One refusal is one error. Where the stack can't grow, luaL_checkstack has other words for it.
+      -- One refused allocation causes one error. When the stack can't grow, luaL_checkstack says "stack overflow".
       local function check(ok, err)
         if ok or is_odd() and err:find("non-closable value", 1, true) then return end
         errors = errors + 1
@@ -127,7 +129,7 @@ describe("allocations:", function()
 
       repeat
         rounds, errors, last = rounds + 1, 0, 0
-        -- So that each round needs as much as the first.
+        -- Makes Lua create this metatable again, so that each round allocates as often as the first.
         debug.getregistry()["_UBOX*"] = nil
         collectgarbage()
         local co = coroutine.create(exchange)
@@ -148,7 +150,7 @@ describe("allocations:", function()
     assert.is_true(tonumber(output) > 20, output)
   end)
 
-  it("the memory of large messages is given back once no more come", function()
+  it("the memory of large messages is freed once no more arrive", function()
     if is_sanitized then return pending("a sanitizer has a malloc of its own") end
     local output = run([[
       local got = 0
@@ -166,8 +168,8 @@ describe("allocations:", function()
       ws:connect()
       repeat websocket.poll(1) until ws.state == "open"
       local before = held()
-      -- The engine takes in all of them while the script does something else, for longer than the
-      -- memory of delivered messages is kept.
+      -- The engine receives all messages while the script computes, for longer than the engine keeps
+      -- the memory of delivered messages.
       compute(1.5)
       local most = held() - before
       repeat websocket.poll(1) until got == 16 -- with "end"

@@ -1,4 +1,4 @@
--- What a script written for Aseprite relies on.
+-- The API and behaviour that scripts written for Aseprite rely on.
 
 local helper = require "helper"
 local websocket, raises = helper.websocket, helper.raises
@@ -71,7 +71,7 @@ describe("a script written for Aseprite:", function()
       websocket.WebSocketMessageType)
   end)
 
-  it("tostring begins with WebSocket: and tells two apart", function()
+  it("tostring begins with WebSocket: and differs for two websockets", function()
     local first, second = websocket.WebSocket(), websocket.WebSocket()
     assert.truthy(tostring(first):find("^WebSocket: "))
     assert.equal(tostring(first), tostring(first))
@@ -167,7 +167,7 @@ describe("a script written for Aseprite:", function()
 
     it(method .. " refuses nil, tables and booleans as argument errors", function()
       local c = helper.client(server:url("/echo")):open()
-      -- As a method, so that Lua knows its name and does not count the websocket.
+      -- Called as a method: Lua then names the method in the error and does not count `self` as an argument.
       local send = assert(load("local ws = ... return function(...) ws:" .. method .. "(...) end"))(c.ws)
       for _, value in ipairs { {}, true, print, c.ws } do
         raises("bad argument #1 to '" .. method .. "'", send, value)
@@ -210,7 +210,7 @@ describe("a script written for Aseprite:", function()
     assert.equal("", c:get("PONG").data)
   end)
 
-  it("handlers get strings for data and error, the error only of ERROR", function()
+  it("handlers get strings for data and error; only ERROR has an error text", function()
     local c = helper.client(server:url("/ping")):open()
     c.ws:sendPing("x")
     c:get("TEXT")
@@ -260,7 +260,7 @@ describe("a script written for Aseprite:", function()
     assert.equal("again", c:get("TEXT").data)
   end)
 
-  it("every attempt that fails gives one ERROR and no CLOSE, for ever", function()
+  it("every failed attempt gives one ERROR and no CLOSE, without end", function()
     local c = helper.client { url = refused:url("/"), maxreconnectwait = 0.01 }
     c:get("ERROR", 5)
     assert.is_nil(c:list():find("CLOSE"))

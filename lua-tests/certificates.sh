@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A private CA and the certificates of the TLS specs: certificates.sh FOLDER. NAME.pem is a certificate and what
-# the server sends along, NAME.key its key, NAME.pin the key's SHA-256. Made once, and again when this script changes.
+# Makes a CA and the certificates for the TLS specs: certificates.sh FOLDER. NAME.pem is a certificate with those that
+# the server sends along, NAME.key its key, NAME.pin the key's SHA-256. They are made again when this script changes.
 set -euo pipefail
 script=$(realpath "$0")
 mkdir -p "$1/issued" "$1/ca"
 cd "$1"
 [ made -nt "$script" ] && exit
 
-# `openssl ca`, because not every version can set both dates otherwise.
+# `openssl ca`, because older versions of `openssl x509` can't set both dates.
 cat >openssl.cnf <<'END'
 [ca]
 default_ca = default
@@ -32,7 +32,7 @@ END
 export OPENSSL_CONF=openssl.cnf
 : >index
 
-# issue NAME ISSUER SUBJECT [OPTION of `openssl ca`]…; what else is not as usual comes in variables.
+# issue NAME ISSUER SUBJECT [OPTION of `openssl ca`]…; the variables names, key and extension replace the defaults.
 issue() {
     local name=$1 issuer=$2 subject=$3 request=()
     shift 3

@@ -1,4 +1,4 @@
--- Which certificates are trusted, in which words the others are refused, and the client's own.
+-- Which server certificates are trusted, the error texts for those that are refused, and client certificates.
 
 local helper = require "helper"
 
@@ -27,7 +27,7 @@ describe("certificates:", function()
     return c
   end
 
-  --- Exactly one ERROR, for good, with these words.
+  --- Asserts exactly one ERROR, with these words and without a retry.
   local function refused(url, tls, ...)
     local c = helper.client { url = url, tls = tls }
     local event = c:get("ERROR")
@@ -39,12 +39,12 @@ describe("certificates:", function()
     return event
   end
 
-  --- How the last connection ended that was made by this name or with this key: "… bytes, …".
+  --- How the last connection with this host name or key ended, as the server saw it: "N bytes, REASON".
   local function ending(of)
     return helper.client { url = server:url("/ending?of=%s", of), tls = { ca = ca } }:get("TEXT").data
   end
 
-  --- What the server tells of the connection: a field of its JSON.
+  --- One field of the JSON in which the server describes the connection.
   local function told(c, field) return c:get("TEXT").data:match('"' .. field .. '": "?([^",}]*)') end
 
   describe("refused, before a byte of the request is sent, is", function()
@@ -72,17 +72,17 @@ describe("certificates:", function()
       end)
     end
 
-    it("one of a CA that the system does not know", function()
+    it("one issued by a CA that the system does not know", function()
       refused(server:url("/tls"), nil, "Test CA", "not trusted")
       assert.truthy(ending("good"):find("^0 bytes, "))
     end)
 
-    it("one for other names, which are told with the one that was expected", function()
+    it("one for other names: the error lists them and the expected one", function()
       local other = "nobody.example"
       refused(server:url("/tls"), { ca = ca, servername = other }, other, "localhost", "*.wild.localhost", "127.0.0.1")
     end)
 
-    it("none at all, whatever the ciphers are, and also with a pin", function()
+    it("no certificate at all, with any ciphers, and also with a pin", function()
       for _, options in ipairs { {}, { pin = pin("good") }, { pin = pin("good"), verify = false } } do
         options.ca, options.ciphers = ca, "ALL:@SECLEVEL=0"
         local c = helper.client { url = server:named("anonymous.localhost", "/tls"), tls = options, reconnect = false }
@@ -91,33 +91,33 @@ describe("certificates:", function()
       end
     end)
 
-    it("one for names only, at an address", function()
+    it("one with names only, for a URL with an address", function()
       refused(helper.serve("nginx", nil, 1):named("127.0.0.1"), { ca = ca }, "127.0.0.1", "chained.localhost")
     end)
   end)
 
   describe("accepted for", function()
     for _, host in ipairs { "localhost", "good.localhost", "a.wild.localhost", "127.0.0.1", "A.Wild.LocalHost" } do
-      it(host .. ", a name that it has", function()
+      it(host .. ", a name in the certificate", function()
         local name = told(opens(server:named(host, "/tls"), { ca = ca }), "name")
-        -- RFC 6066 section 3: names only.
+        -- RFC 6066 section 3: SNI carries names, never addresses.
         assert.equal(host == "127.0.0.1" and "null" or host:lower(), name)
       end)
     end
 
-    it("an IPv6 address that it has", function()
+    it("an IPv6 address in the certificate", function()
       local other = helper.serve("raw-tls", nil, "::1")
       assert.equal("null", told(opens(other:named("[::1]", "/tls"), { ca = ca }), "name"))
       other:stop()
     end)
 
     for _, host in ipairs { "b.a.wild.localhost", "wild.localhost", "other.localhost" } do
-      it(host .. ", never: it has no such name", function()
+      it(host .. ", never: the certificate has no such name", function()
         refused(server:named(host, "/tls"), { ca = ca }, host, "*.wild.localhost")
       end)
     end
 
-    it("no pattern that is asked for: that raises or is an ERROR", function()
+    it("no wildcard given by the script: it raises or gives an ERROR", function()
       for _, name in ipairs { ".localhost", ".wild.localhost", "*.wild.localhost" } do
         for _, options in ipairs {
           { url = server:url("/tls"), tls = { ca = ca, servername = name }, reconnect = false },
@@ -129,7 +129,7 @@ describe("certificates:", function()
       end
     end)
 
-    it("tls.servername, whatever the URL says, and the server sees that name", function()
+    it("tls.servername instead of the URL's host, and the server sees that name", function()
       for _, host in ipairs { "127.0.0.1", "localhost", "other.localhost" } do
         local c = opens(server:named(host, "/tls"), { ca = ca, servername = "good.localhost" })
         assert.equal("good.localhost", told(c, "name"))
@@ -137,7 +137,7 @@ describe("certificates:", function()
     end)
 
     it("an https URL", function() opens(server:url("/tls"):gsub("^wss", "https"), { ca = ca }) end)
-    it("an intermediate CA's, sent with it", function()
+    it("one issued by an intermediate CA whose certificate the server sends", function()
       opens(server:named("chained.localhost", "/tls"), { ca = ca })
     end)
   end)
@@ -167,7 +167,7 @@ describe("certificates:", function()
       }:connect()
       websocket.run(10)
     ]]
-    --- What a process with this environment says of the server.
+    --- Output of a process that connects to the server with these environment variables.
     local function with(environment, url, file)
       local command = ("env -u SSL_CERT_FILE -u SSL_CERT_DIR %s timeout 20 %s"):format(environment, helper.lua)
       return (helper.finish(helper.start(command, helper.write_script(script), url or server:url("/tls"), file)))
@@ -175,15 +175,15 @@ describe("certificates:", function()
 
     it("SSL_CERT_FILE", function() assert.equal("open\n", with("SSL_CERT_FILE=" .. ca)) end)
     it("SSL_CERT_DIR", function() assert.equal("open\n", with(("SSL_CERT_DIR=%s/ca"):format(folder))) end)
-    it("nobody else by default", function()
+    it("no other CA by default", function()
       assert.truthy(with(""):find("not trusted", 1, true))
       assert.truthy(with(("SSL_CERT_FILE=%s/other-ca.pem"):format(folder)):find("not trusted", 1, true))
     end)
-    it("tls.ca and not the system, when both are there", function()
+    it("tls.ca and not the system's CAs, when both are given", function()
       assert.truthy(with("SSL_CERT_FILE=" .. ca, nil, folder .. "/other-ca.pem"):find("not trusted", 1, true))
     end)
 
-    it("nothing when the file is missing, or has no certificate", function()
+    it("nothing when the CA file is missing or contains no certificate", function()
       local missing = folder .. "/missing.pem"
       refused(server:url("/tls"), { ca = missing }, "tls.ca", missing)
       refused(server:url("/tls"), { ca = folder .. "/index" }, "tls.ca")
@@ -204,14 +204,14 @@ describe("certificates:", function()
       end)
     end
 
-    it("no session is left that would be trusted with", function()
+    it("its TLS session is not resumed by a websocket that verifies", function()
       local url = server:named("unknown.localhost", "/tls")
       told(opens(url, { verify = false }), "version")
       refused(url, { ca = ca }, "not trusted")
       refused(url, nil, "not trusted")
     end)
 
-    it("the pin still counts", function()
+    it("the pin is still checked", function()
       local url = server:named("expired.localhost", "/tls")
       opens(url, { verify = false, pin = pin("expired") })
       refused(url, { verify = false, pin = pin("good") }, "tls.pin")
@@ -220,14 +220,14 @@ describe("certificates:", function()
 
   describe("with a pin,", function()
     it("accepted when it is the server's", function() opens(server:url("/tls"), { ca = ca, pin = pin("good") }) end)
-    it("refused though there is a session of before the pin", function()
+    it("refused although a session from before the pin could be resumed", function()
       told(opens(server:url("/tls"), { ca = ca }), "version")
       refused(server:url("/tls"), { ca = ca, pin = pin("expired") }, "tls.pin")
     end)
-    it("accepted when it is one of several", function()
+    it("accepted when one of several pins matches", function()
       opens(server:url("/tls"), { ca = ca, pin = { pin("expired"), pin("good") } })
     end)
-    it("refused when it is another's, or only the CA's, and no byte of the request is sent", function()
+    it("refused when the pin is another key's or only the CA's; no byte of the request is sent", function()
       for _, version in ipairs { "tls12", "tls13" } do
         local url = server:named(version .. ".wild.localhost", "/tls")
         refused(url, { ca = ca, pin = pin("expired") }, "tls.pin", pin("good"))
@@ -236,12 +236,12 @@ describe("certificates:", function()
         assert.truthy(ending(version):find("^0 bytes, "))
       end
     end)
-    it("still refused when it does not verify", function()
+    it("still refused when the certificate does not verify", function()
       refused(server:named("expired.localhost", "/tls"), { ca = ca, pin = pin("expired") }, "expired")
     end)
   end)
 
-  describe("of the client,", function()
+  describe("the client's own:", function()
     local function url() return server:named("mutual-tls13.wild.localhost", "/tls") end
     local function identity(options)
       options.ca = ca
@@ -261,26 +261,26 @@ describe("certificates:", function()
       end,
     }
     for how, options in pairs(ways) do
-      it(how .. ": the server knows it", function()
+      it(how .. ": the server accepts it", function()
         assert.equal("Test Client", told(opens(url(), identity(options())), "client"))
       end)
     end
 
-    it("missing: an ERROR in the server's words", function()
+    it("missing: an ERROR with the server's alert", function()
       local event = helper.client { url = url(), tls = { ca = ca }, reconnect = false }:get("ERROR")
       assert.equal("tls", event.info.kind)
       assert.truthy(event.err:find("certificate", 1, true), event.err)
       assert.truthy(ending("mutual-tls13"):find("PEER_DID_NOT_RETURN_A_CERTIFICATE", 1, true))
     end)
 
-    it("of a CA that the server does not trust: an ERROR", function()
+    it("issued by a CA that the server does not trust: an ERROR", function()
       local options = { ca = ca, cert = folder .. "/stranger.pem", key = folder .. "/stranger.key" }
       local event = helper.client { url = url(), tls = options, reconnect = false }:get("ERROR")
       assert.equal("tls", event.info.kind)
       assert.truthy(ending("mutual-tls13"):find("CERTIFICATE_VERIFY_FAILED", 1, true))
     end)
 
-    it("that can't be used: an ERROR that names the option and the file, for good", function()
+    it("unusable: an ERROR without a retry that names the option and the file", function()
       local cert, key = folder .. "/client.pem", folder .. "/client.key"
       local encrypted = folder .. "/client-encrypted.key"
       refused(url(), identity { cert = folder .. "/missing.pem" }, "'" .. folder .. "/missing.pem' of tls.cert")
@@ -299,7 +299,7 @@ describe("certificates:", function()
       opens(url(), identity { cert = cert, key = key, password = "for nothing" })
     end)
 
-    it("with an encrypted key and no password: the terminal is not asked", function()
+    it("with an encrypted key and no password: OpenSSL does not ask on the terminal", function()
       local script = [[
         local url, ca, cert, key = ...
         local websocket = require "websocket"
@@ -309,7 +309,7 @@ describe("certificates:", function()
         }:connect()
         print(websocket.run(10))
       ]]
-      -- On a terminal of its own, where a question would be seen, and waited for.
+      -- Runs on a pseudo-terminal, where a prompt would appear and wait for input.
       local terminal = [[timeout 20 %s -c 'import pty, sys; pty.spawn(sys.argv[1:])' %s]]
       local output = helper.finish(helper.start(terminal:format(helper.python, helper.lua), helper.write_script(script),
         url(), ca, folder .. "/client.pem", folder .. "/client-encrypted.key"))
@@ -317,7 +317,7 @@ describe("certificates:", function()
     end)
   end)
 
-  it("a file of tls.ca that has changed is read again", function()
+  it("a changed file of tls.ca is read again", function()
     local name = helper.write_file(content("ca.pem"))
     opens(server:url("/burst"), { ca = name })
     local file <close> = assert(io.open(name, "w"))

@@ -9,8 +9,8 @@ describe("examples/chat.lua", function()
 
   local function command(url) return ("LUA_CPATH='%s' %s %s '%s'"):format(package.cpath, helper.lua, example, url) end
 
-  --- Runs it with a pipe that stays open: what is typed is written to the first result; the second waits for
-  --- what it prints, and looks now and then with an empty line, as a user would; the third tells all of it.
+  --- Runs the example with an open pipe as its input. Returns the pipe; a function that waits until the example has
+  --- printed `words`, sending an empty line every 0.2 s, as a user would; and a function that returns all output.
   local function type_into(url)
     local name = helper.file()
     local pipe = assert(io.popen(("%s >%s 2>&1"):format(command(url), name), "w"))
@@ -31,7 +31,7 @@ describe("examples/chat.lua", function()
     end, output
   end
 
-  --- Runs it with this input, which ends when it has printed the words: what it printed, its exit code.
+  --- Runs the example with this input, which ends once it has printed `words`. Returns its output and exit code.
   local function chat(url, input, words)
     local pipe, says, output = type_into(url)
     pipe:write(input)
@@ -47,7 +47,7 @@ describe("examples/chat.lua", function()
     assert.equal(0, code)
   end)
 
-  it("sends a last line that has no end", function()
+  it("sends a last line without a line end", function()
     local key = tostring(helper.now())
     local pipe, says = type_into(python:url("/record?key=%s", key))
     says("* connected")
@@ -56,35 +56,35 @@ describe("examples/chat.lua", function()
     assert.equal("1000:one|last", helper.client(python:url("/recorded?key=%s", key)):get("TEXT").data)
   end)
 
-  it("shows what the server says", function()
+  it("shows the server's messages", function()
     local output, code = chat(python:url("/flood?count=3"), "", "< end")
     assert.truthy(output:find("\n< 1\n< 2\n< 3\n< end\n", 1, true), output)
     assert.equal(0, code)
   end)
 
-  it("shows that the server has closed, and why", function()
+  it("shows the server's Close code and reason", function()
     chat(python:url("/close?code=4001&reason=bye"), "", "* closed: 4001 bye; again in")
   end)
 
-  it("shows a refusal, and fails when something is left unsent", function()
+  it("shows a refused handshake, and fails when a line remains unsent", function()
     local output, code = chat(python:url("/status?code=403"), "hello\n", "! Unable to connect")
     assert.truthy(output:find("! Unable to connect.*403"), output)
     assert.equal(1, code)
   end)
 
-  it("lets nobody command the terminal", function()
+  it("removes control characters before printing", function()
     -- ESC [ 2 J
     local output = chat(raw:url("/frames?hex=81041b5b324a"), "", "< ?[2J")
     assert.is_nil(output:find("\27", 1, true))
   end)
 
-  it("goes on after a line that is not UTF-8", function()
+  it("continues after a line that is not UTF-8", function()
     local output, code = chat(python:url("/echo"), "\xFF\ngood\n", "< good")
     assert.truthy(output:find("! .*UTF%-8"), output)
     assert.equal(0, code)
   end)
 
-  it("reconnects while it waits for a line, and sends then what was typed before", function()
+  it("reconnects while it waits for a line, then sends the lines typed before", function()
     local server = helper.serve("python")
     local pipe, says = type_into(server:url("/echo"))
     pipe:write("before\n")

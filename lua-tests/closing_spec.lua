@@ -9,7 +9,7 @@ describe("closing:", function()
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
 
-  --- The end has come, and nothing follows it.
+  --- Asserts that CLOSE was delivered and that no event follows it.
   local function ends_with(c, list)
     assert.is_true(websocket.run(helper.TIMEOUT))
     websocket.poll(0.02)
@@ -35,7 +35,7 @@ describe("closing:", function()
         ends_with(c, "OPEN CLOSE")
       end)
 
-      it("sends messages and closes: all of them come before CLOSE", function()
+      it("sends messages and closes: all messages are delivered before CLOSE", function()
         local c = helper.client { url = servers[kind]:url("/close?count=1000&code=3000"), reconnect = false }
         assert.equal(3000, c:get("CLOSE").info.code)
         assert.equal(1000, c:count("TEXT"))
@@ -45,7 +45,7 @@ describe("closing:", function()
     end)
   end
 
-  it("the peer gets what was sent before the Close, in order", function()
+  it("the peer gets all messages sent before the Close, in order", function()
     local key = tostring(helper.now())
     local c = helper.client(servers.python:url("/record?key=%s", key)):open()
     local list = {}
@@ -74,7 +74,7 @@ describe("closing:", function()
     assert.equal(string.pack(">I2", 4321) .. "enough ✓", table.concat(body))
   end)
 
-  it("a code that must not be sent raises, and the connection lives", function()
+  it("a code that must not be sent raises; the connection stays open", function()
     local c = helper.client(servers.python:url("/echo")):open()
     for _, code in ipairs { 0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535, 65536, -1, math.maxinteger } do
       assert.is_false(pcall(c.ws.close, c.ws, code), code)
@@ -87,7 +87,7 @@ describe("closing:", function()
     assert.equal("still here", c:get("TEXT").data)
   end)
 
-  it("a reason of 123 bytes is taken", function()
+  it("a reason of 123 bytes is accepted", function()
     local c = helper.client(servers.python:url("/echo")):open()
     assert.equal(("a"):rep(123), c:close(1000, ("a"):rep(123)).info.reason)
   end)
@@ -117,7 +117,7 @@ describe("closing:", function()
     ends_with(c, "ERROR")
   end)
 
-  it("close of one that was never connected does nothing", function()
+  it("close of a websocket that was never connected does nothing", function()
     local ws = websocket.WebSocket { url = servers.python:url("/echo") }
     ws:close()
     ws:close(4000, "x")
@@ -149,7 +149,7 @@ describe("closing:", function()
       c.ws:close()
       c.ws:connect()
     end
-    -- Any but the last OPEN may be of a connection that is on its way to its end.
+    -- Any OPEN but the last may belong to a connection that is already being closed.
     local tried = c:count("OPEN")
     helper.wait(function()
       if c:count("OPEN") > tried then
@@ -164,7 +164,7 @@ describe("closing:", function()
     assert.equal(c:count("OPEN"), c:count("CLOSE"))
   end)
 
-  it("the state goes from open over closing to closed", function()
+  it("the state goes from open to closing to closed", function()
     local c = helper.client { url = servers.raw:url("/frames?end=mute"), closetimeout = 0.1 }:open()
     assert.equal("open", c.ws.state)
     c.ws:close()
@@ -173,7 +173,7 @@ describe("closing:", function()
     assert.equal("closed", c.ws.state)
   end)
 
-  it("a server that never answers Close is left after closetimeout", function()
+  it("a connection whose server never answers Close ends after closetimeout", function()
     local c = helper.client { url = servers.raw:url("/frames?end=mute"), closetimeout = 0.3 }:open()
     local from = helper.now()
     assert.same({ code = 1006, reason = "", clean = false, remote = false, unsent = 0 }, c:close().info)
@@ -183,7 +183,7 @@ describe("closing:", function()
     ends_with(c, "OPEN CLOSE")
   end)
 
-  it("Close frames that cross are answers to each other, and the server ends the connection", function()
+  it("Close frames that cross answer each other, and the server ends the connection", function()
     local c = helper.client { url = servers.raw:url("/crossing?key=crossing"), reconnect = false }:open()
     c.ws:close(3001)
     local info = c:get("CLOSE").info
@@ -195,7 +195,7 @@ describe("closing:", function()
     assert.equal("nothing", (after:gsub("%x%x", function(hex) return string.char(tonumber(hex, 16)) end)))
   end)
 
-  it("the state never goes back after close, whatever the engine was about to do", function()
+  it("the state never returns to open after close, whatever the engine was about to do", function()
     for _ = 1, 200 do
       local c = helper.client { url = servers.raw:url("/accepts"), reconnect = false }
       c.ws:close()
@@ -206,7 +206,7 @@ describe("closing:", function()
     end
   end)
 
-  it("what never left is counted in unsent", function()
+  it("bytes that were never written are counted in unsent", function()
     local c = helper.client { url = servers.raw:url("/frames?end=deaf"), closetimeout = 0.2 }:open()
     local size = 32 << 20
     c.ws:sendBinary(("x"):rep(size))
@@ -237,14 +237,14 @@ describe("closing:", function()
     end)
   end
 
-  it("nothing is delivered that comes behind the server's Close", function()
+  it("nothing after the server's Close is delivered", function()
     local hex = "810161" .. "880203e8" .. "810162"
     local c = helper.client { url = servers.raw:url("/frames?hex=%s&end=closed", hex), reconnect = false }
     c:get("CLOSE")
     ends_with(c, "OPEN TEXT CLOSE")
   end)
 
-  it("a server's last words arrive although it broke off an upload", function()
+  it("a server's last messages are delivered although it broke off an upload", function()
     local c = helper.client {
       url = servers.raw:url("/last-words"), reconnect = false,
       onreceive = function() end,

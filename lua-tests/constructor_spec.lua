@@ -11,9 +11,9 @@ describe("the constructor", function()
     assert.equal("closed", ws.state)
   end)
 
-  it("takes an empty table as no options", function() assert.is_nil(WebSocket({}).url) end)
+  it("treats an empty table as no options", function() assert.is_nil(WebSocket({}).url) end)
 
-  it("refuses what is not a table", function()
+  it("refuses an argument that is not a table", function()
     for _, value in ipairs { "ws://localhost", 5, true, print } do
       raises("table expected", function() WebSocket(value) end)
     end
@@ -24,7 +24,7 @@ describe("the constructor", function()
     assert.is_true(websocket.run(0))
   end)
 
-  it("sees only the table's own fields", function()
+  it("reads only the table's own fields, not those of its metatable", function()
     local ws = WebSocket(setmetatable({}, { __index = { url = "ws://127.0.0.1:1", onreceive = 5 } }))
     assert.is_nil(ws.url)
     raises("url", function() ws:connect() end)
@@ -41,7 +41,7 @@ describe("the constructor", function()
   end)
 end)
 
-describe("an option of a wrong type raises and is named:", function()
+describe("an option of a wrong type raises an error that names it:", function()
   local nan = 0 / 0
   local pin = "sha256//" .. ("A"):rep(43) .. "="
   local wrong = {
@@ -55,7 +55,7 @@ describe("an option of a wrong type raises and is named:", function()
       "X: y", 5, true, { 5 }, { ["X-A"] = true }, { ["X-A"] = {} }, { { "X-A" } }, { { 5, "x" } },
       { { "X-A", "b", "c" } }, { { "X-A", "b", more = "c" } }, { ["X-A"] = { "b", more = "c" } },
       { { "X-A", "b" }, ["X-B"] = "c" }, { [2] = { "X-A", "b" } },
-      -- RFC 9112 section 3.2: one Host.
+      -- RFC 9112 section 3.2: exactly one Host field.
       { Host = "a", host = "b" }, { Host = { "a", "b" } }, { { "Host", "a" }, { "HOST", "a" } },
     },
     protocols = {
@@ -90,7 +90,7 @@ describe("an option of a wrong type raises and is named:", function()
     servername = { 5, "" },
     minversion = { 1.1, "1.0", "TLS1.2", true },
     ciphers = { 5, {}, "" },
-    -- No pin at all would let every key pass.
+    -- An empty list of pins would accept every key.
     pin = {
       5, {5}, "", "sha256//", "sha1//" .. ("A"):rep(43) .. "=", "sha256//" .. ("A"):rep(44), { "x" }, {},
       { key = pin }, { [2] = pin }, { pin, more = pin }, { [0] = pin }, { [1.5] = pin }, { [true] = pin },
@@ -121,7 +121,7 @@ describe("an option of a wrong type raises and is named:", function()
   end
 end)
 
-describe("an option of a right type is taken:", function()
+describe("an option of the right type is accepted:", function()
   local right = {
     url = { "ws://127.0.0.1:1", "http://127.0.0.1" },
     onreceive = { print, setmetatable({}, { __call = print }) },
@@ -161,21 +161,21 @@ describe("an option of a right type is taken:", function()
   end
 end)
 
-describe("an unknown option is named:", function()
+describe("an unknown option raises an error that names it:", function()
   it("a misspelt one", function()
     raises("'onrecieve' is unknown", function() WebSocket { onrecieve = print } end)
   end)
-  it("one in capitals", function() raises("'URL' is unknown", function() WebSocket { URL = "ws://a" } end) end)
-  it("one of deflate", function()
+  it("one in upper case", function() raises("'URL' is unknown", function() WebSocket { URL = "ws://a" } end) end)
+  it("one in the table deflate", function()
     raises("'deflate.levle' is unknown", function() WebSocket { deflate = { levle = 1 } } end)
   end)
-  it("one without a name", function() raises("number", function() WebSocket { "ws://127.0.0.1:1" } end) end)
-  it("one of tls", function()
+  it("a list entry", function() raises("number", function() WebSocket { "ws://127.0.0.1:1" } end) end)
+  it("one in the table tls", function()
     raises("'tls.certificate' is unknown", function() WebSocket { tls = { certificate = "x" } } end)
   end)
 end)
 
-describe("a bad URL raises and tells what is wrong:", function()
+describe("a bad URL raises an error that says what is wrong:", function()
   local bad = {
     [""] = "scheme",
     ["localhost"] = "scheme",
@@ -213,7 +213,7 @@ describe("a bad URL raises and tells what is wrong:", function()
     end)
   end
 
-  it("without its password", function()
+  it("without the password in the message", function()
     for _, url in ipairs {
       "ws://me:secret@a:x/", "ws://me:secret/secret@a/", "ws://me:secret?secret@a/", "ws://me:secret#secret@a/",
     } do
@@ -243,7 +243,7 @@ describe("control characters are refused", function()
     end)
   end
 
-  it("and do not stand in the message", function()
+  it("and do not appear in the message", function()
     local err = raises("control character", function() WebSocket { url = "ws://127.0.0.1/\27[2J\r\nb" } end)
     assert.is_nil(err:find("%c"))
     err = raises("'headers'", function() WebSocket { headers = { ["\27[2J"] = "b" } } end)
@@ -282,7 +282,7 @@ describe("the request", function()
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
 
-  --- The request line and the fields of what a server got from a websocket with these options.
+  --- The request line and the header fields that a server received from a websocket with these options.
   local function request(options, path)
     options.url = options.url or raw:url(path or "/request")
     local head = helper.client(options):get("TEXT").data
@@ -294,7 +294,7 @@ describe("the request", function()
     return head:match("^[^\r]*"), fields
   end
 
-  it("has what RFC 6455 wants, and no more than it must", function()
+  it("has the fields that RFC 6455 requires and no others", function()
     local line, fields = request {}
     assert.equal("GET /request HTTP/1.1", line)
     assert.equal("127.0.0.1:" .. raw.port, fields.host)
@@ -330,7 +330,7 @@ describe("the request", function()
     assert.equal("5", fields["x-number"])
   end)
 
-  it("has headers given as a list, in order, several of one name as well", function()
+  it("has headers given as a list, in order, also several with one name", function()
     local _, fields = request { headers = { { "X-Test", "1" }, { "X-Other", "2" }, { "X-Test", "3" } } }
     local found = {}
     for _, field in ipairs(fields) do
@@ -431,7 +431,7 @@ describe("an error of the constructor", function()
     assert.equal("integer", math.type(headers["X-N"]))
   end)
 
-  it("leaves nothing that lives", function()
+  it("leaves no live websocket", function()
     for _ = 1, 100 do pcall(WebSocket, { url = server:url("/echo"), maxqueued = {} }) end
     assert.is_true(websocket.run(0))
   end)
@@ -484,7 +484,7 @@ describe("a property", function()
 end)
 
 describe("a method", function()
-  it("wants a WebSocket to work on", function()
+  it("refuses a first argument that is not a WebSocket", function()
     local ws = WebSocket()
     for _, name in ipairs { "connect", "close", "sendText", "sendBinary", "sendPing" } do
       for _, value in ipairs { 5, "x", {}, io.stdout } do

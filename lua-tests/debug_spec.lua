@@ -11,7 +11,7 @@ describe("debug:", function()
   lazy_teardown(helper.remove_files)
   after_each(helper.close_clients)
 
-  --- A websocket whose lines are kept; none has a secret or a control character.
+  --- Connects a websocket and records its debug lines. Asserts that no line has a secret or a control character.
   local function traced(options)
     if type(options) == "string" then options = { url = options } end
     local lines = {}
@@ -26,7 +26,7 @@ describe("debug:", function()
     return c
   end
 
-  --- Whether a line has all these words, in any case.
+  --- Whether one line has all these words, upper or lower case.
   local function says(c, ...)
     for _, line in ipairs(c.lines) do
       local has = true
@@ -46,14 +46,14 @@ describe("debug:", function()
     end
   end
 
-  it("tells nothing before poll", function()
+  it("writes no line before poll", function()
     local c = traced(python:url("/echo"))
     assert.equal(0, #c.lines)
     c:open()
     assert.is_true(#c.lines > 0)
   end)
 
-  it("tells the handshake, both ways", function()
+  it("writes both heads of the handshake", function()
     local c = traced(python:url("/echo")):open()
     says(c, "GET /echo HTTP/1.1")
     says(c, "Upgrade: websocket")
@@ -63,7 +63,7 @@ describe("debug:", function()
     is_discreet(c)
   end)
 
-  it("tells what comes before an event before it", function()
+  it("writes the lines about an event before the event is delivered", function()
     local order = {}
     local c = helper.client {
       url = python:url("/echo"),
@@ -74,7 +74,7 @@ describe("debug:", function()
     assert.same({ "answer", "OPEN" }, order)
   end)
 
-  it("tells the frames, both ways, with their lengths", function()
+  it("writes the frames of both directions with their lengths", function()
     local c = traced { url = python:url("/echo"), pinginterval = 0.01 }:open()
     c.ws:sendText(("x"):rep(1234))
     c:get("TEXT")
@@ -91,7 +91,7 @@ describe("debug:", function()
     says(c, "4000")
   end)
 
-  it("tells fragments and pings of the server, and the answers", function()
+  it("writes the server's fragments and pings, and our pongs", function()
     local c = traced { url = raw:url("/frames?hex=010161890080016288020fa1&end=closed"), reconnect = false }
     c:get("CLOSE")
     says(c, "received", "TEXT", "not final")
@@ -101,7 +101,7 @@ describe("debug:", function()
     says(c, "4001")
   end)
 
-  describe("tells why:", function()
+  describe("writes the reason of the end:", function()
     it("a connection that is refused, and the next attempt", function()
       local c = traced { url = ("ws://127.0.0.1:%d/"):format(helper.free_port()), maxreconnectwait = 0.01 }
       c:get("ERROR", 2)
@@ -109,7 +109,7 @@ describe("debug:", function()
       says(c, "attempt 2")
     end)
 
-    it("a name", function()
+    it("a name that does not exist", function()
       local c = traced { url = "ws://nonexistent.invalid/", reconnect = false }
       c:get("ERROR")
       says(c, "nonexistent.invalid", "resolve")
@@ -128,7 +128,7 @@ describe("debug:", function()
       says(c, "connecttimeout")
     end)
 
-    it("a broken rule", function()
+    it("a violation of the protocol", function()
       local c = traced { url = raw:url("/frames?hex=8300"), reconnect = false }
       c:get("CLOSE")
       says(c, "opcode")
@@ -140,7 +140,7 @@ describe("debug:", function()
       says(c, "maxmessagesize")
     end)
 
-    it("silence", function()
+    it("a silent peer", function()
       local c = traced {
         url = raw:url("/beats?key=debug&answers=0"), pinginterval = 0.05, pongtimeout = 0.05, reconnect = false,
       }
@@ -149,7 +149,7 @@ describe("debug:", function()
       says(c, "pongtimeout")
     end)
 
-    it("the peer's reason", function()
+    it("the peer's Close reason", function()
       local c = traced { url = python:url("/close?code=4001&reason=bye"), reconnect = false }
       c:get("CLOSE")
       says(c, "4001", "bye")
@@ -172,7 +172,7 @@ describe("debug:", function()
     end)
   end)
 
-  describe("tells no secrets:", function()
+  describe("shows no secrets:", function()
     local function as_me(server, path) return ("ws://me:s3cret@127.0.0.1:%d%s"):format(server.port, path) end
 
     it("of the URL, the headers and the handshake", function()
@@ -192,7 +192,7 @@ describe("debug:", function()
       says(c, "Cookie")
     end)
 
-    it("of an answer", function()
+    it("of a response", function()
       local headers = helper.escape("Set-Cookie: id=s3cret\r\nX-Token: t0ken\r\nWWW-Authenticate: Basic realm=s3cret")
       local c = traced(raw:url("/status?code=401&header=%s&body=s3cret", headers))
       c:get("ERROR")
@@ -242,7 +242,7 @@ describe("debug:", function()
       end)
     end
 
-    it("of a URL that fails", function()
+    it("of a URL that can't be reached", function()
       for _, url in ipairs {
         "ws://me:s3cret@nonexistent.invalid/?token=t0ken", as_me(raw, "/garbage?token=t0ken"),
         as_me(raw, "/wrong-accept?token=t0ken"), as_me(raw, "/refuse?token=t0ken"),
@@ -254,7 +254,7 @@ describe("debug:", function()
       end
     end)
 
-    it("and no control characters: a terminal is no toy of the server's", function()
+    it("and no control characters: the server can't control the terminal", function()
       local hex = "8807" .. "0fa1" .. "1b5b324a0a" -- Close 4001, ESC [ 2 J LF
       local c = traced { url = raw:url("/frames?end=closed&hex=%s", hex), reconnect = false }
       c:get("CLOSE")
@@ -262,7 +262,7 @@ describe("debug:", function()
     end)
   end)
 
-  it("that raises makes poll raise, and nothing is lost", function()
+  it("that raises an error makes poll raise it; no event is lost", function()
     local c
     local raised = 0
     c = helper.client {
@@ -296,7 +296,7 @@ describe("debug:", function()
     other:open()
   end)
 
-  it("may be anything that can be called, and nothing else", function()
+  it("may be anything that can be called; other values are refused", function()
     local lines = 0
     local callable = setmetatable({}, { __call = function(_, line) lines = lines + #line end })
     helper.client { url = python:url("/echo"), debug = callable }:open()
@@ -306,7 +306,7 @@ describe("debug:", function()
     end
   end)
 
-  it("does not change what is received", function()
+  it("does not change the received events", function()
     local c = traced { url = python:url("/count"), deflate = true }:open()
     for i = 1, 500 do c.ws:sendText(i) end
     c.ws:sendText("end")

@@ -1,5 +1,5 @@
--- Where the process has no descriptor left, where files can't be read for a moment, and where the host closes
--- descriptors that are not its own.
+-- Descriptors: the process has none left, files can't be opened for a short time, and the host closes
+-- descriptors of the engine.
 
 local helper = require "helper"
 
@@ -46,11 +46,11 @@ describe("descriptors:", function()
   for where, start in pairs {
     ["tls.ca"] = "", ["the system's CAs"] = "env SSL_CERT_DIR=/nowhere SSL_CERT_FILE=%s ",
   } do
-    it("with none left the files of " .. where .. " can't be opened: that passes", function()
+    it("with none left, the files of " .. where .. " can't be opened; a later attempt succeeds", function()
       local ca = copy_of_ca()
       local output, code = helper.finish(helper.start(start:format(ca) .. helper.lua, helper.write_script(prelude .. [[
         local plain, secure, ca = ...
-        -- The engine has its descriptors from here on.
+        -- After the first OPEN the engine has opened its own descriptors.
         local first = make { url = plain }
         await "OPEN"
         local files = {}
@@ -70,7 +70,7 @@ describe("descriptors:", function()
 
   for _, number in ipairs { "EIO", "ENOMEM", "EMFILE" } do
     for _, call in ipairs { "read", "openat" } do
-      it(("%s of %s for a file of tls is tried again"):format(number, call), function()
+      it(("%s of %s on a file of the option tls: the attempt is repeated"):format(number, call), function()
         local ca = copy_of_ca()
         local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-P", ca,
           "-e", "trace=" .. call, "-e", ("inject=%s:error=%s"):format(call, number),
@@ -112,7 +112,7 @@ describe("descriptors:", function()
     end)
   end
 
-  it("a CA file that is missing from the start is the script's mistake", function()
+  it("a CA file that is missing from the start ends the attempts", function()
     local output, code = helper.script(prelude .. [[
       make { url = ..., tls = { ca = "/nowhere/ca.pem" } }
       await "ERROR tls never"
@@ -127,7 +127,7 @@ describe("descriptors:", function()
     ["epoll"] = "eventpoll", ["eventfds"] = "eventfd", ["anonymous descriptors"] = "anon_inode",
     ["descriptors from 3 up, as daemons do,"] = ".",
   } do
-    it("of the engine that the host closes: its " .. name .. ": an end, or nothing, and nothing spins", function()
+    it("the host closes the engine's " .. name .. ": an ERROR or no effect, and no thread spins", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. ([[
         local list = {}
@@ -153,7 +153,7 @@ describe("descriptors:", function()
         assert(os.clock() - cpu < 0.5, "it spins")
         print(is_over, table.concat(log, ", "))
         if not is_over then os.exit(true, false) end
-        -- Another engine.
+        -- A new engine.
         log = {}
         local again = make { url = url }
         await "OPEN"
@@ -161,7 +161,7 @@ describe("descriptors:", function()
         print(websocket.run(5))
       ]]):format(pattern)), raw:url("/burst")))
       assert.equal(0, code, output)
-      -- Without these the sockets are still there, and this thread looks at them.
+      -- When only these are closed, the sockets remain, and this thread polls them.
       if name == "eventfds" then return end
       local first = output:match("^true%s+([^\n]*)")
       assert.truthy(first, output)
@@ -171,7 +171,7 @@ describe("descriptors:", function()
     end)
   end
 
-  it("a thread that waits when the process ends does not spin", function()
+  it("a thread that waits in poll when the process ends does not spin", function()
     if not host then return pending("needs cc and liblua5.4-dev") end
     local flag = helper.file()
     os.remove(flag)

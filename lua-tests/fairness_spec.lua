@@ -1,9 +1,9 @@
--- One websocket does not stall the others, nor a script's short wait: two Lua states in one process share the engine;
--- one of them ticks while the other gives the engine much to do.
+-- A busy websocket delays neither other websockets nor a script's short wait. Two Lua states in one process share the
+-- engine: one sends a message each tick and waits for its echo, while the other keeps the engine busy.
 
 local helper = require "helper"
 
-describe("beside websockets that have much to do, another ticks on:", function()
+describe("a websocket gets its echoes in time beside", function()
   local host, ticks, python, raw
   lazy_setup(function()
     ticks, python, raw = helper.serve("raw"), helper.serve("python"), helper.serve("raw")
@@ -12,7 +12,7 @@ describe("beside websockets that have much to do, another ticks on:", function()
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
-  --- Milliseconds that a tick came late while `work` was done: at the 99th percentile, and at the most.
+  --- Milliseconds by which ticks were late while `work` ran: the 99th percentile and the maximum.
   local function delays(work)
     local flag = helper.file()
     os.remove(flag)
@@ -42,7 +42,7 @@ describe("beside websockets that have much to do, another ticks on:", function()
         ws:sendText("tick")
         repeat websocket.poll(0.05) until has_come
         delays[#delays + 1] = clock() - from
-        -- A short wait is short.
+        -- A short wait must end in time.
         from = clock()
         websocket.poll(0.002)
         delays[#delays + 1] = math.max(0, clock() - from - 0.002)
@@ -57,8 +57,8 @@ describe("beside websockets that have much to do, another ticks on:", function()
     return tonumber(late), tonumber(most), output
   end
 
-  --- The best of three tries, each beside a control in which nothing is done: a machine that has more to do makes
-  --- ticks late as well.
+  --- Asserts that ticks are in time in one of three tries. Each try is compared with a control run without work,
+  --- because a busy machine makes ticks late, too.
   local function keeps_time(work)
     local best, output
     for _ = 1, 3 do
@@ -142,7 +142,7 @@ describe("beside websockets that have much to do, another ticks on:", function()
     end)
   end
 
-  it("files of the option tls on a slow disk; a fork of the host waits for none of them", function()
+  it("files of the option tls on a slow disk; the host's fork does not wait for them", function()
     if not host then return pending("needs cc and liblua5.4-dev") end
     local secure = helper.serve("python-tls")
     local ca = helper.file()
@@ -181,7 +181,7 @@ describe("beside websockets that have much to do, another ticks on:", function()
       print(("%%.3f %%.3f %%.3f %%.3f"):format(clock() - from, longest.tick, longest.poll, longest.fork))
       os.exit(true, false)
     ]]):format(secure:url("/echo"), ca))
-    -- Each read of the file takes a second longer.
+    -- strace delays each read of the file by one second.
     local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-P", ca,
       "-e", "trace=read", "-e", "inject=read:delay_enter=1000000", host, "cycles", 1, script, ticks:url("/burst")))
     assert.equal(0, code, output)

@@ -1,6 +1,6 @@
--- What the specs share: the module from the build folder, servers as child processes, websockets that record
--- their events, scripts in an interpreter of their own. Nothing here sleeps: `wait` polls until a condition
--- holds, and TIMEOUT is the one limit of them all.
+-- Shared by the specs: the module from the build folder, servers as child processes, websockets that record
+-- their events, and scripts in their own interpreter. Nothing here sleeps: `wait` polls until a condition
+-- holds, for TIMEOUT seconds at most.
 
 local build = os.getenv("WEBSOCKET_BUILD") or "./build"
 local cpath = build .. "/?.so;"
@@ -8,7 +8,7 @@ if package.cpath:sub(1, #cpath) ~= cpath then package.cpath = cpath .. package.c
 
 local websocket = require "websocket"
 
--- How much longer than usual things may take: under a sanitizer, say.
+-- Factor for all time limits; scripts/sanitize sets 3.
 local slowness = tonumber(os.getenv("WEBSOCKET_SLOWNESS") or 1)
 
 local helper = {
@@ -35,7 +35,7 @@ function helper.now()
   return file:read("n")
 end
 
---- Delivers events until `condition()` is true, and returns what it gave.
+--- Delivers events until `condition()` is true, and returns its result.
 function helper.wait(condition, what)
   local deadline = helper.now() + helper.TIMEOUT
   while true do
@@ -47,8 +47,8 @@ function helper.wait(condition, what)
   end
 end
 
---- Asserts that `attempt(n)` returns true in one of five times; else it returns what was wrong. A busy machine spoils
---- some of them, a fault all of them.
+--- Asserts that `attempt(n)` returns true in one of five tries; otherwise it returns false and a message. A busy
+--- machine can spoil some tries; a bug fails all of them.
 function helper.one_of_five(attempt)
   local wrong
   for n = 1, 5 do
@@ -59,7 +59,7 @@ function helper.one_of_five(attempt)
   error("five times: " .. wrong, 2)
 end
 
---- Asserts that `attempt(n)` takes less than `seconds` in one of five times; it may return how long it took.
+--- Asserts that `attempt(n)` takes less than `seconds` in one of five tries. It may return its own measurement.
 function helper.within(seconds, attempt)
   helper.one_of_five(function(n)
     local from = helper.now()
@@ -93,13 +93,13 @@ end
 
 function Process:signal(name) assert(os.execute(("kill -%s %d"):format(name, self.pid))) end
 
---- Whether it has ended; it stays a zombie until its pipe is closed.
+--- Whether the process has ended. It stays a zombie until its pipe is closed.
 function Process:ended()
   local file <close> = io.open(("/proc/%d/stat"):format(self.pid))
   return not file or file:read("a"):match("^.*%) (%a)") == "Z"
 end
 
---- Ends it; returns once it is gone.
+--- Ends the process and returns once it is gone.
 function Process:stop(name)
   if not self.pipe then return end
   if not self:ended() then self:signal(name or "TERM") end
@@ -114,7 +114,7 @@ local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local hosts = {}
 
---- A C program of this folder, linked with Lua and built once; false where that can't be done.
+--- Builds a C program of this folder, linked with Lua, once. Returns its path, or false without cc or liblua5.4-dev.
 function helper.host(source)
   if hosts[source] == nil then
     local name = build .. "/" .. source
@@ -137,7 +137,7 @@ local commands = {
 local secure_commands = {
   nginx = secure .. python .. "nginx.py",
   openssl = secure .. python .. "openssl.py",
-  -- It tells its port in what it says for debugging, before it listens there.
+  -- Its debug output names the port before the server listens there; sed prints the port once it does.
   lws = secure .. [[bash -c 'exec libwebsockets-test-server --port="$0" --interface=lo --ssl \
     --ssl-cert="$CERTIFICATES"/good.pem --ssl-key="$CERTIFICATES"/good.key \
     -d 31 2> >(exec sed -un "/lws_socket_bind says/{s/.* //;h}; /OPERATIONAL/{g;p}")']],
@@ -148,11 +148,11 @@ local servers = {}
 local Server = setmetatable({}, Process)
 Server.__index = Server
 
---- Starts a server: "python" and "node" are the peers, "raw" does what no honest server does, "paced" reads
---- slowly and the like, "python-tls" and so on
---- are the same over TLS, "nginx" is TLS in front of a server, "lws" libwebsockets' test server, "openssl" s_server.
---- `port`: the one of a server that was stopped; `more`: where "raw" listens, 127.0.0.1 by default, the port of the
---- server behind nginx, or openssl's command.
+--- Starts a server. "python" and "node" are well-behaved peers; "raw" also violates the protocol; "paced" reads slowly;
+--- "python-tls" and so on are the same over TLS; "nginx" is TLS in front of another server; "lws" is the test server
+--- of libwebsockets; "openssl" is s_server.
+--- `port`: the port of a stopped server, to start it again there. `more`: the address of "raw" (127.0.0.1 by default),
+--- the port of the server behind nginx, or the command for openssl.
 function helper.serve(kind, port, more)
   local command = commands[kind]
   if not command then
@@ -175,7 +175,7 @@ function Server:url(path, ...)
   return ("%s:%d%s"):format(self.host, self.port, path or "/")
 end
 
---- The same by another name, over TLS; for "raw-tls" NAME.localhost says which certificate it shows, or what it does.
+--- The URL with another host name. For "raw-tls", NAME.localhost chooses the certificate or the behaviour.
 function Server:named(name, ...) return (self:url(...):gsub("//[^:]*", "//" .. name, 1)) end
 
 function helper.stop_servers()
@@ -184,27 +184,27 @@ end
 
 -- Proxies
 
---- Of "raw": has it listen at another port, where it gives these answers, one to each piece that comes, and then
---- does `ending`, as raw.py's dialogue has it.
+--- Makes a "raw" server listen at another port, where it sends one of these answers for each piece it receives, and
+--- then ends as `ending` says (see dialogue in raw.py).
 function Server:dialogue(ending, ...)
   local steps = {}
   for i, step in ipairs { ... } do steps[i] = helper.hex(step) end
   local control = helper.client(self:url("/dialogue?end=%s&steps=%s", ending, table.concat(steps, ",")))
   return {
     port = tonumber(control:get("TEXT").data),
-    --- The n-th piece that came.
+    --- The n-th piece that the server received.
     heard = function(n) return helper.unhex(control:get("TEXT", n + 1).data) end,
   }
 end
 
---- A port that nobody listens on.
+--- A port on which no process listens.
 function helper.free_port()
   local code = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"
   local pipe <close> = assert(io.popen(helper.python .. " -ISc " .. quote(code)))
   return pipe:read("n")
 end
 
---- Whether somebody listens on a port of this machine.
+--- Whether a process listens on this port.
 function helper.is_listening(port)
   for _, name in ipairs { "/proc/net/tcp", "/proc/net/tcp6" } do
     local file <close> = io.open(name)
@@ -213,7 +213,8 @@ function helper.is_listening(port)
   return false
 end
 
---- Starts a proxy: "tinyproxy" with lines for its configuration, or "microsocks" with options. `port`: as in `serve`.
+--- Starts a proxy: "tinyproxy" (`more`: lines of configuration) or "microsocks" (`more`: options). `port`: as in
+--- `serve`.
 function helper.proxy(kind, more, port)
   port = port or helper.free_port()
   local command = ("microsocks -i 127.0.0.1 -p %d %s"):format(port, more or "")
@@ -229,7 +230,7 @@ function helper.proxy(kind, more, port)
   return server
 end
 
---- Waits until a proxy's log has these words.
+--- Waits until the proxy's log contains these words.
 function Server:says(words)
   local text
   helper.wait(function()
@@ -247,7 +248,7 @@ function helper.unhex(text)
   return (text:gsub("%x%x", function(digits) return string.char(tonumber(digits, 16)) end))
 end
 
---- As a part of a URL.
+--- Percent-encodes a part of a URL.
 function helper.escape(text)
   return (text:gsub("[^%w%-._~]", function(byte) return ("%%%02X"):format(byte:byte()) end))
 end
@@ -279,7 +280,7 @@ end
 
 function Client:count(name) return self.counts[name] or 0 end
 
---- The events' names in order, for comparing and for messages.
+--- The names of the first 50 events, with the error texts, for failure messages.
 function Client:names()
   local list = {}
   for i = 1, math.min(#self.events, 50) do
@@ -295,7 +296,7 @@ function Client:list()
   return table.concat(list, " ")
 end
 
---- The n-th event of that name, 1 by default; waits for it.
+--- Waits for the n-th event of that name (1 by default) and returns it.
 function Client:get(name, n)
   n = n or 1
   helper.wait(function() return self:count(name) >= n end, function()
@@ -311,7 +312,7 @@ end
 
 function Client:open() self:get("OPEN") return self end
 
---- Closes and waits for the end.
+--- Closes the websocket and waits for its CLOSE.
 function Client:close(...)
   self.ws:close(...)
   return self:get("CLOSE")
@@ -323,7 +324,7 @@ function helper.close_clients()
   assert(websocket.run(helper.TIMEOUT), "a websocket of the test did not end")
 end
 
--- Scripts in an interpreter of their own
+-- Scripts in their own interpreter
 
 local files = {}
 
@@ -348,7 +349,7 @@ function helper.write_script(text)
   return helper.write_file(("package.cpath = %q .. package.cpath "):format(cpath) .. text)
 end
 
---- Starts a Lua script that sees its arguments as `...`, and returns the process.
+--- Starts a Lua script, which gets the arguments as `...`, and returns the process.
 function helper.start_script(text, ...) return helper.start(helper.lua, helper.write_script(text), ...) end
 
 --- Starts a program, and returns the process.
@@ -358,7 +359,7 @@ function helper.start(program, ...)
   return start(table.concat(command, " ") .. " 2>&1 </dev/null")
 end
 
---- Waits for the end of a process: what it still said, its exit code or signal's name, and the seconds it took.
+--- Waits for the end of a process. Returns its remaining output, its exit code or signal, and the seconds waited.
 function helper.finish(process)
   local from = helper.now()
   local output = process.pipe:read("a")
@@ -369,9 +370,9 @@ end
 
 function helper.script(...) return helper.finish(helper.start_script(...)) end
 
---- Waits, without a poll of this state, for the number that a server says at `url`: another process asks until it is
---- `least` or more and, with `still`, has not changed for that many seconds. Returns the number, which is less when the
---- time ran out.
+--- Waits, without calling poll here, for the number that a server sends at `url`: another process asks until it is
+--- `least` or more and, with `still`, has not changed for that many seconds. Returns the last number, which is less
+--- than `least` on a timeout.
 function helper.watch(url, least, still)
   local output, code = helper.script([[
     local websocket = require "websocket"
@@ -395,8 +396,8 @@ function helper.watch(url, least, still)
   return code == 0 and tonumber(output) or error(output, 2)
 end
 
---- For an attempt that may occupy the engine for ever: the exit code of a process that makes it with a connecttimeout
---- of 0.3 s, which is 0 when that is kept.
+--- Makes an attempt, which could occupy the engine without end, in another process, with a connecttimeout of 0.3 s.
+--- Returns that process's exit code: 0 if the timeout was kept.
 function helper.ends_in_time(url, proxy)
   local name = helper.write_script([[
     local websocket = require "websocket"

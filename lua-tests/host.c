@@ -1,16 +1,17 @@
-/* A host with several Lua states in one process. The scripts get `url` and `name` as globals, and the functions fork,
+/* A host with several Lua states in one process. The scripts get the globals `url` and `name` and the functions fork,
  * await, leave, clock (monotonic seconds) and shut(descriptor).
  *
- *   host cycles N script url     one state after the other, each closed
+ *   host cycles N script url     N states, one after the other, each closed
  *   host both script url         two states on one thread: the script returns a function, called in turn until true
  *   host threads script url      two states, each on its own thread
- *   host fork script url         a state, and one more in a child of fork, which stays; the script returns a function,
+ *   host fork script url         one state, and another in a forked child, which stays; the script returns a function,
  *                                called in the parent until true
- *   host children N script url   a state that N children of fork go on with, one after the other: each, by the `name`
- *                                "child", calls the script's function until true and closes it; then the parent does
- *   host leaving script url  a state, on a thread of its own, that waits in its script; the process ends meanwhile, and
- *                             says how many seconds of a processor it takes in a third of a second behind the module's end
- *   host heir script url         two states, the first on its own thread; the second is also in a child of fork, where
+ *   host children N script url   a state that N forked children go on using, one after the other: each, with the `name`
+ *                                "child", calls the script's function until true and closes the state; then the parent
+ *                                does the same
+ *   host leaving script url      a state on its own thread, which waits in its script while the process ends; prints
+ *                                the processor time in seconds that the process then takes within 1/3 s
+ *   host heir script url         two states, the first on its own thread; the second is also in a forked child, where
  *                                its `name` is "heir": the script returns a function, called in both until true */
 #include <lauxlib.h>
 #include <lua.h>
@@ -33,7 +34,7 @@ static void check(lua_State *L, int status)
     _Exit(1);
 }
 
-/* fork() -> the child's id, or 0 there. */
+/* fork() -> the child's process id, or 0 in the child. */
 static int fork_here(lua_State *L)
 {
     fflush(stdout);
@@ -71,7 +72,7 @@ static double processor_time(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Registered before the module is loaded: called behind its own. */
+/* Registered with atexit before the module is loaded, so called after the module's own handler. */
 static void measure_exit(void)
 {
     double before = processor_time();
@@ -81,7 +82,7 @@ static void measure_exit(void)
     fflush(stdout);
 }
 
-/* await(child) -> its status, as waitpid has it. */
+/* await(child) -> its status from waitpid. */
 static int await_child(lua_State *L)
 {
     int status = 0;

@@ -1,11 +1,11 @@
--- What the engine costs while nothing happens: nothing. A thread that made a system call, or computed, was on a
--- processor, and left it again: the kernel counts that.
+-- While nothing happens, no thread of the engine runs. The kernel counts how often a thread leaves a processor and its
+-- processor time; a thread that computes or makes a system call changes these counts.
 
 local helper = require "helper"
 
 local is_sanitized = os.getenv("WEBSOCKET_CC") ~= nil
 
--- What every script here begins with: `connect(options)`, `exchange()` of a message, `threads()` and `settle()`.
+-- The beginning of each script: `connect(options)`, `exchange()` of a message, `threads()` and `settle()`.
 local prelude = [[
   local websocket = require "websocket"
   local types = websocket.WebSocketMessageType
@@ -34,7 +34,7 @@ local prelude = [[
     return file:read("a")
   end
 
-  -- A line for each thread but the script's own: how often it left a processor, and its ticks on one.
+  -- One line for each thread but the script's: its context switches and its processor time in ticks.
   local function threads()
     local file <close> = assert(io.open("/proc/self/stat"))
     local process, lines = file:read("n"), {}
@@ -49,8 +49,8 @@ local prelude = [[
     return table.concat(lines, "\n")
   end
 
-  -- Does something else until no other thread has run for `seconds`, for ten times as long at most: at first the engine
-  -- may be at work, and its thread takes the loop back. Returns what was seen before and after the last time.
+  -- Waits outside poll until no other thread has run for `seconds`, ten times as long at most: at first the engine may
+  -- be busy, and its thread reclaims the loop. Returns the counts before and after the last wait.
   local function settle(seconds)
     local stop = now() + 10 * seconds
     repeat
@@ -77,7 +77,7 @@ describe("idle:", function()
     return helper.script(prelude .. text, server:url(path), helper.certificates .. "/ca.pem")
   end
 
-  describe("no thread runs while the script does something else, with", function()
+  describe("no thread runs while the script does not poll, with", function()
     for _, case in ipairs {
       { "an open connection", "connect({}, 'open') exchange()", function() return python end },
       { "an open connection over TLS", "connect({}, 'open') exchange()", function() return secure end },
@@ -104,7 +104,7 @@ describe("idle:", function()
     end
   end)
 
-  it("a wait behind brisk traffic sleeps after a moment", function()
+  it("a wait after heavy traffic stops spinning and sleeps", function()
     local output, code = script([[
       connect({}, "open")
       ws:sendText("row 20000")
@@ -118,7 +118,7 @@ describe("idle:", function()
     assert.equal(0, code, output)
   end)
 
-  describe("poll(1) takes a handful of system calls, of all threads, with", function()
+  describe("poll(1) takes only a few system calls, counted in all threads, with", function()
     for name, server in pairs {
       ["an open connection"] = function() return python end,
       ["an open connection over TLS"] = function() return secure end,
@@ -145,7 +145,7 @@ describe("idle:", function()
         local calls = file:read("a"):match('"/from here"[^\n]*\n(.*\n)[^\n]*"/to here"')
         local count = 0
         for line in calls:gmatch("[^\n]+") do
-          -- The second line of a call during which another thread made one.
+          -- strace writes a second line for a call that another thread's call interrupted.
           if not line:find(" resumed>", 1, true) then count = count + 1 end
         end
         assert.is_true(count > 0 and count <= 20, calls)

@@ -8,7 +8,8 @@ describe("keepalive:", function()
   after_each(helper.close_clients)
 
   local keys = 0
-  --- A websocket to a server that counts its pings; `how` says what else it does (see raw.py's beats).
+--- Connects to a server that counts pings; `how` is the query of its other behaviour (see beats in raw.py). Returns
+--- the client, a function that returns the number of pings, and the URL that it asks.
   local function beats(how, options)
     keys = keys + 1
     options.url = raw:url("/beats?key=keepalive%d%s", keys, how)
@@ -17,13 +18,13 @@ describe("keepalive:", function()
     return c:open(), function() return tonumber(helper.client(url):get("TEXT").data) end, url
   end
 
-  --- Delivers events for so many seconds.
+  --- Delivers events for `seconds`.
   local function during(seconds)
     local from = helper.now()
     helper.wait(function() return helper.now() - from >= seconds end, seconds .. " s")
   end
 
-  --- With a pinginterval of 0.2 s, there is half a second without a ping. A busy server may be late at times.
+--- Asserts that, with a pinginterval of 0.2 s, no ping is sent for 0.5 s, in one of five tries: a server may be late.
   local function sends_none(pings)
     helper.one_of_five(function()
       local before = pings()
@@ -32,7 +33,7 @@ describe("keepalive:", function()
     end)
   end
 
-  --- ERROR, then CLOSE 1006, and what is to be said of it.
+  --- Asserts an ERROR that names pongtimeout, then CLOSE 1006. Returns CLOSE's info.
   local function is_gone(c, seconds)
     local event = c:get("ERROR")
     assert.equal("timeout", event.info.kind)
@@ -57,7 +58,7 @@ describe("keepalive:", function()
     assert.equal("OPEN", off:list())
   end)
 
-  it("sends a ping each pinginterval, and tells neither it nor its answer", function()
+  it("sends a ping each pinginterval; neither ping nor pong is an event", function()
     local started = helper.now()
     local c, pings = beats("", { pinginterval = 0.1 })
     helper.within(0.7, function()
@@ -69,17 +70,17 @@ describe("keepalive:", function()
     assert.equal("OPEN", c:list())
   end)
 
-  it("measures the latency, from its own pongs", function()
+  it("measures the latency from the pongs of its own pings", function()
     local c = beats("", { pinginterval = 0.2 })
     assert.is_nil(c.ws.latency)
     helper.wait(function() return c.ws.latency end, "the latency")
     assert.equal("float", math.type(c.ws.latency))
     assert.is_true(c.ws.latency > 0, c.ws.latency)
-    -- Not of every ping, on a busy machine; with the interval in it, of none.
+    -- On a busy machine only some pings are that fast; if the interval were counted in, none would be.
     helper.wait(function() return c.ws.latency < 0.05 end, function() return "less than " .. c.ws.latency end)
   end)
 
-  it("measures a latency that is the way there and back", function()
+  it("measures the latency as the time from ping to pong", function()
     local c = beats("&delay=0.2", { pinginterval = 0.05 })
     helper.wait(function()
       assert.is_true((c.ws.latency or 1) >= 0.19, c.ws.latency)
@@ -87,7 +88,7 @@ describe("keepalive:", function()
     end, function() return "less than " .. tostring(c.ws.latency) end)
   end)
 
-  it("leaves a script's own pings their pongs", function()
+  it("delivers the pongs of the script's own pings", function()
     local c = beats("", { pinginterval = 0.02 })
     helper.wait(function() return c.ws.latency end, "the latency")
     for _, payload in ipairs { "mine", "", ("x"):rep(8), ("y"):rep(125) } do
@@ -98,7 +99,7 @@ describe("keepalive:", function()
     assert.equal(4, c:count("PONG"))
   end)
 
-  it("leaves pongs that nobody asked for, which are life but no latency", function()
+  it("delivers unsolicited pongs: they are signs of life but set no latency", function()
     local c, pings = beats("&pong=other", { pinginterval = 0.05, pongtimeout = 1 })
     during(1.2)
     assert.equal("other", c:get("PONG", 5).data)
@@ -107,8 +108,8 @@ describe("keepalive:", function()
     assert.is_true(pings() >= 5)
   end)
 
-  -- Our own silence ends with a ping all the same: servers drop clients that say nothing.
-  it("is content with any message instead of pongs", function()
+  -- A ping is sent all the same when we have sent nothing: servers drop silent clients.
+  it("accepts any message as a sign of life", function()
     -- An empty text
     local c, pings = beats("&answers=0&beat=8100&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
     helper.wait(function() return pings() >= 2 end, "two pings")
@@ -117,21 +118,21 @@ describe("keepalive:", function()
     assert.equal(0, c:count("ERROR"))
   end)
 
-  it("is content with any byte instead of pongs", function()
-    -- A binary message of 4096 bytes, of which little comes
+  it("accepts any byte as a sign of life", function()
+    -- The start of a binary message of 4096 bytes, then one byte at a time
     local c, pings = beats("&answers=0&first=827e1000&beat=00&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
     helper.wait(function() return pings() >= 7 end, "pings for longer than pongtimeout")
     assert.equal("OPEN", c:list())
   end)
 
-  it("is content with the server's pings, whose pongs are words of ours", function()
+  it("accepts the server's pings as signs of life; our pongs count as sent data", function()
     local c, pings = beats("&answers=0&beat=8900&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
     sends_none(pings)
     c:get("PING", 10)
     assert.equal(0, c:count("ERROR"))
   end)
 
-  it("goes on pinging a server that answers none, when pongtimeout is endless", function()
+  it("goes on pinging a server that answers no ping, with an infinite pongtimeout", function()
     local c, pings = beats("&answers=0", { pinginterval = 0.02, pongtimeout = math.huge })
     helper.wait(function() return pings() >= 5 end, "five pings")
     assert.equal("OPEN", c:list())
@@ -158,11 +159,11 @@ describe("keepalive:", function()
     assert.equal("number", type(info.retryin))
     c:get("OPEN", 2)
     assert.truthy(c:list():find("^OPEN ERROR CLOSE OPEN"), c:list())
-    -- The new one is watched as well.
+    -- The new connection has a keepalive, too.
     assert.equal("timeout", c:get("ERROR", 2).info.kind)
   end)
 
-  it("gives up a server that has fallen silent", function()
+  it("gives up a server that stops answering", function()
     local c = beats("&answers=3", { pinginterval = 0.05, pongtimeout = 1.5, reconnect = false })
     is_gone(c, "1.5")
     assert.truthy(c.ws.latency)
@@ -171,7 +172,7 @@ describe("keepalive:", function()
     assert.equal(1006, c.ws.closecode)
   end)
 
-  it("gives up a server that reads nothing, with what is unsent", function()
+  it("gives up a server that reads nothing, and counts the unsent bytes", function()
     local large = ("x"):rep(32 << 20)
     local c = helper.client {
       url = raw:url("/frames?end=deaf"), pinginterval = 0.1, pongtimeout = 0.4, reconnect = false,
@@ -197,7 +198,7 @@ describe("keepalive:", function()
     assert.equal(0, c:count("ERROR") + c:count("PONG") + c:count("CLOSE"))
   end)
 
-  --- Does not poll for so many seconds; stock Lua has nothing else that waits.
+  --- Lets `seconds` pass without calling poll, in a busy loop: stock Lua has no sleep.
   local function compute(seconds)
     local from = helper.now()
     repeat until helper.now() - from >= seconds
@@ -209,7 +210,7 @@ describe("keepalive:", function()
     assert.equal("OPEN", c:list())
   end)
 
-  it("takes no server for dead that is not read, because the script does not poll", function()
+  it("does not give up a server that is not read because the script does not poll", function()
     local c = helper.client {
       url = python:url("/flood?count=2000&size=5000"), maxqueued = 1 << 16, pinginterval = 0.05, pongtimeout = 1,
     }:open()
@@ -218,8 +219,8 @@ describe("keepalive:", function()
     assert.equal(0, c:count("ERROR") + c:count("CLOSE"))
   end)
 
-  it("counts what came while the process was stopped", function()
-    -- A pong comes 0.2 s after its ping; the process is stopped for longer than it would wait.
+  it("counts bytes that came while the process was stopped", function()
+    -- A pong comes 0.2 s after its ping. The process is stopped for longer than pongtimeout.
     keys = keys + 1
     local process = helper.start_script([[
       local websocket = require "websocket"
@@ -245,7 +246,7 @@ describe("keepalive:", function()
     assert.equal("", output)
   end)
 
-  it("leaves the closing handshake to closetimeout", function()
+  it("does not end a closing handshake, for which closetimeout counts", function()
     local c = helper.client {
       url = raw:url("/frames?end=mute"), pinginterval = 0.5, pongtimeout = 0.2, closetimeout = 1,
     }:open()
@@ -267,12 +268,12 @@ describe("keepalive:", function()
     assert.equal("here", c:get("TEXT").data)
   end)
 
-  it("is the kernel's as well: TCP_NODELAY and SO_KEEPALIVE are set", function()
+  it("sets TCP_NODELAY and SO_KEEPALIVE as well", function()
     helper.client(raw:url("/burst")):open()
     local stat <close> = assert(io.open("/proc/self/stat"))
     local output, code = helper.finish(
       helper.start(helper.python, helper.folder .. "/socket_options.py", stat:read("n"), raw.port))
-    if code == 77 then return pending("another process must not look at our sockets here: " .. output) end
+    if code == 77 then return pending("pidfd_getfd is not permitted here: " .. output) end
     assert.equal(0, code, output)
     local value = {}
     for name, number in output:gmatch("(%S+)=(%d+)\n") do value[name] = tonumber(number) end
@@ -280,7 +281,7 @@ describe("keepalive:", function()
     assert.equal(1, value.SO_KEEPALIVE)
     local notices = value.TCP_KEEPIDLE + value.TCP_KEEPINTVL * value.TCP_KEEPCNT
     assert.is_true(notices >= 30 and notices <= 300, output)
-    -- It would end a connection whose reader pauses, though the reader's system answers.
+    -- TCP_USER_TIMEOUT would end a connection whose reader pauses although the reader's system answers.
     assert.equal(0, value.TCP_USER_TIMEOUT)
   end)
 end)

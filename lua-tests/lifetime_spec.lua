@@ -1,8 +1,8 @@
--- The ends of scripts, states and processes: each test has a process of its own.
+-- The end of scripts, Lua states and processes; fork. Each test runs in its own process.
 
 local helper = require "helper"
 
--- What every script here begins with: `connect(url, options)`, and `wait(condition)`.
+-- The beginning of each script: `connect(url, options)` and `wait(condition)`.
 local prelude = [[
   local websocket = require "websocket"
   local function connect(url, options)
@@ -29,7 +29,7 @@ describe("lifetime:", function()
   after_each(helper.close_clients)
   after_each(helper.remove_files)
 
-  -- What does not, goes on for longer than any test waits.
+  -- A script that Ctrl-C does not end runs for longer than any test waits.
   describe("Ctrl-C ends at once", function()
     for name, text in pairs {
       ["poll(math.huge)"] = "websocket.poll(math.huge) print 'poll returned'",
@@ -56,8 +56,8 @@ describe("lifetime:", function()
       end)
     end
 
-    -- The signal comes around the moment at which the wait begins: once, half of those that came just before it
-    -- were not seen until its end.
+    -- The signal arrives about when the wait begins: once, half of the signals that came just before it
+    -- were noticed only at its end.
     it("run() while it begins to wait", function()
       for _ = 1, 20 do
         local process = helper.start_script(prelude .. [[
@@ -88,7 +88,7 @@ describe("lifetime:", function()
     describe("at " .. way, function()
       local text, expected = table.unpack(how)
 
-      --- `#` in the first URL becomes another number each time; returns the last.
+      --- `#` in the first URL becomes another number each time; returns the last number.
       local function ends(seconds, before, url, ...)
         local more, last = { ... }, nil
         helper.within(seconds, function(n)
@@ -106,7 +106,7 @@ describe("lifetime:", function()
         return last
       end
 
-      it("a message sent just before arrives, and the peer is told that we go away", function()
+      it("a message sent just before arrives, and the peer gets a Close with 1001", function()
         local key = way:gsub("%W", "")
         local n = ends(0.9, [[
           local ws
@@ -132,7 +132,7 @@ describe("lifetime:", function()
         assert.equal("|last", recorded:sub(-5))
       end)
 
-      it("twenty live connections are quick", function()
+      it("twenty live connections end quickly", function()
         ends(0.9, [[
           local list = {}
           for i = 1, 20 do list[i] = connect((...)) end
@@ -158,7 +158,7 @@ describe("lifetime:", function()
         ]], raw:url("/frames?end=deaf"))
       end)
 
-      it("connecting, waiting and resolving cost nothing", function()
+      it("connecting, waiting and resolving take no time", function()
         ends(0.9, [[
           local silent, refused = ...
           connect(silent)
@@ -168,7 +168,7 @@ describe("lifetime:", function()
         ]], raw:url("/silence"), refused:url("/"))
       end)
 
-      it("events that nobody polled for, a flood even, cost nothing", function()
+      it("undelivered events, even a flood, take no time", function()
         ends(0.9, [[
           local ws = connect((...), { maxqueued = 1 << 16 })
           wait(function() return ws.state == "open" end)
@@ -177,7 +177,7 @@ describe("lifetime:", function()
     end)
   end
 
-  it("requiring the module and leaving is nothing", function()
+  it("a script that only requires the module ends at once", function()
     helper.within(0.5, function()
       local output, code, took = helper.script([[require "websocket"]])
       assert.equal("", output)
@@ -186,7 +186,7 @@ describe("lifetime:", function()
     end)
   end)
 
-  it("a script ends in a callback as well", function()
+  it("a script may end in a callback", function()
     for _, exit in ipairs { "os.exit(3)", "os.exit(3, true)" } do
       helper.within(0.9, function()
         local output, code, took = script([[
@@ -217,7 +217,7 @@ describe("lifetime:", function()
     assert.truthy(output:find("^string\tstring"), output)
   end)
 
-  it("finalizers that are older than the websocket may still use it", function()
+  it("finalizers created before the websocket may still use it", function()
     local output, code = script([[
       local ws
       setmetatable({}, { __gc = function()
@@ -258,7 +258,7 @@ describe("lifetime:", function()
     end)
   end)
 
-  it("a finalizer that is older than the module may still call it", function()
+  it("a finalizer created before the module was loaded may still call it", function()
     local output, code = helper.script([[
       local websocket, ws
       setmetatable({}, { __gc = function()
@@ -324,7 +324,7 @@ describe("lifetime:", function()
 
     it("five, one after the other", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
-      -- One that misses the end of its connection takes a second.
+      -- A state that misses the end of its connection takes a second to close.
       helper.within(1, function()
         local output, code, took = run([[
           local got
@@ -340,7 +340,7 @@ describe("lifetime:", function()
       end)
     end)
 
-    it("two hundred, each left in the middle of a flood: none misses the end of its connection", function()
+    it("two hundred, each closed in the middle of a flood: none misses the end of its connection", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       path = "/flood?count=100&size=20000"
       local host_script = [[
@@ -350,7 +350,7 @@ describe("lifetime:", function()
         wait(function() return ws.state == "open" end)
         io.stdout:write(now(), " ")
       ]]
-      -- One that does takes a second.
+      -- A state that misses it takes a second to close.
       helper.one_of_five(function()
         local output, code = run(host_script, "cycles", 200)
         assert.equal(0, code)
@@ -396,7 +396,7 @@ describe("lifetime:", function()
       assert.equal(0, code)
     end)
 
-    it("one in a child of fork: it has its own engine, and what the parent closes is at rest", function()
+    it("one in a forked child: it has its own engine, and nothing happens there when the parent closes", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local output, code = run([[
         local function visit(url)
@@ -404,7 +404,7 @@ describe("lifetime:", function()
           wait(function() return ws.state == "open" or ws.state == "waiting" end)
           return ws
         end
-        -- Look-ups and TLS have threads of their own, which a child does not have.
+        -- Name resolution and TLS use threads, which a forked child does not have.
         visit("ws://nonexistent.invalid/"):close()
         visit("wss://127.0.0.1:1/"):close()
         local ws = visit(url)
@@ -426,7 +426,7 @@ describe("lifetime:", function()
       assert.equal(0, code)
     end)
 
-    it("one that a child of fork goes on with: its websockets are closed there, and can connect", function()
+    it("one that a forked child goes on using: its websockets are closed there and can connect", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local output, code = run([[
         local answers = {}
@@ -434,7 +434,7 @@ describe("lifetime:", function()
         local ws = connect(url, { onreceive = answer, maxbuffered = 1 << 30 })
         local unused = websocket.WebSocket { url = url, onreceive = answer }
         wait(function() return ws.state == "open" end)
-        -- More than can leave at once.
+        -- More than the kernel takes at once.
         ws:sendBinary(("x"):rep(32 << 20))
         return function()
           if name == "parent" then
@@ -463,7 +463,7 @@ describe("lifetime:", function()
     end)
 
     for _, waits in ipairs { "websocket.run", "websocket.poll" } do
-      it("a callback that forks: " .. waits .. " goes on in the child, where nothing is live", function()
+      it("a callback that forks: " .. waits .. " returns in the child, where no websocket is live", function()
         if not host then return pending("needs cc and liblua5.4-dev") end
         local output, code = run([[
           local child
@@ -485,15 +485,15 @@ describe("lifetime:", function()
       end)
     end
 
-    it("one whose child of fork needs TLS while the parent's begins", function()
+    it("one whose forked child needs TLS while the parent initialises it", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
-      if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer has Swift's runtime hold locks for long") end
+      if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer makes Swift's runtime hold locks for long") end
       local output, code = run([[
-        -- What the runtime of Swift does once it has done by then: in the middle of that nobody may fork.
+        -- By then the Swift runtime has initialised itself; a fork in the middle of that is not supported.
         local first = connect("wss://127.0.0.1:1/", { minreconnectwait = 60 })
         wait(function() return first.state == "waiting" end)
         for i = 1, 5 do
-          -- With other options it begins anew, on a thread of its own.
+          -- Other options need another TLS context, which is made on its own thread.
           connect("wss://127.0.0.1:1/", { minreconnectwait = 60, tls = { servername = "parent" .. i } })
           local child = fork()
           if child == 0 then
@@ -509,7 +509,7 @@ describe("lifetime:", function()
       assert.equal(0, code)
     end)
 
-    it("one that children of fork go on with while much comes in: none of them hangs", function()
+    it("one that forked children go on using while many bytes arrive: none of them hangs", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       path = "/flood?count=1000000&size=1000"
       local output, code = run([[
@@ -525,7 +525,7 @@ describe("lifetime:", function()
       assert.equal(0, code)
     end)
 
-    it("one that a child of fork has too: the child takes no wake-up of its parent", function()
+    it("one shared with a forked child: the child consumes no wake-up of its parent", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local output, code = run([[
         local answers = 0
@@ -533,7 +533,7 @@ describe("lifetime:", function()
         wait(function() return ws.state == "open" end)
         local function now() return io.open("/proc/uptime"):read("n") end
         if name == "first" then while true do websocket.poll(60) end end
-        -- The other state gets the loop, so that this one waits beside it.
+        -- The other state runs the loop, so that this one waits on its event queue.
         local started = now()
         while now() - started < 0.3 do end
         return function()
@@ -543,7 +543,7 @@ describe("lifetime:", function()
             local from = now()
             ws:sendText(i)
             while answers < i do websocket.poll(2) end
-            -- A wait looks again after a tenth of a second.
+            -- A wait checks again after 0.1 s without a wake-up.
             if now() - from > 0.08 then late = late + 1 end
           end
           print(late < 20 or late)

@@ -11,7 +11,7 @@ describe("limits:", function()
   for _, deflate in ipairs { false, true } do
     local how = deflate and ", compressed" or ""
 
-    it("a message of maxmessagesize is taken" .. how, function()
+    it("a message of maxmessagesize is delivered" .. how, function()
       local c = helper.client { url = server:url("/flood?count=3&size=1000"), maxmessagesize = 1000, deflate = deflate }
       assert.equal(1000, #c:get("TEXT", 3).data)
     end)
@@ -41,7 +41,7 @@ describe("limits:", function()
     assert.equal("OPEN FRAGMENT ERROR CLOSE", c:list())
   end)
 
-  it("the peer is told 1009", function()
+  it("the peer gets a Close with 1009", function()
     local c = helper.client {
       url = raw:url("/frames?hex=8203616263&key=limit"), maxmessagesize = 2, reconnect = false,
     }
@@ -51,14 +51,14 @@ describe("limits:", function()
     assert.equal(1009, tonumber(mask:sub(1, 4), 16) ~ tonumber(body, 16))
   end)
 
-  it("maxmessagesize = 0 takes empty messages only", function()
+  it("maxmessagesize = 0 accepts empty messages only", function()
     local c = helper.client { url = raw:url("/frames?hex=8100810161"), maxmessagesize = 0, reconnect = false }
     assert.equal("size", c:get("ERROR").info.kind)
     assert.equal("", c:get("TEXT").data)
   end)
 
   for method, what in pairs { sendText = "text", sendBinary = "data" } do
-    it(method .. " beyond maxbuffered raises, sends nothing, and the connection lives", function()
+    it(method .. " beyond maxbuffered raises and sends nothing; the connection stays open", function()
       local c = helper.client { url = server:url("/echo"), maxbuffered = 1000 }:open()
       local function send(...) c.ws[method](c.ws, ...) end
       local err = raises("WebSocket failed to send " .. what .. ": ", send, ("a"):rep(1001))
@@ -72,8 +72,8 @@ describe("limits:", function()
     end)
   end
 
-  it("a peer that reads nothing: sends fill maxbuffered, then raise; none of them waits", function()
-    local limit = 32 << 20 -- the kernel takes a few of these, some of them afterwards
+  it("a peer that reads nothing: sends fill maxbuffered, then raise; none blocks", function()
+    local limit = 32 << 20 -- the kernel takes some MiB of these, part of them later
     local c = helper.client {
       url = raw:url("/frames?end=deaf"), maxbuffered = limit, closetimeout = 0.1, reconnect = false,
     }:open()
@@ -83,20 +83,20 @@ describe("limits:", function()
       ok, err = pcall(c.ws.sendBinary, c.ws, piece)
       count = count + 1
     until not ok or count > 10000
-    -- One that waited would wait for ever.
+    -- A send that blocked would block without end.
     assert.truthy(tostring(err):find("maxbuffered", 1, true), err)
     assert.is_true(c.ws.bufferedamount > limit / 2 and c.ws.bufferedamount <= limit + 100, c.ws.bufferedamount)
     assert.equal("open", c.ws.state)
   end)
 
-  --- Bytes.
+  --- Resident memory of this process, in bytes.
   local function resident()
     local file <close> = assert(io.open("/proc/self/statm"))
     return select(2, file:read("n", "n")) * 4096
   end
 
-  it("memory for much that was sent is given back", function()
-    if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer gives nothing back") end
+  it("memory of large sends is freed", function()
+    if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer does not return memory to the system") end
     local size = 40 << 20
     local c = helper.client { url = raw:url("/frames"), maxbuffered = 2 * size }:open()
     collectgarbage()
@@ -114,7 +114,7 @@ describe("limits:", function()
     local c = helper.client {
       url = server:url("/flood?count=%d&size=%d&key=paused", count, size), maxqueued = 1 << 20,
     }:open()
-    -- 1 MiB here, and what the kernel and the server hold.
+    -- 1 MiB in our queue, the rest in the buffers of the kernel and of the server.
     local sent = helper.watch(server:url("/progress?key=paused"), 51, 0.4)
     assert.is_true(sent > 50 and sent < count - 100, sent)
     c:get("TEXT", count + 1)
@@ -125,8 +125,8 @@ describe("limits:", function()
     assert.equal("end", c.events[count + 2].data)
   end)
 
-  it("maxqueued: compressed messages that come in one read are inflated one after the other", function()
-    if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer gives nothing back") end
+  it("maxqueued: compressed messages of one read are inflated one by one", function()
+    if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer does not return memory to the system") end
     collectgarbage()
     local before = resident()
     local c = helper.client {
@@ -139,13 +139,13 @@ describe("limits:", function()
     assert.equal(1 << 20, #c:get("BINARY", 100).data)
   end)
 
-  it("a message larger than maxqueued still comes", function()
+  it("a message larger than maxqueued is delivered", function()
     local c = helper.client { url = server:url("/flood?count=3&size=100000"), maxqueued = 1000 }
     for i = 1, 3 do assert.equal(100000, #c:get("TEXT", i).data) end
     assert.equal("end", c:get("TEXT", 4).data)
   end)
 
-  it("maxqueued = 0 takes one read after the other", function()
+  it("maxqueued = 0 reads again only after all events were delivered", function()
     local c = helper.client { url = server:url("/flood?count=1000"), maxqueued = 0 }
     c:get("TEXT", 1001)
     for i = 1, 1000 do assert.equal(tostring(i), c.events[i + 1].data) end
@@ -159,7 +159,7 @@ describe("limits:", function()
     assert.is_true(c:get("CLOSE").info.clean)
   end)
 
-  it("a paused websocket's closetimeout begins once it is read again", function()
+  it("a paused websocket's closetimeout starts when reading resumes", function()
     local c = helper.client {
       url = server:url("/flood?count=40&size=20000"), maxqueued = 1 << 16, closetimeout = 1.5, reconnect = false,
     }:open()
@@ -185,7 +185,7 @@ describe("limits:", function()
     assert.equal(1006, c:get("CLOSE").info.code)
   end)
 
-  it("a closed websocket that nobody refers to is collected", function()
+  it("a closed websocket without references is collected", function()
     local weak = setmetatable({}, { __mode = "k" })
     for _ = 1, 20 do
       local ws = websocket.WebSocket { url = server:url("/close"), reconnect = false }
@@ -199,7 +199,7 @@ describe("limits:", function()
     assert.is_nil(next(weak))
   end)
 
-  it("a live websocket that nobody refers to is kept", function()
+  it("a live websocket without references is kept", function()
     local weak, count = setmetatable({}, { __mode = "k" }), 0
     do
       local ws = websocket.WebSocket {

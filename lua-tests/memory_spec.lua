@@ -1,8 +1,8 @@
--- Where Lua, or the module, gets no memory.
+-- Allocation failures in Lua and in the module.
 
 local helper = require "helper"
 
-describe("without memory:", function()
+describe("when memory runs out:", function()
   local python, host
   lazy_setup(function()
     python = helper.serve("python")
@@ -38,7 +38,7 @@ describe("without memory:", function()
   ]]
 
   for _, how in ipairs { "sendText", "sendBinary" } do
-    it("a message that does not fit into Lua is given up at the second try: " .. how, function()
+    it("a message that Lua can't allocate is dropped at the second try: " .. how, function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       assert.equal([[
 not enough memory
@@ -48,7 +48,7 @@ others: 20, true
         ws:sendText("first")
         ws:sendText(("x"):rep(100000))
         ws:%s(("x"):rep(3000000))
-        local large = ("x"):rep(2000) -- made before there is a limit
+        local large = ("x"):rep(2000) -- made before the limit is set
         allow(1 << 20)
         local failures = 0
         local function poll()
@@ -69,7 +69,7 @@ others: 20, true
     end)
   end
 
-  it("a message that fits at the second try comes", function()
+  it("a message that fits at the second try is delivered", function()
     if not host then return pending("needs cc and liblua5.4-dev") end
     assert.equal("not enough memory\nOPEN TEXT 3000000\n", run(prelude .. [[
       ws:sendText(("x"):rep(3000000))
@@ -109,7 +109,7 @@ others: 20, true
     assert.equal(0, code, output)
     local failures = tonumber(output:match("^%d+"))
     assert.is_true(failures <= 1, output)
-    -- Lua or the engine may be the one that lacks it, or none.
+    -- Lua may run out of memory, or the engine, or neither.
     assert.truthy(output:match("^1%s+0%s+size%s+1006") or output:match("^0%s+0%s+system%s+1006") or
       output:match("^0%s+6291%d%d%d%d%s+1000"), output)
   end)

@@ -18,7 +18,7 @@ local not_utf8 = {
 local sizes = { 0, 1, 125, 126, 65535, 65536, 16 << 20 }
 local lasts = 16 << 20
 
---- Something that does not compress to nothing, quickly.
+--- Text of `size` bytes that is made fast and does not compress well.
 local function message(size)
   if size == lasts then return (all_bytes:sub(1, 128)):rep(size // 128) end
   local list = {}
@@ -40,7 +40,7 @@ for _, kind in ipairs { "python", "node" } do
       lazy_teardown(helper.stop_servers)
       after_each(helper.close_clients)
 
-      it("compression is on as asked for", function()
+      it("the connection is compressed exactly if the script asked for it", function()
         echo()
         if deflate then
           assert.truthy(c.ws.extensions:find("permessage%-deflate"))
@@ -64,7 +64,7 @@ for _, kind in ipairs { "python", "node" } do
         end)
       end
 
-      it("text has characters of every length", function()
+      it("text has characters of every UTF-8 length", function()
         echo()
         for _, character in ipairs(characters) do c.ws:sendText(character) end
         c.ws:sendText(table.unpack(characters))
@@ -80,7 +80,7 @@ for _, kind in ipairs { "python", "node" } do
         assert.equal(all_bytes, c:get("BINARY", 2).data)
       end)
 
-      it("text that is not UTF-8 raises, nothing of it is sent and the connection lives", function()
+      it("text that is not UTF-8 raises and nothing is sent; the connection stays open", function()
         echo()
         for what, text in pairs(not_utf8) do
           local err = raises("WebSocket failed to send text: ", function() c.ws:sendText("good ", text) end)
@@ -92,13 +92,13 @@ for _, kind in ipairs { "python", "node" } do
         assert.equal("OPEN TEXT", c:list())
       end)
 
-      it("a character may be cut by the arguments", function()
+      it("a character may be split between two arguments", function()
         echo()
         c.ws:sendText("\xE2", "\x82", "\xAC", "\xF0\x9F", "", "\x98\x80")
         assert.equal("€😀", c:get("TEXT").data)
       end)
 
-      it("arguments are joined, however many", function()
+      it("any number of arguments is joined", function()
         echo()
         local parts = {}
         for i = 1, 200 do parts[i] = i % 3 == 0 and i or "<" .. i .. ">" end
@@ -134,7 +134,7 @@ for _, kind in ipairs { "python", "node" } do
         assert.equal("10000 in order", c:get("TEXT").data)
       end)
 
-      it("messages that the peer can't take at once, sent between polls, arrive whole and in order", function()
+      it("messages larger than the socket's buffer, sent between polls, arrive whole and in order", function()
         connect("/count")
         local padding = ("."):rep(1 << 20)
         for i = 1, 40 do
@@ -159,7 +159,7 @@ for _, kind in ipairs { "python", "node" } do
       end)
 
       for _, name in ipairs { "text", "binary" } do
-        it("a fragmented " .. name .. " tells each fragment, then comes whole", function()
+        it("a fragmented " .. name .. " gives an event for each fragment, then the whole message", function()
           connect("/fragments?type=" .. name)
           assert.equal("abcdéf", c:get(name:upper()).data)
           local received = {}
@@ -171,7 +171,7 @@ for _, kind in ipairs { "python", "node" } do
               received[#received + 1] = event.info.received
             end
           end
-          -- The Python peer ends with an empty frame. Inflated bytes may come a fragment later.
+          -- The Python peer ends with an empty frame. With compression, bytes may belong to a later fragment.
           local last = kind == "python" and 3 or 2
           assert.equal(last, #received)
           if deflate then
@@ -195,7 +195,7 @@ for _, kind in ipairs { "python", "node" } do
         assert.equal("", c:get("PONG").err)
       end)
 
-      it("a ping of 126 bytes raises, and the connection lives", function()
+      it("a ping of 126 bytes raises; the connection stays open", function()
         echo()
         raises("WebSocket failed to send ping: ", function() c.ws:sendPing(("a"):rep(126)) end)
         raises("WebSocket failed to send ping: ", function() c.ws:sendPing(("a"):rep(63), ("b"):rep(63)) end)
@@ -204,7 +204,7 @@ for _, kind in ipairs { "python", "node" } do
         assert.equal("OPEN TEXT", c:list())
       end)
 
-      it("a ping of the server is answered, then told", function()
+      it("a ping of the server is answered, then delivered", function()
         connect("/ping?payload=p%20q")
         assert.equal("answered p q", c:get("TEXT").data)
         assert.equal("p q", c:get("PING").data)
@@ -212,7 +212,7 @@ for _, kind in ipairs { "python", "node" } do
         assert.equal("OPEN PING TEXT", c:list())
       end)
 
-      it("a pong that nobody asked for is told", function()
+      it("an unsolicited pong is delivered", function()
         connect("/pong?payload=news")
         assert.equal("news", c:get("PONG").data)
       end)
@@ -253,7 +253,7 @@ end)
 
 describe("compression: a server that", function()
   local raw
-  local hello, again = "c107f248cdc9c90700", "c105f200110000" -- the second refers to the first
+  local hello, again = "c107f248cdc9c90700", "c105f200110000" -- compressed; the second refers to the first
   lazy_setup(function() raw = helper.serve("raw") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
@@ -265,26 +265,26 @@ describe("compression: a server that", function()
     }:open()
   end
 
-  -- As Mojolicious, Tornado and nats-server do
+  -- Answers as Mojolicious, Tornado and nats-server give them
   for extensions, second in pairs {
     ["permessage-deflate"] = again,
     ["permessage-deflate; server_max_window_bits=10"] = again,
     ["permessage-deflate; server_no_context_takeover; client_no_context_takeover"] = hello,
   } do
-    it("does not do all that it was asked for is connected to: " .. extensions, function()
+    it("accepts only some of the offered parameters is connected to: " .. extensions, function()
       local c = open(extensions, hello .. second, { serverwindow = 10, servertakeover = false })
       assert.equal("Hello", c:get("TEXT", 2).data)
       assert.equal(extensions, c.ws.extensions)
     end)
   end
 
-  it("makes no byte of an empty message is understood, and its next message too", function()
+  it("compresses an empty message to no byte is understood, and its next message too", function()
     local c = open("permessage-deflate", "c100" .. hello .. "41008000" .. again)
     for i, text in ipairs { "", "Hello", "", "Hello" } do assert.equal(text, c:get("TEXT", i).data) end
   end)
 end)
 
-describe("frames in unusual cuts", function()
+describe("frames split in unusual places", function()
   local server
   lazy_setup(function() server = helper.serve("raw") end)
   lazy_teardown(helper.stop_servers)
@@ -298,7 +298,7 @@ describe("frames in unusual cuts", function()
     assert.equal("OPEN TEXT BINARY CLOSE", c:list())
   end)
 
-  it("right behind the handshake's answer are not lost", function()
+  it("right behind the handshake's response are not lost", function()
     local c = helper.client { url = server:url("/together"), reconnect = false }
     assert.equal(4001, c:get("CLOSE").info.code)
     assert.equal("OPEN TEXT TEXT CLOSE", c:list())

@@ -1,10 +1,10 @@
--- Networks that lose packets, swallow addresses, change, or have no answer to a name: each test is a script in a
--- network of its own (unshare), which ends with it, whatever happens.
+-- Networks that lose packets, have unreachable addresses, change, or do not resolve a name. Each test is a script in
+-- its own network namespace (unshare), which ends with the script.
 
 local helper = require "helper"
 
--- What each network has: 10.9.0.1 and 2001:db8::1 are this machine; what else is in 192.0.2.0/24 and 2001:db8::/64
--- is never answered. Names are those of `hosts`; the resolver is never answered either.
+-- In each network 10.9.0.1 and 2001:db8::1 are this machine; other addresses of 192.0.2.0/24 and 2001:db8::/64 never
+-- answer. Names are those of `hosts`; the name server never answers either.
 local setup = [[
   set -e
   PATH=$PATH:/usr/sbin:/sbin
@@ -42,12 +42,12 @@ local prelude = ([[
   local from = helper.now()
   local function passed() return helper.now() - from end
   local function sh(command) assert(os.execute(command), command) end
-  -- How many connections are being tried.
+  -- Number of connections in the state SYN-SENT.
   local function tries()
     local pipe <close> = assert(io.popen "ss -Htn state syn-sent")
     return select(2, pipe:read("a"):gsub("\n", ""))
   end
-  -- The command after which packets to this port and from it are lost: all of them, or one of so many.
+  -- The command that drops packets to and from this port: all of them, or every `one_of`-th.
   local function filter(port, one_of)
     local which = one_of and "numgen inc mod " .. one_of .. " 0 " or ""
     local rules = "add table inet t; add chain inet t c { type filter hook input priority 0; };"
@@ -67,7 +67,7 @@ local postlude = [[ end, function(err) return type(err) == "string" and debug.tr
   os.exit(ok, false)
 ]]
 
-describe("in a network of its own:", function()
+describe("in its own network:", function()
   after_each(helper.remove_files)
 
   local as_whom = ""
@@ -93,11 +93,11 @@ describe("in a network of its own:", function()
     helper.remove_files()
   end)
 
-  --- A test that is a script.
+  --- Declares a test whose body is a script.
   local function inside(name, text, filtering)
     it(name, function()
       if obstacle then return pending(obstacle) end
-      if filtering and not filters then return pending("this machine can't filter packets (nft)") end
+      if filtering and not filters then return pending("this machine can't filter packets with nft") end
       local output, code = helper.finish(start(helper.lua, helper.write_script(prelude .. text .. postlude)))
       assert.equal("", output)
       assert.equal(0, code)
@@ -134,7 +134,7 @@ describe("in a network of its own:", function()
         helper.wait(function()
           local count = tries()
           took = passed()
-          -- An attempt may be seen late, but not before its time.
+          -- A busy machine may start an attempt late, but never early.
           assert(count <= 1 + took // 0.24, count .. " after " .. took)
           return count == 3
         end, "three attempts")
@@ -160,7 +160,7 @@ describe("in a network of its own:", function()
         ["half.test"] = { "[2001:db8::1]:9", "192.0.2.7:9" },
       } do
         from = helper.now()
-        -- The third is tried after half a second.
+        -- The third address is tried after 0.5 s.
         local c = helper.client { url = "ws://" .. name .. ":9/", connecttimeout = 2, reconnect = false }
         local event = c:get "ERROR"
         assert(passed() >= 1.98, passed())
@@ -231,7 +231,7 @@ describe("in a network of its own:", function()
     ]])
   end)
 
-  -- It would be waited for longer than any test waits.
+  -- The resolver would take longer than any test waits.
   describe("a resolver that never answers", function()
     inside("delays no close, and no end of run", [[
       local c = helper.client "ws://unknown.test/"
@@ -260,7 +260,7 @@ describe("in a network of its own:", function()
 
     inside("delays no exit", [=[
       for _, exit in ipairs { "", "os.exit()", "os.exit(0, true)", "ws:close() websocket.run()" } do
-        -- An end that waits for something waits a second.
+        -- An exit that waits for anything takes a second.
         helper.within(0.9, function()
           local output, code, took = helper.script([[
             local websocket = require "websocket"

@@ -1,4 +1,4 @@
--- Where no WebSocket server is, and servers that break the rules.
+-- Addresses without a WebSocket server, and servers that violate the protocol.
 
 local helper = require "helper"
 local websocket = helper.websocket
@@ -13,7 +13,7 @@ describe("not a server:", function()
   after_each(helper.close_clients)
   after_each(helper.remove_files)
 
-  --- Exactly one ERROR in words, with this kind; returns the event.
+  --- Asserts exactly one ERROR, of this kind and with a text; returns the event.
   local function fails(kind, options, ...)
     if type(options) == "string" then options = { url = options } end
     if options.reconnect == nil then options.reconnect = false end
@@ -37,14 +37,14 @@ describe("not a server:", function()
     assert.equal("hello", event.info.body)
   end)
 
-  it("HTTP 503 with a folded field, which is read as one line", function()
+  it("HTTP 503 with a folded header field, which is read as one line", function()
     local folded = helper.escape("X-Reason: out of\r\n \tservice\r\nX-Other: x")
     local event = fails("handshake", raw:url("/status?code=503&header=%s", folded))
     assert.equal("out of service", event.info.headers["x-reason"])
     assert.equal("x", event.info.headers["x-other"])
   end)
 
-  it("HTTP 500 with what a terminal would obey, which is not in the error's text", function()
+  it("HTTP 500 with control characters, which are not in the error's text", function()
     local server = raw:dialogue("close", "HTTP/1.1 500 \u{9b}31mred\u{9d}0;title\u{9c}\r\nContent-Length: 0\r\n\r\n")
     local err = helper.client { url = "ws://127.0.0.1:" .. server.port, reconnect = false }:get("ERROR").err
     assert.truthy(err:find("it answered 500 ?31mred?0;title? instead of 101", 1, true), err)
@@ -56,7 +56,7 @@ describe("not a server:", function()
 
   it("garbage", function() fails("handshake", raw:url("/garbage")) end)
 
-  it("a banner of another protocol, without waiting for more", function()
+  it("a banner of another protocol: an ERROR at once", function()
     for _, banner in ipairs { "SSH-2.0-OpenSSH_9.2p1\r\n", "RFB 003.008\n", "220 smtp\r\n", "\r\r\r" } do
       local server = raw:dialogue("hold&drip=1", banner)
       local c = helper.client { url = "ws://127.0.0.1:" .. server.port }
@@ -81,7 +81,7 @@ describe("not a server:", function()
     fails("handshake", { url = raw:url("/wrong-accept"), reconnect = true }, "Sec-WebSocket-Accept")
   end)
 
-  it("a port that nobody listens on", function()
+  it("a port without a listener", function()
     fails("connect", refused:url("/"), "ws://127.0.0.1:" .. refused.port .. "/", "refused")
   end)
 
@@ -89,31 +89,31 @@ describe("not a server:", function()
     fails("dns", "ws://nonexistent.invalid/", "nonexistent.invalid")
   end)
 
-  it("a connection that is closed without an answer", function()
+  it("a connection that is closed without a response", function()
     fails("handshake", raw:url("/refuse"), "closed")
   end)
 
-  it("a refusal whose body never comes to an end is told at once", function()
+  it("a refusal whose body never ends gives its ERROR at once", function()
     local head = "HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n"
-    -- An endless extension, an endless line end
+    -- A chunk extension without end, and a line end without end
     for begin, rest in pairs { ["5;"] = "a", ["1\r\nx"] = "\r" } do
       local server = raw:dialogue("flood&flood=" .. helper.hex(rest), head .. begin)
       local from = helper.now()
       local c = helper.client { url = "ws://127.0.0.1:" .. server.port, reconnect = false }
       assert.equal(503, c:get("ERROR").info.status)
-      -- The time for a body that comes slowly is 1 s
+      -- A slow body is awaited for 1 s
       assert.is_true(helper.now() - from < 0.9 * helper.slowness)
     end
   end)
 
-  it("interim answers before a refusal are none", function()
+  it("interim responses before a refusal are skipped", function()
     local head = "HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
     local server = raw:dialogue("close&drip=1", head .. "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
     local c = helper.client { url = "ws://127.0.0.1:" .. server.port, reconnect = false }
     assert.equal(404, c:get("ERROR").info.status)
   end)
 
-  it("interim answers without end are refused, not read up to connecttimeout", function()
+  it("endless interim responses give an ERROR before connecttimeout", function()
     for _, field in ipairs { "", ("Link: %s\r\n"):format(("x"):rep(3000)) } do
       local interim = "HTTP/1.1 103 Early Hints\r\n" .. field .. "\r\n"
       local server = raw:dialogue("flood&flood=" .. helper.hex(interim), "")
@@ -124,12 +124,12 @@ describe("not a server:", function()
     end
   end)
 
-  it("the password of the URL is in no message", function()
+  it("the URL's password is in no message", function()
     local event = fails("handshake", ("ws://me:secret@127.0.0.1:%d/status?code=401"):format(raw.port))
     assert.is_nil(event.err:find("secret", 1, true))
   end)
 
-  describe("a server that breaks the rules in", function()
+  describe("a server that violates the protocol in", function()
     local cases = {
       { "a masked frame", "8181" .. "00000000" .. "61", 1002, "protocol" },
       { "a reserved bit", "c10161", 1002, "protocol" },
@@ -150,7 +150,7 @@ describe("not a server:", function()
     }
     for _, case in ipairs(cases) do
       local name, hex, code, kind = table.unpack(case)
-      it(name .. ": what came before, one ERROR, one CLOSE, and our Close has " .. code, function()
+      it(name .. ": earlier messages, one ERROR, one CLOSE, and our Close has " .. code, function()
         local key = name:gsub(" ", "-")
         local c = helper.client { url = raw:url("/frames?hex=810161%s&key=%s", hex, key), reconnect = false }
         local close = c:get("CLOSE").info

@@ -1,4 +1,4 @@
--- TLS with servers of others: nginx before the Python peer, libwebsockets' test server.
+-- TLS with other servers: nginx in front of the Python peer, libwebsockets' test server.
 
 local helper = require "helper"
 
@@ -22,28 +22,28 @@ describe("nginx in front of the Python peer:", function()
     return helper.client(options)
   end
 
-  --- A header field that nginx adds to tell of TLS.
+  --- A header field in which nginx describes the TLS connection.
   local function told(c, field, n) return c:get("TEXT", n).data:match("X%-" .. field .. ": ([^\n]*)") end
 
-  it("the name and the protocol that it sees", function()
+  it("sees the name (SNI) and the protocol (ALPN)", function()
     local c = client("/headers")
     assert.truthy(told(c, "TLS"):find("^TLSv1%.[23] http/1%.1 chained%.localhost$"))
     assert.equal("NONE", told(c, "Client"))
   end)
 
-  it("the client's certificate", function()
+  it("sees the client's certificate", function()
     local c = client("/headers", { cert = folder .. "/client-both.pem" })
     assert.equal("SUCCESS CN=Test Client", told(c, "Client"))
   end)
 
-  it("a client's certificate that it does not trust is a refusal", function()
+  it("refuses a client's certificate that it does not trust", function()
     local event = client("/headers", { cert = folder .. "/stranger.pem", key = folder .. "/stranger.key" }):get("ERROR")
     assert.equal("handshake", event.info.kind)
     assert.equal(400, event.info.status)
     assert.truthy(event.info.body:find("SSL certificate error", 1, true))
   end)
 
-  it("a session resumed", function()
+  it("resumes a session", function()
     local c = client("/headers", { servername = "chained.localhost" })
     assert.equal(".", told(c, "Resumed", 1))
     c:close()
@@ -51,7 +51,7 @@ describe("nginx in front of the Python peer:", function()
     assert.equal("r", told(c, "Resumed", 2))
   end)
 
-  it("messages of all sizes, compressed too", function()
+  it("echoes messages of all sizes, compressed too", function()
     for _, deflate in ipairs { false, true } do
       local c = client("/echo", nil, { deflate = deflate }):open()
       if deflate then assert.truthy(c.ws.extensions:find("permessage-deflate", 1, true)) end
@@ -63,7 +63,7 @@ describe("nginx in front of the Python peer:", function()
     end
   end)
 
-  it("10000 messages in order, both ways", function()
+  it("passes 10000 messages in order, both ways", function()
     local c = client("/echo"):open()
     for i = 1, 10000 do
       c.ws:sendText(i)
@@ -75,14 +75,14 @@ describe("nginx in front of the Python peer:", function()
     end
   end)
 
-  it("pings of both", function()
+  it("passes pings of both sides", function()
     local c = client("/ping?payload=hi"):open()
     assert.equal("answered hi", c:get("TEXT").data)
     c.ws:sendPing("ho")
     assert.equal("ho", c:get("PONG").data)
   end)
 
-  it("a Close of either", function()
+  it("passes a Close of either side", function()
     local c = client("/echo"):open()
     assert.is_true(c:close(4000, "mine").info.clean)
     local close = client("/close?code=4001&reason=theirs"):get("CLOSE").info
@@ -91,7 +91,7 @@ describe("nginx in front of the Python peer:", function()
     assert.is_true(close.clean)
   end)
 
-  it("a server that is away, then back", function()
+  it("answers 502 while the server behind it is down, and the websocket connects later", function()
     local behind = helper.serve("raw")
     behind:stop()
     local front = helper.serve("nginx", nil, behind.port)
@@ -122,7 +122,7 @@ describe("libwebsockets:", function()
     return helper.client({ url = server:url(), protocols = { name }, tls = { ca = ca }, reconnect = false }):open()
   end
 
-  it("lws-mirror-protocol says what it hears to all", function()
+  it("lws-mirror-protocol sends each message to all clients", function()
     local one, other = client("lws-mirror-protocol"), client("lws-mirror-protocol")
     assert.equal("lws-mirror-protocol", one.ws.protocol)
     one.ws:sendText("hello")
@@ -132,7 +132,7 @@ describe("libwebsockets:", function()
     assert.is_true(other:close(1000, "bye").info.clean)
   end)
 
-  it("lws-mirror-protocol says a long message in pieces", function()
+  it("lws-mirror-protocol sends a long message in fragments", function()
     local c = client("lws-mirror-protocol")
     local list = {}
     for i = 1, 10000 do list[i] = i end
@@ -152,7 +152,7 @@ describe("libwebsockets:", function()
     assert.equal("there?", c:get("PONG").data)
   end)
 
-  it("dumb-increment-protocol counts, starts again, and closes when asked", function()
+  it("dumb-increment-protocol counts, restarts, and closes on request", function()
     local c = client("dumb-increment-protocol")
     for n = 1, 3 do assert.equal(tostring(n - 1), c:get("TEXT", n).data) end
     c.ws:sendText("reset\n")

@@ -10,10 +10,10 @@ describe("poll and run:", function()
 
   local function echo(onreceive) return helper.client { url = raw:url("/burst"), onreceive = onreceive }:open() end
 
-  --- Asks for texts "1" to `count`, which come in one read: the next poll that waits has all of them.
+  --- Requests the texts "1" to `count`, which arrive in one read: the next poll that waits delivers all of them.
   local function queue(c, count) c.ws:sendText("burst ", count) end
 
-  --- Waits for what was asked for, and delivers it.
+  --- Requests these texts and delivers them.
   local function poll() return websocket.poll(helper.TIMEOUT) end
 
   local function took(f, ...)
@@ -23,7 +23,7 @@ describe("poll and run:", function()
   end
 
   describe("poll", function()
-    it("without time never waits", function()
+    it("without a timeout never waits", function()
       local c = helper.client(raw:url("/silence"))
       for _ = 1, 100 do
         assert.equal(0, websocket.poll())
@@ -35,7 +35,7 @@ describe("poll and run:", function()
       c.ws:close()
     end)
 
-    it("is not ended by the end of a websocket that was closed while it connected", function()
+    it("does not return when a websocket that was closed while it connected has ended", function()
       local c = helper.client(raw:url("/silence"))
       websocket.poll(0.05)
       c.ws:close()
@@ -45,7 +45,7 @@ describe("poll and run:", function()
       assert.equal("", c:list())
     end)
 
-    it("waits for its time at most, when nothing happens", function()
+    it("waits for its timeout when nothing happens", function()
       helper.within(0.3, function()
         local seconds, n = took(websocket.poll, 0.2)
         assert.equal(0, n)
@@ -53,7 +53,7 @@ describe("poll and run:", function()
       end)
     end)
 
-    it("returns as soon as something has come", function()
+    it("returns as soon as an event has come", function()
       local c = echo()
       c.ws:sendText("a")
       local seconds, n = took(websocket.poll, 60)
@@ -61,7 +61,7 @@ describe("poll and run:", function()
       assert.is_true(seconds < helper.TIMEOUT, seconds)
     end)
 
-    it("waits without end for math.huge, until something comes", function()
+    it("waits with math.huge until an event comes", function()
       local c = echo()
       c.ws:sendText("a")
       assert.equal(1, websocket.poll(math.huge))
@@ -87,13 +87,13 @@ describe("poll and run:", function()
       assert.equal("closed", ws.state)
     end)
 
-    it("delivers what was queued when it woke, and no more", function()
+    it("delivers only the events that were queued when it woke", function()
       local c
       c = echo(function(kind, data)
         if kind == TEXT and data ~= "again" then
           local from = helper.now()
           c.ws:sendText("again")
-          -- Time for the answer to come while this poll is at work.
+          -- Time for the echo to arrive during this poll.
           repeat until helper.now() - from > 0.05
         end
       end)
@@ -103,7 +103,7 @@ describe("poll and run:", function()
       c:get("TEXT", 6)
     end)
 
-    it("refuses what is no time", function()
+    it("refuses a timeout that is no time", function()
       raises("NaN", function() websocket.poll(0 / 0) end)
       raises("number expected", function() websocket.poll("soon") end)
       raises("number expected", function() websocket.poll({}) end)
@@ -113,13 +113,13 @@ describe("poll and run:", function()
   end)
 
   describe("run", function()
-    it("is true at once when nothing lives", function()
+    it("returns true at once without a live websocket", function()
       helper.within(0.5, function() assert.is_true(websocket.run()) end)
       assert.is_true(websocket.run(0))
       assert.is_true(websocket.run(math.huge))
     end)
 
-    it("is false when time ran out first", function()
+    it("returns false on a timeout", function()
       local c = echo()
       assert.is_false(websocket.run(0))
       helper.within(0.3, function()
@@ -130,7 +130,7 @@ describe("poll and run:", function()
       c:close()
     end)
 
-    it("is true once the last websocket has ended", function()
+    it("returns true once the last websocket has ended", function()
       local c, d
       c = echo(function(kind) if kind == TEXT then c.ws:close() end end)
       d = echo(function(kind) if kind == TEXT then d.ws:close() end end)
@@ -141,7 +141,7 @@ describe("poll and run:", function()
       assert.equal("OPEN TEXT CLOSE", d:list())
     end)
 
-    it("goes on while one is to be reconnected", function()
+    it("continues while a websocket will reconnect", function()
       local c = helper.client { url = raw:url("/refuse"), minreconnectwait = 0.05, maxreconnectwait = 0.05 }
       helper.wait(function()
         assert.is_false(websocket.run(0.3))
@@ -149,7 +149,7 @@ describe("poll and run:", function()
       end, "the second ERROR")
     end)
 
-    it("raises what a callback raises, and goes on when called again", function()
+    it("raises a callback's error, and continues when called again", function()
       local c = echo(function(kind) if kind == TEXT then error("oh") end end)
       c.ws:sendText("a")
       raises("oh", websocket.run, helper.TIMEOUT)
@@ -159,7 +159,7 @@ describe("poll and run:", function()
   end)
 
   describe("a callback that raises", function()
-    it("makes poll raise the very value, whatever it is", function()
+    it("makes poll raise the same value, of any type", function()
       local named = setmetatable({}, { __tostring = function() return "" end })
       local values = { "text", 5, 2.5, true, false, {}, print, named }
       for _, value in ipairs(values) do
@@ -176,7 +176,7 @@ describe("poll and run:", function()
       assert.is_nil(err)
     end)
 
-    it("is named in the traceback", function()
+    it("is in the traceback", function()
       local function culprit(kind) if kind == TEXT then error("oh") end end
       local c = echo(function(kind) culprit(kind) end)
       c.ws:sendText("a")
@@ -186,7 +186,7 @@ describe("poll and run:", function()
       assert.truthy(trace:find("'culprit'", 1, true), trace)
     end)
 
-    it("consumes its event only: what is behind comes with the next poll", function()
+    it("consumes only its event: the next poll delivers the following ones", function()
       local c
       c = echo(function(kind) if kind == TEXT and c:count("TEXT") % 2 == 1 then error("odd") end end)
       queue(c, 6)
@@ -203,7 +203,7 @@ describe("poll and run:", function()
       end, "the answer")
     end)
 
-    it("in the last event ends the websocket all the same", function()
+    it("in the last event: the websocket still ends", function()
       local c = echo(function(kind) if kind == CLOSE then error("last") end end)
       c.ws:close()
       raises("last", websocket.run, helper.TIMEOUT)
@@ -219,7 +219,7 @@ describe("poll and run:", function()
       assert.equal(("a"):rep(10), c:get("TEXT", 10).data)
     end)
 
-    it("close: what was queued still comes, then CLOSE", function()
+    it("close: queued events are delivered, then CLOSE", function()
       local c
       c = echo(function(kind) if kind == TEXT then c.ws:close() end end)
       queue(c, 10)
@@ -262,7 +262,7 @@ describe("poll and run:", function()
       assert.is_true(deepest > 1)
     end)
 
-    it("poll until what it waits for has come", function()
+    it("poll until the event it waits for has come", function()
       local c, answer
       c = echo(function(kind, data)
         if kind == TEXT and data == "question" then
@@ -341,7 +341,7 @@ describe("poll and run:", function()
       assert.equal("a", c:get("TEXT").data)
     end)
 
-    it("poll raises into it what a callback raises", function()
+    it("poll raises a callback's error into the coroutine", function()
       local c = echo(function(kind) if kind == TEXT then error({ "oh" }) end end)
       c.ws:sendText("a")
       local ok, err = coroutine.resume(coroutine.create(function() websocket.poll(helper.TIMEOUT) end))
@@ -350,7 +350,7 @@ describe("poll and run:", function()
     end)
 
     for _, name in ipairs { "poll", "run" } do
-      it("callbacks of " .. name .. " may yield, and go on where they were", function()
+      it("callbacks of " .. name .. " may yield and be resumed", function()
         local log = {}
         local c
         c = echo(function(kind, data)
@@ -375,7 +375,7 @@ describe("poll and run:", function()
       end)
     end
 
-    it("others may poll while a callback sleeps: nothing is lost or delivered twice", function()
+    it("others may poll while a callback is suspended: no event is lost or repeated", function()
       local c = echo(function(kind, data) if kind == TEXT and data == "1" then coroutine.yield() end end)
       queue(c, 5)
       local co = coroutine.create(poll)
@@ -390,7 +390,7 @@ describe("poll and run:", function()
       for i = 1, 6 do assert.equal(tostring(i), c:get("TEXT", i).data) end
     end)
 
-    it("a coroutine that never goes on can be collected", function()
+    it("a coroutine that is never resumed can be collected", function()
       local c = echo(function(kind) if kind == TEXT and coroutine.isyieldable() then coroutine.yield() end end)
       queue(c, 3)
       do
@@ -404,7 +404,7 @@ describe("poll and run:", function()
     end)
   end)
 
-  it("pings are answered while Lua does something else", function()
+  it("pings are answered while Lua computes", function()
     local c = helper.client(server:url("/pinging?count=5&key=computes")):open()
     c.ws:sendText("go")
     assert.equal(5, helper.watch(server:url("/progress?key=computes"), 5))

@@ -1,5 +1,5 @@
-/* A host whose Lua gets no block of memory that is larger than a limit: poor script url. The script gets `url`, and
- * allow(bytes), which sets the limit; there is none at first. */
+/* A host in which Lua's allocator refuses blocks larger than a limit: poor SCRIPT URL. The script gets the globals
+ * `url` and allow(bytes), which sets the limit. There is no limit at first. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>

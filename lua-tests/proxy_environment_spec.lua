@@ -1,5 +1,5 @@
--- Proxies of the environment. The targets are at 0.0.0.0 and ::, which lead to this machine, but are none of the
--- addresses that are always reached without a proxy.
+-- Proxies from the environment. The targets are at 0.0.0.0 and ::, which are this machine but not among the
+-- addresses that are reached without the environment's proxy.
 
 local helper = require "helper"
 
@@ -11,8 +11,8 @@ describe("a proxy from the environment", function()
   end)
   after_each(helper.remove_files)
 
-  --- What becomes of one attempt to each URL with these variables: "connect", "dns", "proxy" when it was that
-  --- one, or more words.
+  --- The result of one attempt to each URL with these variables: "connect", "dns", "proxy" for an error of that kind,
+  --- or the error's text.
   local function attempts(variables, options, ...)
     local command = {}
     for name, value in pairs(variables) do command[#command + 1] = name .. "=" .. value end
@@ -32,7 +32,7 @@ describe("a proxy from the environment", function()
           end
           ws = websocket.WebSocket(options)
           ws:connect()
-          -- Long: a name server that is asked much may leave some questions unanswered for 5 s.
+          -- A long timeout: a busy name server may leave some queries unanswered for 5 s.
           if not websocket.run(30) then os.exit(1, false) end
         end
       ]]), proxy, options, ...
@@ -44,7 +44,7 @@ describe("a proxy from the environment", function()
     return result
   end
 
-  -- As curl reads them; P is the proxy.
+  -- The variables as curl reads them; P is the proxy.
   for _, case in ipairs {
     { "http_proxy, a URL", { http_proxy = "http://P" }, "proxy" },
     { "http_proxy, a URL with a password", { http_proxy = "http://me:s3cret@P/" }, "proxy" },
@@ -57,7 +57,7 @@ describe("a proxy from the environment", function()
     { "http_proxy before all_proxy", { http_proxy = "P", all_proxy = "socks4://127.0.0.1:1" }, "proxy" },
     { "all_proxy before ALL_PROXY", { all_proxy = "P", ALL_PROXY = "socks4://127.0.0.1:1" }, "proxy" },
     { "all_proxy when http_proxy is empty", { http_proxy = "", all_proxy = "P" }, "proxy" },
-    -- A CGI script gets the request's field "Proxy" as this one.
+    -- A CGI script gets the request's header field "Proxy" as this variable.
     { "not HTTP_PROXY", { HTTP_PROXY = "http://P" }, "connect" },
     { "not https_proxy, without TLS", { https_proxy = "http://P", HTTPS_PROXY = "http://P" }, "connect" },
     { "not an empty one", { http_proxy = "", all_proxy = "" }, "connect" },
@@ -74,8 +74,8 @@ describe("a proxy from the environment", function()
     end)
   end
 
-  -- The environment may be that of a shell or of a desktop, and the script can't change it.
-  it("is an ERROR with another attempt to come, when it can't be used", function()
+  -- The script can't change the environment, so a bad variable does not raise.
+  it("gives an ERROR with a retry when it can't be used", function()
     for _, value in ipairs { "socks4://me:s3cret@127.0.0.1:1", "https://127.0.0.1:1", "127.0.0.1:x", "http://" } do
       local words = attempts({ http_proxy = value }, "{}", target)[target]
       assert.truthy(words:find("^proxy: .*http_proxy"), words)
@@ -84,7 +84,7 @@ describe("a proxy from the environment", function()
     end
   end)
 
-  -- As browsers and Go have it
+  -- Local addresses, as in browsers and Go
   local here = {
     "127.0.0.1", "127.1.2.3", "127.1", "localhost", "localhost.", "x.localhost", "[::1]", "[::ffff:127.0.0.1]",
   }
@@ -95,7 +95,7 @@ describe("a proxy from the environment", function()
     return urls
   end
 
-  it("is nothing to this machine", function()
+  it("is not used for this machine", function()
     local urls = urls_here()
     for _, value in ipairs { proxy, "socks4://" .. proxy } do
       local variables = { http_proxy = value, all_proxy = value, no_proxy = "x" }
@@ -104,28 +104,28 @@ describe("a proxy from the environment", function()
     end
   end)
 
-  it("may be the same as the option, which is for this machine too", function()
+  it("may be the same as the option, which is used for this machine, too", function()
     local urls = urls_here()
     local results = attempts({ http_proxy = proxy }, ("{ proxy = 'http://%s' }"):format(proxy), table.unpack(urls))
     for _, url in ipairs(urls) do assert.equal("proxy", results[url], url) end
   end)
 
-  it("is nothing to proxy = false", function()
+  it("is not used with proxy = false", function()
     local variables = { http_proxy = proxy, all_proxy = proxy }
     assert.equal("connect", attempts(variables, "{ proxy = false }", target)[target])
   end)
 
-  it("is nothing to the option", function()
+  it("is not used with the option proxy", function()
     local variables, options = { http_proxy = "socks4://127.0.0.1:1" }, ("{ proxy = 'http://%s' }"):format(proxy)
     assert.equal("proxy", attempts(variables, options, target)[target])
   end)
 
-  it("is nothing to a Unix socket", function()
+  it("is not used for a Unix socket", function()
     local variables, url = { http_proxy = proxy, all_proxy = proxy }, "ws+unix:/nonexistent.sock:/"
     assert.equal("connect", attempts(variables, "{}", url)[url])
   end)
 
-  -- What each leaves out, and what not; T is a port that nobody listens on.
+  -- For each no_proxy: hosts that are exempt and hosts that are not. T is a port without a listener.
   local domain = {
     ["example.invalid"] = "dns", ["sub.example.invalid"] = "dns", ["Example.INVALID"] = "dns",
     ["example.invalid."] = "dns",
@@ -153,7 +153,7 @@ describe("a proxy from the environment", function()
     ["[::]:T"] = { ["[::]:T"] = "connect", ["[::]"] = "proxy" },
     ["::/64"] = { ["[::]:T"] = "connect", ["[fe80::1]:T"] = "proxy", ["0.0.0.0:T"] = "proxy" },
   } do
-    it(("is left out by no_proxy = %q"):format(no_proxy), function()
+    it(("is not used for the hosts of no_proxy = %q"):format(no_proxy), function()
       local urls, expected = {}, {}
       for host, kind in pairs(cases) do
         urls[#urls + 1] = ("ws://%s/"):format((host:gsub("T$", closed)))
@@ -164,7 +164,7 @@ describe("a proxy from the environment", function()
     end)
   end
 
-  it("is left out by NO_PROXY, unless there is a no_proxy", function()
+  it("is not used for the hosts of NO_PROXY, unless no_proxy is set", function()
     local variables = { http_proxy = proxy, NO_PROXY = "0.0.0.0" }
     assert.equal("connect", attempts(variables, "{}", target)[target])
     variables.no_proxy = "a"
@@ -172,7 +172,7 @@ describe("a proxy from the environment", function()
   end)
 
   for name, kind in pairs { http_proxy = "raw", https_proxy = "raw-tls" } do
-    it("leads to the server: " .. name, function()
+    it("is used to reach the server: " .. name, function()
       finally(helper.stop_servers)
       local server, tinyproxy = helper.serve(kind), helper.proxy("tinyproxy")
       local place = "127.0.0.1:" .. tinyproxy.port

@@ -1,4 +1,4 @@
--- Proxies: real ones (tinyproxy, microsocks), and ones that say what a test tells them to.
+-- Proxies: tinyproxy, microsocks, and scripted ones (raw.py's dialogue).
 
 local helper = require "helper"
 local websocket, raises = helper.websocket, helper.raises
@@ -17,7 +17,7 @@ describe("a proxy:", function()
 
   local function url(scheme, proxy, user) return ("%s://%s127.0.0.1:%d"):format(scheme, user or "", proxy.port) end
 
-  --- An open websocket, whose messages come back, and whose peer is the proxy.
+  --- Asserts that a websocket opens and gets its echo, and that its address is the proxy's.
   local function works(options)
     if type(options) == "string" then options = { proxy = options } end
     options.url = options.url or raw:url("/burst")
@@ -33,7 +33,7 @@ describe("a proxy:", function()
     return c
   end
 
-  --- One ERROR of kind "proxy", without the password; `again`: whether another attempt follows.
+  --- Asserts one ERROR of kind "proxy", without the password; `again`: whether a retry follows.
   local function refuses(again, status, options, ...)
     if type(options) == "string" then options = { proxy = options } end
     options.url = options.url or raw:url("/burst")
@@ -57,31 +57,31 @@ describe("a proxy:", function()
       picky = helper.proxy("tinyproxy", "ConnectPort 443")
     end)
 
-    it("leads to the server", function()
+    it("connects to the server", function()
       works(url("http", web))
       web:says(("CONNECT 127.0.0.1:%d HTTP/1.1"):format(raw.port))
     end)
 
-    it("takes the right password", function() works(url("http", guarded, "me:s3cret@")) end)
+    it("accepts the right password", function() works(url("http", guarded, "me:s3cret@")) end)
 
-    it("takes the right password with percent-escapes", function() works(url("http", guarded, "%6de:s3%63ret@")) end)
+    it("accepts the right password with percent-escapes", function() works(url("http", guarded, "%6de:s3%63ret@")) end)
 
     for name, case in pairs {
       ["a wrong password"] = { "me:s3cretive@", 401 }, ["a wrong name"] = { "you:s3cret@", 401 }, nobody = { "", 407 },
     } do
-      it("refuses " .. name .. " for good", function()
+      it("refuses " .. name .. ": no retry", function()
         local user, status = table.unpack(case)
         refuses(false, status, url("http", guarded, user), "127.0.0.1:" .. guarded.port, tostring(status))
       end)
     end
 
-    it("refuses a port for good", function() refuses(false, 403, url("http", picky), "403") end)
+    it("refuses a port: no retry", function() refuses(false, 403, url("http", picky), "403") end)
 
-    it("does not reach the server: it is asked again", function()
+    it("can't reach the server: retry", function()
       refuses(true, 500, { url = ("ws://127.0.0.1:%d/"):format(closed), proxy = url("http", web) }, "500")
     end)
 
-    it("carries messages of any size, both ways, and a Close with its code", function()
+    it("passes messages of any size, both ways, and a Close with its code", function()
       local c = helper.client { url = raw:url("/frames?key=proxied"), proxy = url("http", web) }:open()
       c.ws:sendBinary(("x"):rep(3 << 20))
       c:close(4000, "enough")
@@ -90,7 +90,7 @@ describe("a proxy:", function()
       assert.is_true(#captured:get("TEXT").data > 6 << 20)
     end)
 
-    it("that goes away and comes back", function()
+    it("stops and starts again: the websocket reconnects", function()
       local proxy = helper.proxy("tinyproxy")
       local c = helper.client { url = raw:url("/frames"), proxy = url("http", proxy), maxreconnectwait = 0.05 }:open()
       proxy:stop("KILL")
@@ -106,12 +106,12 @@ describe("a proxy:", function()
     lazy_setup(function() guarded = helper.proxy("microsocks", "-u me -P s3cret") end)
 
     for _, scheme in ipairs { "socks5", "socks5h" } do
-      it("leads to the server as " .. scheme, function()
+      it("connects to the server as " .. scheme, function()
         works(url(scheme, socks))
         socks:says("connected to 127.0.0.1:" .. raw.port)
       end)
 
-      it("takes the right password as " .. scheme, function() works(url(scheme, guarded, "me:s3%63ret@")) end)
+      it("accepts the right password as " .. scheme, function() works(url(scheme, guarded, "me:s3%63ret@")) end)
 
       it("refuses a wrong password as " .. scheme, function()
         local c = helper.client { url = raw:url("/burst"), proxy = url(scheme, guarded, "me:s3cretive@") }
@@ -120,11 +120,11 @@ describe("a proxy:", function()
         assert.is_nil(event.err:find("s3cret", 1, true), event.err)
       end)
 
-      it("refuses nobody as " .. scheme, function()
+      it("refuses a client without a password as " .. scheme, function()
         assert.equal("proxy", helper.client { url = raw:url("/"), proxy = url(scheme, guarded) }:get("ERROR").info.kind)
       end)
 
-      it("does not reach the server as " .. scheme .. ": it is asked again", function()
+      it("can't reach the server as " .. scheme .. ": retry", function()
         refuses(true, 5, { url = ("ws://127.0.0.1:%d/"):format(closed), proxy = url(scheme, socks) })
       end)
     end
@@ -134,7 +134,7 @@ describe("a proxy:", function()
       socks:says("connected to localhost:" .. raw.port)
     end)
 
-    it("gets an address as socks5", function()
+    it("gets an address, resolved here, as socks5", function()
       works { url = ("ws://localhost:%d/burst"):format(raw.port), proxy = url("socks5", guarded, "me:s3cret@") }
       guarded:says("connected to 127.0.0.1:" .. raw.port)
     end)
@@ -143,15 +143,15 @@ describe("a proxy:", function()
       refuses(true, 1, { url = "ws://nonexistent.invalid/", proxy = url("socks5h", socks) })
     end)
 
-    it("gets no name that can't be resolved here as socks5", function()
+    it("is not asked as socks5 when the name can't be resolved here", function()
       local c = helper.client { url = "ws://nonexistent.invalid/", proxy = url("socks5", socks), reconnect = false }
       assert.equal("dns", c:get("ERROR").info.kind)
     end)
   end)
 
-  describe("that is not there:", function()
+  describe("that does not exist:", function()
     for _, scheme in ipairs { "http", "socks5", "socks5h" } do
-      it(scheme .. ", a port that nobody listens on", function()
+      it(scheme .. ", a port without a listener", function()
         local place = "127.0.0.1:" .. closed
         refuses(true, nil, ("%s://me:s3cret@%s"):format(scheme, place), place, "refused")
       end)
@@ -165,7 +165,7 @@ describe("a proxy:", function()
   describe("HTTP CONNECT", function()
     local ok = "HTTP/1.1 200 OK\r\n\r\n"
 
-    it("has the server's name and port and the proxy's password, and nothing that is the server's", function()
+    it("sends the server's name and port and the proxy's password, but no header meant for the server", function()
       local proxy = dialogue("tunnel", ok)
       local c = helper.client {
         url = "ws://you:s3cr3t@target.invalid:8080/request?token=abc", proxy = url("http", proxy, "me:s%3Acret@"),
@@ -216,14 +216,14 @@ describe("a proxy:", function()
       ["of HTTP/1.0"] = "HTTP/1.0 200 Connection established\r\nProxy-agent: old\r\n\r\n",
       ["without a reason"] = "HTTP/1.1 200 \r\n\r\n",
       ["with another status of success"] = "HTTP/1.1 201 Created\r\n\r\n",
-      -- RFC 9110 section 9.3.6: both are to be ignored.
+      -- RFC 9110 section 9.3.6: ignore both fields.
       ["with Content-Length"] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
       ["with Transfer-Encoding"] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-      -- Section 15.2: they may come before any answer.
+      -- RFC 9110 section 15.2: interim responses may precede any response.
       ["behind a 100 Continue"] = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
     } do
-      it("takes an answer " .. name, function() works(url("http", dialogue("tunnel", answer))) end)
-      it("takes an answer " .. name .. ", byte by byte", function()
+      it("accepts a response " .. name, function() works(url("http", dialogue("tunnel", answer))) end)
+      it("accepts a response " .. name .. ", byte by byte", function()
         works(url("http", dialogue("tunnel&drip=1", answer)))
       end)
     end
@@ -239,7 +239,7 @@ describe("a proxy:", function()
       it("gets " .. name, function() refuses(true, nil, url("http", dialogue(table.unpack(answer)))) end)
     end
 
-    it("gets interim answers without end, and does not wait for it", function()
+    it("fails on endless interim responses before connecttimeout", function()
       local function flood()
         return url("http", dialogue("flood&flood=" .. helper.hex("HTTP/1.1 100 Continue\r\n\r\n"), ""))
       end
@@ -247,7 +247,7 @@ describe("a proxy:", function()
       assert.equal(0, helper.ends_in_time(raw:url("/burst"), flood()))
     end)
 
-    it("ends before the server has answered: the handshake fails", function()
+    it("fails when the proxy closes before the server has answered", function()
       local c = helper.client {
         url = raw:url("/burst"), proxy = url("http", dialogue("close", ok, "")), reconnect = false,
       }
@@ -255,28 +255,28 @@ describe("a proxy:", function()
     end)
 
     for _, status in ipairs { 400, 401, 403, 404, 405, 407, 410, 426 } do
-      it("is refused for good with " .. status, function()
+      it("is refused with " .. status .. ": no retry", function()
         local proxy = dialogue("close", ("HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n"):format(status))
         refuses(false, status, url("http", proxy, "me:s3cret@"), "127.0.0.1:" .. proxy.port, tostring(status))
       end)
     end
 
-    it("may say when to ask again", function()
+    it("keeps Retry-After", function()
       local proxy = dialogue("close", "HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
       local c = helper.client { url = raw:url("/burst"), proxy = url("http", proxy) }
       local wait = c:get("ERROR").info.retryin
       assert.is_true(wait >= 7 and wait < 8, wait)
     end)
 
-    -- 101 and 302 are no success here, and nothing is followed.
+    -- 101 and 302 are failures here, and no redirect is followed.
     for _, status in ipairs { 101, 302, 408, 429, 500, 502, 503, 504 } do
-      it("is asked again after " .. status, function()
+      it("is retried after " .. status, function()
         local head = "HTTP/1.1 %d No\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n"
         refuses(true, status, url("http", dialogue("hold", head:format(status, raw:url("/burst")))), tostring(status))
       end)
     end
 
-    it("is not opened by what a proxy sends behind its answer, before the server was asked", function()
+    it("fails on bytes behind the proxy's response: they can't be the server's", function()
       local more = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         .. "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n\x81\x01a"
       for _, behind in ipairs { { "hold", ok .. more }, { "hold", ok .. "x" }, { "flood", ok } } do
@@ -289,7 +289,7 @@ describe("a proxy:", function()
       end
     end)
 
-    it("is given up after connecttimeout", function()
+    it("ends with connecttimeout", function()
       local proxy = dialogue("hold", "")
       local from = helper.now()
       local c = helper.client { url = raw:url("/burst"), proxy = url("http", proxy), connecttimeout = 0.3 }
@@ -300,7 +300,7 @@ describe("a proxy:", function()
       assert.truthy(event.info.retryin)
     end)
 
-    it("is broken off by close, without an event", function()
+    it("is ended by close, without an event", function()
       local proxy = dialogue("hold", "")
       local c = helper.client { url = raw:url("/burst"), proxy = url("http", proxy) }
       proxy.heard(1)
@@ -344,7 +344,7 @@ describe("a proxy:", function()
       assert.equal("\1\3jö\7s3cret\0", proxy.heard(2))
     end)
 
-    it("with name and password, which the proxy does not ask for", function()
+    it("with name and password, which the proxy does not request", function()
       works(url("socks5", dialogue("tunnel", "\5\0", bound), "me:s3cret@"))
     end)
 
@@ -352,8 +352,8 @@ describe("a proxy:", function()
       ["an IPv4 address"] = bound, ["a name"] = "\5\0\0\3\11example.org\0\80",
       ["an empty name"] = "\5\0\0\3\0\0\80", ["an IPv6 address"] = "\5\0\0\4" .. ("\0"):rep(18),
     } do
-      it("takes a reply with " .. name, function() works(url("socks5", dialogue("tunnel", "\5\0", reply))) end)
-      it("takes a reply with " .. name .. ", byte by byte", function()
+      it("accepts a reply with " .. name, function() works(url("socks5", dialogue("tunnel", "\5\0", reply))) end)
+      it("accepts a reply with " .. name .. ", byte by byte", function()
         works(url("socks5h", dialogue("tunnel&drip=1", "\5\2", "\1\0", reply), "me:s3cret@"))
       end)
     end
@@ -386,18 +386,18 @@ describe("a proxy:", function()
       end)
     end
 
-    it("is asked for a password when none is there", function()
+    it("fails when the proxy requests a password and none is given", function()
       refuses(true, nil, url("socks5", dialogue("hold", "\5\2")))
     end)
 
     for code = 1, 9 do
-      it("is refused with " .. code .. ", which is the status", function()
+      it("is refused with " .. code .. ", which is info.status", function()
         local proxy = dialogue("hold", "\5\0", "\5" .. string.char(code) .. bound:sub(3))
         refuses(true, code, url("socks5", proxy), "127.0.0.1:" .. proxy.port)
       end)
     end
 
-    it("is not opened by what a proxy sends behind its reply, before the server was asked", function()
+    it("fails on bytes behind the proxy's reply: they can't be the server's", function()
       local proxy = dialogue("hold", "\5\0", bound .. "HTTP/1.1 101 Switching Protocols\r\n\r\n")
       local c = helper.client {
         url = raw:url("/burst"), proxy = url("socks5", proxy), reconnect = false, connecttimeout = 0.3,
@@ -406,7 +406,7 @@ describe("a proxy:", function()
       assert.equal("ERROR", c:list())
     end)
 
-    it("is given up after connecttimeout", function()
+    it("ends with connecttimeout", function()
       for _, answers in ipairs { { "" }, { "\5\0", "" }, { "\5\0", bound } } do
         local proxy = dialogue("hold", table.unpack(answers))
         local c = helper.client {
@@ -416,13 +416,13 @@ describe("a proxy:", function()
       end
     end)
 
-    -- One byte tells the length of each.
+    -- The length of each is one byte.
     for name, case in pairs {
       ["a host name of 300 bytes"] = { "", ("a.123456789"):rep(30) .. ".invalid" },
       ["a user name of 300 bytes"] = { ("u"):rep(300) .. ":s3cret@", "127.0.0.1" },
       ["a password of 300 bytes"] = { "me:" .. ("p"):rep(300) .. "@", "127.0.0.1" },
     } do
-      it("has no room for " .. name .. ": an error", function()
+      it("can't carry " .. name .. ": an error", function()
         local user, host = table.unpack(case)
         local output, code = helper.script([[
           local websocket = require "websocket"
@@ -449,7 +449,7 @@ describe("a proxy:", function()
     lazy_setup(function() secure = helper.serve("raw-tls") end)
 
     for _, scheme in ipairs { "http", "socks5", "socks5h" } do
-      it("leads to the server, whose name is verified: " .. scheme, function()
+      it("connects to the server, whose name is verified: " .. scheme, function()
         local proxy = scheme == "http" and web or socks
         works { url = secure:url("/burst"), proxy = url(scheme, proxy), tls = tls }
         local c = helper.client { url = secure:url("/burst"), proxy = url(scheme, proxy) }
@@ -457,33 +457,33 @@ describe("a proxy:", function()
       end)
     end
 
-    it("hears the host's name and no more", function()
+    it("learns the host's name and nothing else", function()
       local proxy = dialogue("close", "HTTP/1.1 200 OK\r\n\r\n", "")
       local c = helper.client {
         url = "wss://you:s3cr3t@target.invalid/path?token=abc", proxy = url("http", proxy), reconnect = false,
       }
       assert.equal("tls", c:get("ERROR").info.kind)
       assert.truthy(proxy.heard(1):find("^CONNECT target%.invalid:443 HTTP/1%.1\r\n"))
-      -- A handshake record with a ClientHello
+      -- A TLS record of type handshake with a ClientHello
       assert.equal("\x16\x03", proxy.heard(2):sub(1, 2))
       for n = 1, 2 do
         for _, secret in ipairs { "s3cr3t", "abc", "eW91" } do assert.is_nil(proxy.heard(n):find(secret, 1, true)) end
       end
     end)
 
-    it("sends something before the server does: an ERROR", function()
+    it("sends bytes before the server does: an ERROR", function()
       local proxy = dialogue("hold", "HTTP/1.1 200 OK\r\n\r\n\x16\3\3\0\2\2\x28")
       local c = helper.client { url = secure:url("/burst"), proxy = url("http", proxy), tls = tls, reconnect = false }
       assert.equal("proxy", c:get("ERROR").info.kind)
     end)
 
-    it("refuses: an ERROR before any of TLS", function()
+    it("refuses: an ERROR before TLS starts", function()
       refuses(false, 403, { url = secure:url("/"), proxy = url("http", dialogue("hold", "HTTP/1.1 403 No\r\n\r\n")) })
     end)
   end)
 
-  describe("for each address anew:", function()
-    it("a redirect goes through it too", function()
+  describe("for each request:", function()
+    it("a redirect goes through the proxy, too", function()
       local proxy = dialogue("tunnel", "HTTP/1.1 200 OK\r\n\r\n")
       local c = helper.client {
         url = "ws://first.invalid/redirect?code=302&to=ws://second.invalid/burst", proxy = url("http", proxy),
@@ -495,7 +495,7 @@ describe("a proxy:", function()
   end)
 
   describe("option", function()
-    it("that is wrong raises and is named", function()
+    it("with a bad value raises an error that names it", function()
       for _, value in ipairs {
         5, {}, true, "https://a:1", "socks4://a:1", "socks4a://a:1", "ftp://a:1", "ws://a:1", "http://", "http://:1",
         "http://a:0", "http://a:65536", "http://a:x", "http://a b:1", "http://a:1\r\nX: y", "socks5://%zz@a:1",
@@ -506,14 +506,14 @@ describe("a proxy:", function()
       end
     end)
 
-    it("that is wrong raises without the password", function()
+    it("with a bad value raises an error without the password", function()
       for _, value in ipairs { "http://me:s3cret@a:x", "https://me:s3cret@a:1", "socks4://me:s3cret@a" } do
         local err = raises("'proxy'", websocket.WebSocket, { url = "ws://b", proxy = value })
         assert.is_nil(err:find("s3cret", 1, true), err)
       end
     end)
 
-    it("that is right is taken", function()
+    it("with a good value is accepted", function()
       for _, value in ipairs {
         false, "http://a:1", "http://a:1/", "HTTP://A:1", "http://me@a:1", "http://me:@a:1", "socks5://[::1]:1",
         "socks5h://me:s3cret@a.example:65535",

@@ -6,7 +6,7 @@ describe("README.md", function()
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
-  it("begins with an example that runs as it stands", function()
+  it("begins with an example that runs unchanged", function()
     local file <close> = assert(io.open(helper.folder .. "/../README.md"))
     local example = file:read("a"):match("```lua\n(.-)```")
     local here, changes = example:gsub("ws://127.0.0.1:9000/", python:url("/echo"))

@@ -16,7 +16,7 @@ describe("reconnecting:", function()
     assert.equal("closed", c.ws.state)
   end
 
-  --- How often a server was asked under this key.
+  --- Number of attempts that the server has counted for this key.
   local function attempts(key)
     local c = helper.client(raw:url("/attempts?key=%s", key))
     local count = tonumber(c:get("TEXT").data)
@@ -24,7 +24,7 @@ describe("reconnecting:", function()
     return count
   end
 
-  --- How many attempts there may be in these seconds: waits of 0.1, 0.2, 0.4 s and so on, less a quarter, lie between.
+  --- Largest possible number of attempts in these seconds: the waits between are 0.1, 0.2, 0.4 s and so on, less 25 %.
   local function most(seconds) return 1 + math.log(seconds / 0.075 + 1, 2) // 1 end
 
   local keys = 0
@@ -67,7 +67,7 @@ describe("reconnecting:", function()
     back:stop()
   end)
 
-  it("half a message of the old connection is not put before the new one's", function()
+  it("half a message of the old connection is not joined with the new connection's", function()
     local c = helper.client { url = raw:url("/frames?hex=01026162&end=close") }
     c:get("OPEN", 3)
     c.ws:close()
@@ -77,7 +77,7 @@ describe("reconnecting:", function()
     end
   end)
 
-  it("what was sent to the old connection is not sent to the new one", function()
+  it("messages sent to the old connection are not sent to the new one", function()
     local server = helper.serve("raw")
     local c = helper.client { url = server:url("/frames?end=deaf"), maxreconnectwait = 0.05 }:open()
     c.ws:sendBinary(("x"):rep(16 << 20))
@@ -88,13 +88,13 @@ describe("reconnecting:", function()
     c:get("OPEN", 2)
     c.ws:close()
     c:get("CLOSE", 2)
-    -- The path is not one of the peer's: it says the path and gets nothing else.
+    -- For an unknown path the peer sends the path.
     assert.equal("/frames?end=deaf", c:get("TEXT").data)
     back:stop()
   end)
 
-  it("a server that accepts and closes makes no tight loop", function()
-    -- Where the server is slow to close, the connection has lasted, and the next attempt is made at once.
+  it("a server that accepts and closes causes no busy loop", function()
+    -- If the server is slow to close, the connection counts as lasting, and the next attempt is immediate.
     helper.one_of_five(function()
       local key = new_key()
       local from = helper.now()
@@ -110,11 +110,11 @@ describe("reconnecting:", function()
     end)
   end)
 
-  it("a server that accepts and closes is no success for reconnect = 2", function()
+  it("a server that accepts and closes counts as a failure for reconnect = 2", function()
     local key = new_key()
     local c = helper.client {
       url = raw:url("/accepts?end=close&key=%s", key), reconnect = 2,
-      -- A connection that is up for as long is a success.
+      -- A connection that lasts this long counts as a success.
       minreconnectwait = 0.5, maxreconnectwait = 0.5,
     }
     ends(c, "OPEN CLOSE OPEN CLOSE OPEN CLOSE")
@@ -122,7 +122,7 @@ describe("reconnecting:", function()
     assert.is_nil(c:get("CLOSE", 3).info.retryin)
   end)
 
-  it("the ERROR of an open connection tells the wait that its CLOSE tells", function()
+  it("the ERROR of an open connection has the same retryin as its CLOSE", function()
     -- A text message that is not UTF-8.
     local c = helper.client { url = raw:url("/frames?hex=8101ff"), maxreconnectwait = 0.2 }
     local retryin = c:get("ERROR").info.retryin
@@ -134,7 +134,7 @@ describe("reconnecting:", function()
     ends(last, "OPEN ERROR CLOSE")
   end)
 
-  it("connections that come and go while the script does not poll end at maxqueued", function()
+  it("connections that come and go while the script does not poll stop at maxqueued", function()
     local key = new_key()
     local c = helper.client {
       url = raw:url("/accepts?end=close&key=%s", key), maxreconnectwait = 0.01, maxqueued = 4000,
@@ -144,13 +144,13 @@ describe("reconnecting:", function()
     local before = c:count("CLOSE")
     websocket.poll()
     local queued = c:count("CLOSE") - before
-    -- An OPEN and a CLOSE have some hundred bytes together.
+    -- One OPEN and one CLOSE together take some hundred bytes of the queue.
     assert.is_true(queued <= 20, queued)
-    -- And it goes on.
+    -- It connects again once events have been delivered.
     c:get("OPEN", c:count("OPEN") + 5)
   end)
 
-  it("a server that closes without an answer makes no tight loop", function()
+  it("a server that closes without a response causes no busy loop", function()
     local key = new_key()
     local from = helper.now()
     local c = helper.client(raw:url("/refuses?key=%s", key))
@@ -162,7 +162,7 @@ describe("reconnecting:", function()
     assert.equal(0, c:count("OPEN"))
   end)
 
-  it("the waits double from 0.1 s to maxreconnectwait, a quarter more or less", function()
+  it("the waits double from 0.1 s to maxreconnectwait, plus or minus 25 %", function()
     local c = helper.client { url = refused:url("/"), maxreconnectwait = 0.35 }
     for n = 1, 5 do
       local info = c:get("ERROR", n).info
@@ -188,7 +188,7 @@ describe("reconnecting:", function()
   it("minreconnectwait is kept before every attempt but the first", function()
     helper.client { url = python:url("/close-on-message"), minreconnectwait = 60 }:open()
     local c = helper.client { url = python:url("/close-on-message"), minreconnectwait = 0.3 }:open()
-    -- Up for longer than it earned, and it waits all the same.
+    -- The connection lasted, and minreconnectwait is kept all the same.
     local from = helper.now()
     helper.wait(function() return helper.now() - from >= 0.4 end, "a moment")
     from = helper.now()
@@ -203,7 +203,7 @@ describe("reconnecting:", function()
     assert.equal(0.3, c:get("ERROR").info.retryin)
   end)
 
-  it("the first retry is at once after a connection that lasted", function()
+  it("the first retry after a connection that lasted is immediate", function()
     local c = helper.client(python:url("/close-on-message")):open()
     local from = helper.now()
     helper.wait(function() return helper.now() - from >= 0.15 end, "a moment")
@@ -240,7 +240,7 @@ describe("reconnecting:", function()
     end)
   end
 
-  it("reconnect = 2 stops after two attempts more", function()
+  it("reconnect = 2 stops after two more attempts", function()
     local c = helper.client { url = refused:url("/"), reconnect = 2, maxreconnectwait = 0.01 }
     c:get("ERROR", 3)
     assert.equal("number", type(c:get("ERROR", 2).info.retryin))
@@ -256,7 +256,7 @@ describe("reconnecting:", function()
     ends(c, "OPEN CLOSE ERROR ERROR")
   end)
 
-  it("connect starts again what has stopped", function()
+  it("connect restarts a websocket that has stopped", function()
     local c = helper.client { url = refused:url("/"), reconnect = false }
     ends(c, "ERROR")
     c.ws:connect()
@@ -265,7 +265,7 @@ describe("reconnecting:", function()
     ends(c, "ERROR ERROR")
   end)
 
-  it("connect in the last ERROR's handler starts again", function()
+  it("connect in the last ERROR's handler restarts", function()
     local c
     c = helper.client {
       url = refused:url("/"), reconnect = false,
@@ -275,7 +275,7 @@ describe("reconnecting:", function()
     ends(c, "ERROR ERROR ERROR")
   end)
 
-  it("connect in the last CLOSE's handler starts again", function()
+  it("connect in the last CLOSE's handler restarts", function()
     local c
     c = helper.client {
       url = python:url("/close"), reconnect = false,
@@ -311,7 +311,7 @@ describe("reconnecting:", function()
   end)
 
   for _, code in ipairs { 400, 401, 403, 404, 405, 410, 426 } do
-    it("status " .. code .. " is an answer for good: one ERROR, and it stops", function()
+    it("status " .. code .. " is final: one ERROR, and it stops", function()
       local c = helper.client(raw:url("/status?code=%d&body=no%%20way", code))
       local event = c:get("ERROR")
       assert.equal("handshake", event.info.kind)
@@ -342,7 +342,7 @@ describe("reconnecting:", function()
     end)
   end
 
-  it("of a refusal's body the first 1024 bytes are told", function()
+  it("info.body has the first 1024 bytes of a refusal's body", function()
     local c = helper.client(raw:url("/status?code=403&body=%s", ("x"):rep(3000)))
     assert.equal(("x"):rep(1024), c:get("ERROR").info.body)
   end)
@@ -364,7 +364,7 @@ describe("reconnecting:", function()
     assert.equal(90, c:get("ERROR").info.retryin)
   end)
 
-  it("Retry-After may be a date, which counts from that of the answer", function()
+  it("Retry-After may be a date, relative to the response's Date", function()
     for date, wait in pairs {
       ["Tue, 15 Nov 1994 08:12:38 GMT"] = 7, ["Tuesday, 15-Nov-94 08:12:38 GMT"] = 7, ["Tue Nov 15 08:12:38 1994"] = 7,
       ["Wed, 16 Nov 1994 08:12:38 GMT"] = 60, ["Tue, 15 Nov 1994 08:12:30 GMT"] = 0,
@@ -377,13 +377,13 @@ describe("reconnecting:", function()
     end
   end)
 
-  it("Retry-After of a refusal for good changes nothing", function()
+  it("Retry-After of a final refusal changes nothing", function()
     local c = helper.client(raw:url("/status?code=403&header=Retry-After:%201"))
     assert.is_nil(c:get("ERROR").info.retryin)
     ends(c, "ERROR")
   end)
 
-  it("the state is waiting before the next attempt", function()
+  it("the state is \"waiting\" before the next attempt", function()
     local c = helper.client { url = refused:url("/"), minreconnectwait = 60, maxreconnectwait = 60 }
     c:get("ERROR")
     assert.equal("waiting", c.ws.state)

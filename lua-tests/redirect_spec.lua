@@ -15,15 +15,15 @@ describe("a redirect:", function()
     return "redirect" .. keys
   end
 
-  --- A path that sends to `to`, which may be such a path again.
+  --- A path that redirects to `to`, which may be such a path, too.
   local function to(target, code, key)
     return ("/redirect?code=%d&key=%s&to=%s"):format(code or 302, key or "", helper.escape(target))
   end
 
-  --- How often a server redirected under this key.
+  --- Number of redirects that the server has counted for this key.
   local function attempts(key) return tonumber(helper.client(raw:url("/attempts?key=%s", key)):get("TEXT").data) end
 
-  --- One ERROR of a redirect that is not followed, with its status; it is tried again.
+  --- Asserts one ERROR of a redirect that is not followed, with its status and a retry.
   local function refuses(options, code, ...)
     options.minreconnectwait, options.maxreconnectwait = 60, 60
     local c = helper.client(options)
@@ -38,7 +38,7 @@ describe("a redirect:", function()
   end
 
   for _, code in ipairs { 301, 302, 303, 307, 308 } do
-    it("status " .. code .. " is followed; ws.url stays, info.url tells", function()
+    it("status " .. code .. " is followed; ws.url stays, info.url is the new URL", function()
       local c = helper.client(raw:url(to(other:url("/burst?a=1"), code))):open()
       local info = c:get("OPEN").info
       assert.equal(other:url("/burst?a=1"), info.url)
@@ -52,7 +52,7 @@ describe("a redirect:", function()
   end
 
   for _, code in ipairs { 300, 304, 305, 306, 309 } do
-    it("status " .. code .. " is none", function() refuses({ url = raw:url(to("/burst", code)) }, code) end)
+    it("status " .. code .. " is no redirect", function() refuses({ url = raw:url(to("/burst", code)) }, code) end)
   end
 
   for name, case in pairs {
@@ -74,18 +74,18 @@ describe("a redirect:", function()
     end)
   end
 
-  --- The last request that a server redirected under this key.
+  --- The last request that the server redirected for this key.
   local function redirected(key)
     return helper.unhex(helper.client(raw:url("/captured?key=%s", key)):get("TEXT").data)
   end
 
-  it("with another Sec-WebSocket-Key", function()
+  it("sends another Sec-WebSocket-Key", function()
     local key, pattern = new_key(), "\r\nSec%-WebSocket%-Key: (%S+)\r\n"
     local second = helper.client(raw:url(to("/request", 302, key))):get("TEXT").data:match(pattern)
     assert.not_equal(second, redirected(key):match(pattern))
   end)
 
-  it("offers protocols and compression to the second server as well", function()
+  it("offers protocols and compression to the second server, too", function()
     local c = helper.client { url = raw:url(to(other:url("/request"))), protocols = { "chat" }, deflate = true }
     local head = c:get("TEXT").data
     assert.truthy(head:find("\r\nSec-WebSocket-Protocol: chat\r\n", 1, true), head)
@@ -93,7 +93,7 @@ describe("a redirect:", function()
   end)
 
   describe("maxredirects", function()
-    --- So many redirects, one behind the other.
+    --- A path of `count` redirects in a chain.
     local function chain(count, key)
       local path = "/burst"
       for _ = 1, count do path = to(path, 302, key) end
@@ -119,7 +119,7 @@ describe("a redirect:", function()
       assert.equal(11, attempts(key))
     end)
 
-    it("is counted anew by each attempt, which begins at ws.url", function()
+    it("is counted for each attempt, which starts at ws.url", function()
       local key = new_key()
       local c = helper.client {
         url = raw:url(to(other:url("/accepts?end=close"), 302, key)), maxredirects = 1, maxreconnectwait = 0.01,
@@ -152,7 +152,7 @@ describe("a redirect:", function()
       it(name, function() refuses({ url = raw:url(to(location)) }, 302) end)
     end
 
-    it("to a control character, which stands in no message", function()
+    it("to a control character, which is in no message", function()
       local c = helper.client { url = raw:url(to("/burst\27[2J")), reconnect = false }
       local event = c:get("ERROR")
       assert.equal("handshake", event.info.kind)
@@ -167,7 +167,7 @@ describe("a redirect:", function()
       refuses({ url = raw:url("/status?code=302&header=Location:%20") }, 302, "302")
     end)
 
-    it("past connecttimeout, which is for all of them", function()
+    it("after connecttimeout, which is for all redirects together", function()
       local from = helper.now()
       local c = helper.client { url = raw:url(to("/silence")), connecttimeout = 0.3, reconnect = false }
       local event = c:get("ERROR")
@@ -176,7 +176,7 @@ describe("a redirect:", function()
     end)
 
     it("after close", function()
-      -- However many there are before that, on a busy machine.
+      -- On a busy machine any number of redirects may come before that.
       local c = helper.client { url = raw:url("/redirect?code=302"), maxredirects = 1000000 }
       c.ws:close()
       assert.is_true(websocket.run(helper.TIMEOUT))
@@ -184,7 +184,7 @@ describe("a redirect:", function()
     end)
   end)
 
-  it("to where nobody listens: an ERROR with that address, and the next attempt begins at ws.url", function()
+  it("to a port without a listener: an ERROR with that address; the next attempt starts at ws.url", function()
     local key = new_key()
     local c = helper.client {
       url = raw:url(to(("ws://127.0.0.1:%d/"):format(closed), 302, key)), maxreconnectwait = 0.01,
@@ -195,7 +195,7 @@ describe("a redirect:", function()
     assert.is_true(attempts(key) >= 2)
   end)
 
-  it("to a refusal: its status, headers and body", function()
+  it("to a server that refuses: its status, headers and body are in info", function()
     local c = helper.client(raw:url(to(other:url("/status?code=403&body=no%20way"))))
     local info = c:get("ERROR").info
     assert.equal(403, info.status)
@@ -210,7 +210,7 @@ describe("a redirect:", function()
     lazy_setup(function() secure = helper.serve("raw-tls") end)
 
     for name, scheme in pairs { wss = "wss", https = "https" } do
-      it("from plain to " .. name, function()
+      it("leads from plain to " .. name, function()
         local target = scheme .. secure:url("/request"):sub(4)
         local c = helper.client { url = raw:url(to(target)), tls = tls }
         c:get("TEXT")
@@ -218,7 +218,7 @@ describe("a redirect:", function()
       end)
     end
 
-    it("from plain to a certificate that does not verify", function()
+    it("leads from plain to a certificate that does not verify", function()
       local c = helper.client(raw:url(to(secure:url("/request"))))
       assert.equal("tls", c:get("ERROR").info.kind)
       assert.is_nil(c:get("ERROR").info.retryin)
@@ -228,7 +228,7 @@ describe("a redirect:", function()
       ["a path"] = "/request", ["a host without a scheme"] = "//localhost:PORT/request",
       ["its own URL"] = "wss://localhost:PORT/request",
     } do
-      it("stays by " .. name .. ", and what is secret follows", function()
+      it("stays on TLS by " .. name .. ", and secrets are sent", function()
         local c = helper.client {
           url = secure:url(to((target:gsub("PORT", secure.port)))), tls = tls, headers = { Cookie = "id=abc" },
         }
@@ -238,17 +238,17 @@ describe("a redirect:", function()
     end
 
     for name, scheme in pairs { ws = "ws", http = "http" } do
-      it("never from it to plain " .. name, function()
+      it("never leads from TLS to plain " .. name, function()
         local target = scheme .. raw:url("/request"):sub(3)
         refuses({ url = secure:url(to(target)), tls = tls }, 302, "TLS")
       end)
     end
 
-    it("never from it to plain by a detour", function()
+    it("never leads from TLS to plain over a third server", function()
       refuses({ url = raw:url(to(secure:url(to(raw:url("/request"))))), tls = tls }, 302, "TLS")
     end)
 
-    it("does not take what is secret to the same host without TLS before", function()
+    it("does not send secrets from plain to TLS on the same host", function()
       local c = helper.client { url = raw:url(to(secure:url("/request"))), tls = tls, headers = { Cookie = "id=abc" } }
       assert.is_nil(c:get("TEXT").data:find("abc", 1, true))
     end)
@@ -297,12 +297,12 @@ describe("a redirect:", function()
       end)
     end
 
-    it("do not follow in other letters", function()
+    it("do not follow when their names are in another case", function()
       local head = request(other:url(""), nil, { AUTHORIZATION = "Bearer abc", cookie = "id=abc" })
       assert.is_nil(head:find("abc", 1, true), head)
     end)
 
-    it("do not follow to another origin behind the same one", function()
+    it("do not follow to another origin after a redirect to the same one", function()
       local head = request("", to(other:url("/request")), mine, "me:s3cret@")
       assert.is_nil(head:find("abc", 1, true), head)
     end)
@@ -311,7 +311,7 @@ describe("a redirect:", function()
       assert.is_true(has(request("", nil, nil, "me:a%3Ab@"), "Authorization: Basic bWU6YTpi"))
     end)
 
-    it("are there again for the next attempt", function()
+    it("are sent again in the next attempt", function()
       local key = new_key()
       local c = helper.client {
         url = raw:url(to(other:url("/refuse"), 302, key)), headers = mine, maxreconnectwait = 0.01,
@@ -324,7 +324,7 @@ describe("a redirect:", function()
     it("are in no message", function()
       local c = helper.client { url = raw:url(to("ws://me:s3cret@127.0.0.1:" .. closed)), reconnect = false }
       local event = c:get("ERROR")
-      -- Where it came from is named, and that has it as a parameter.
+      -- The message names the redirecting URL, whose query contains the target.
       assert.is_nil(event.err:find("s3cret@", 1, true), event.err)
     end)
   end)

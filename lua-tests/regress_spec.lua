@@ -1,9 +1,9 @@
--- What once broke; each test is named after it.
+-- Bugs of the past. Each test is named after what once happened.
 
 local helper = require "helper"
 local websocket, raises = helper.websocket, helper.raises
 
-describe("once broke:", function()
+describe("a bug once:", function()
   local raw, python
   lazy_setup(function() raw, python = helper.serve("raw"), helper.serve("python") end)
   lazy_teardown(helper.stop_servers)
@@ -50,18 +50,18 @@ describe("once broke:", function()
     assert.equal("OPEN CLOSE", c:list())
   end)
 
-  it("the CLOSE of a connection that broke while it was written to came after closetimeout only", function()
+  it("the CLOSE of a connection that broke during a write came only after closetimeout", function()
     local c = helper.client { url = raw:url("/last-words"), reconnect = false, closetimeout = 60 }:open()
     c.ws:sendBinary(("x"):rep(32 << 20))
     assert.equal(4009, c:get("CLOSE").info.code)
   end)
 
-  it("a url from the options' metatable passed the checks, and connect waited for ever", function()
+  it("a url from the options' metatable passed the checks, and connect never ended", function()
     local ws = websocket.WebSocket(setmetatable({}, { __index = { url = "ws://127.0.0.1:1" } }))
     raises("no url", function() ws:connect() end)
   end)
 
-  it("a finalizer that polled while an event was read freed that event", function()
+  it("a finalizer that polled during a delivery freed the event", function()
     local output, code = helper.script([[
       local websocket = require "websocket"
       local seen, state = {}, nil
@@ -96,7 +96,7 @@ describe("once broke:", function()
     assert.equal("all", output)
   end)
 
-  it("a poll resumed by a finalizer after the module's own killed the process", function()
+  it("a poll resumed by a finalizer after the module's finalizer killed the process", function()
     local output, code = helper.script([[
       local thread
       kept = setmetatable({}, { __gc = function() io.write(tostring(coroutine.resume(thread))) end })
@@ -110,13 +110,13 @@ describe("once broke:", function()
     assert.equal("true", output)
   end)
 
-  it("the finalizer called by hand, with anything, killed the process", function()
+  it("the finalizer, called by a script with any value, killed the process", function()
     local ws = websocket.WebSocket()
     raises("WebSocket expected", getmetatable(ws).__gc)
     raises("WebSocket expected", getmetatable(ws).__gc, io.stdout)
   end)
 
-  it("attempts that failed at once, with no wait between them, kept the engine from everything else", function()
+  it("attempts that failed at once, without a wait, kept the engine from all other work", function()
     local output, code = helper.script([[
       local websocket = require "websocket"
       local ws = websocket.WebSocket { url = "ws://255.255.255.255:1", maxreconnectwait = 0, onreceive = print }
@@ -128,7 +128,7 @@ describe("once broke:", function()
     assert.equal(0, code, output)
   end)
 
-  it("a pong, or the keepalive's ping, came into the middle of a message that was half written", function()
+  it("a pong, or the keepalive's ping, was written inside a frame that was half written", function()
     local c = helper.client { url = python:url("/count?pings=yes"), pinginterval = 0.003, pongtimeout = 60 }:open()
     local padding = ("."):rep(4 << 20)
     for i = 1, 80 do
@@ -140,7 +140,7 @@ describe("once broke:", function()
     assert.is_true(c:count("PING") > 0)
   end)
 
-  it("an event was lost where callbacks that poll came to the limit of C's stack", function()
+  it("an event was lost when nested polls reached Lua's C stack limit", function()
     local got, err = {}, nil
     local ws = websocket.WebSocket {
       url = python:url("/flood?count=1000"),
@@ -164,7 +164,7 @@ describe("once broke:", function()
     end
   end)
 
-  it("a refusal that came before the whole request had left was lost", function()
+  it("a refusal that arrived before the whole request was written was lost", function()
     local server = raw:dialogue("reset", "HTTP/1.1 400 Too much\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
     local c = helper.client {
       url = "ws://127.0.0.1:" .. server.port, headers = { X = ("x"):rep(8 << 20) }, maxreconnectwait = 60,
@@ -175,7 +175,7 @@ describe("once broke:", function()
     assert.is_nil(info.retryin)
   end)
 
-  it("after 65 536 starts without a poll, the events of the next were taken for those of the first", function()
+  it("after 65 536 connects without a poll, the next connect's events were taken for the first's", function()
     local pipe <close> = assert(io.popen("mktemp -u"))
     local path = pipe:read("l")
     local c = helper.client { url = ("ws+unix:%s:/burst"):format(path) }
@@ -196,17 +196,17 @@ describe("once broke:", function()
     server:stop()
   end)
 
-  it("the state went from closed back to closing when close() met the opening", function()
+  it("the state went from closed back to closing when close() coincided with the opening", function()
     local ws = websocket.WebSocket { url = python:url("/echo") }
     local seen = {}
     for i = 1, 600 do
       ws:connect()
-      -- The engine opens meanwhile, without a poll.
+      -- The loop thread opens the connection in this time, without a poll.
       for _ = 1, i * 7919 % 1000000 do end
       ws:close()
       local state = ws.state
       seen[state] = (seen[state] or 0) + 1
-      -- Some milliseconds: the engine finishes what it was at.
+      -- Some milliseconds, in which the loop thread finishes its turn.
       for _ = 1, 10000 do
         if state == "closed" and ws.state ~= "closed" then error(("%s in run %d"):format(ws.state, i)) end
       end
@@ -216,13 +216,13 @@ describe("once broke:", function()
     assert.truthy(seen.closing, "close() never came behind the opening")
   end)
 
-  it("the state fell back to closed when connect() followed close() before the engine knew", function()
+  it("the state fell back to closed when connect() followed close() before the loop thread had seen it", function()
     local ws = websocket.WebSocket { url = "ws://127.0.0.1:1", minreconnectwait = 0.05, maxreconnectwait = 0.05 }
     for _ = 1, 200 do
       ws:connect()
       ws:close()
       ws:connect()
-      -- Some milliseconds: the engine deals with all three.
+      -- Some milliseconds, in which the loop thread executes all three commands.
       for _ = 1, 3000 do assert.not_equal("closed", ws.state) end
       ws:close()
       assert.equal("closed", ws.state)

@@ -1,4 +1,4 @@
--- Peers that are slow, and how a read may end before the socket is empty.
+-- Slow peers, and reads that return before the socket is empty.
 
 local helper = require "helper"
 local websocket = helper.websocket
@@ -10,8 +10,8 @@ describe("a peer that", function()
   after_each(helper.close_clients)
   after_each(helper.remove_files)
 
-  it("reads slowly is not taken for dead: acknowledgements are signs of life", function()
-    -- The ping stands behind megabytes that the kernel has taken at once.
+  it("reads slowly is not given up: TCP acknowledgements are signs of life", function()
+    -- The ping is behind megabytes that the kernel has accepted at once.
     local c = helper.client {
       url = paced:url("/slow?rate=1000000"), pinginterval = 0.1, pongtimeout = 2, reconnect = false,
     }:open()
@@ -21,7 +21,7 @@ describe("a peer that", function()
     assert.equal("OPEN TEXT", c:list())
   end)
 
-  it("reads slowly gets all that was sent before close", function()
+  it("reads slowly gets all bytes sent before close", function()
     local c = helper.client {
       url = paced:url("/slow?rate=1000000&talks=yes"), closetimeout = 0.6, reconnect = false,
     }:open()
@@ -33,31 +33,31 @@ describe("a peer that", function()
     assert.is_true(told)
   end)
 
-  it("breaks the connection leaves bytes unacknowledged: unsent counts them", function()
+  it("resets the connection leaves bytes unacknowledged: unsent counts them", function()
     local raw = helper.serve("raw")
     local key = tostring(helper.now())
     local c = helper.client {
       url = raw:url("/frames?end=deaf&key=%s", key), closetimeout = 0.3, reconnect = false,
     }:open()
     c.ws:sendBinary(("u"):rep(1000000))
-    -- The kernel takes it all, and the peer reads none.
+    -- The kernel accepts all bytes, and the peer reads none.
     helper.wait(function() return c.ws.bufferedamount == 0 end, "the kernel")
     c.ws:close()
     local info = c:get("CLOSE").info
     assert.equal(1006, info.code)
-    -- Some are in the buffer of the peer's system.
+    -- Some bytes are in the receive buffer of the peer's system.
     assert.is_true(info.unsent > 0 and info.unsent < 1000100, info.unsent)
   end)
 
   for name, more in pairs { ["leaves TCP open"] = 0, ["sends more behind its Close frame"] = 3000000 } do
-    it(name .. ": CLOSE comes when both Close frames have passed", function()
+    it(name .. ": CLOSE comes when both Close frames were exchanged", function()
       local c = helper.client { url = paced:url("/lingers?more=%d", more), closetimeout = 60, reconnect = false }:open()
       local info = c:close(4000).info
       assert.same({ 4000, true, false }, { info.code, info.clean, info.remote })
       assert.is_true(websocket.run(helper.TIMEOUT))
     end)
 
-    it(name .. ": the new connection comes at once when the server has closed", function()
+    it(name .. ": the reconnect is immediate when the server has closed", function()
       local c = helper.client { url = paced:url("/lingers?more=%d", more), closetimeout = 60 }:open()
       c.ws:sendText("close")
       local info = c:get("CLOSE").info
@@ -78,7 +78,7 @@ describe("a peer that", function()
     end)
   end
 
-  it("leaves TCP open does not use up the descriptors of a script that connects again and again", function()
+  it("leaves TCP open does not exhaust the descriptors of a script that reconnects repeatedly", function()
     local name = helper.write_script([[
       local websocket = require "websocket"
       local url, ends, failure = ..., 0, nil
@@ -101,7 +101,7 @@ describe("a peer that", function()
     assert.equal("100\tnil\n", output)
   end)
 
-  --- What a script gets of a server's messages that came while it was stopped, so that they are read at once.
+  --- The messages that a script gets when they arrived while it was stopped (SIGSTOP), so that one read finds them all.
   local function got(url, server, last)
     local process = helper.start_script([[
       local websocket = require "websocket"
@@ -131,11 +131,11 @@ describe("a peer that", function()
     return table.concat(list, ", ")
   end
 
-  it("sends an urgent byte between two messages does not hold up the second", function()
+  it("sends an urgent byte between two messages does not delay the second", function()
     assert.equal("before, behind", got(paced:url("/pieces?stop=urgent"), paced:url("/go"), "behind"))
   end)
 
-  it("passes descriptors with a message over a Unix socket does not hold up the next", function()
+  it("passes a descriptor with a message over a Unix socket does not delay the next", function()
     local path = helper.file()
     os.remove(path)
     helper.serve("paced", nil, path)

@@ -1,5 +1,5 @@
-"""The options of another process's TCP connection to a port: sets those given as NAME=NUMBER, prints all. Ends with
-77 where that is forbidden."""
+"""Socket options of another process's TCP connection: socket_options.py PID PORT [NAME=NUMBER…] sets those given and
+prints all. Exit code 77 if pidfd_getfd is not permitted."""
 
 import ctypes
 import os

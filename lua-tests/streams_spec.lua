@@ -1,4 +1,4 @@
--- Much of it at once: what comes faster than a script takes it, and what a script sends faster than it leaves.
+-- Streams: messages that arrive faster than the script takes them, and sends faster than the socket takes them.
 local helper = require "helper"
 local websocket = helper.websocket
 local TEXT, OPEN = helper.types.TEXT, helper.types.OPEN
@@ -9,7 +9,7 @@ describe("streams:", function()
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
 
-  -- Its own handler: a list of all events would be what takes the time.
+  -- Not helper.client: recording all events would take most of the time.
   local function counter(url, maxqueued)
     local last, ordered, opened = 0, true, false
     local c = helper.client {
@@ -26,7 +26,7 @@ describe("streams:", function()
     return c.ws, function() return last, ordered end, function() last = 0 end
   end
 
-  it("many small messages come in their order, time and again, and an answer behind them", function()
+  it("many small messages arrive in order, repeatedly, followed by an answer", function()
     local ws, seen, again = counter(server:url("/burst"))
     for _, count in ipairs { 100000, 1, 30000, 200000, 1 } do
       again()
@@ -36,7 +36,7 @@ describe("streams:", function()
     end
   end)
 
-  it("what comes while the script computes is there when it polls, with pauses at maxqueued", function()
+  it("messages that arrive while the script computes are delivered, with pauses at maxqueued", function()
     local ws, seen = counter(server:url("/burst"), 1 << 20)
     ws:sendText("burst 300000")
     websocket.poll(helper.TIMEOUT)
@@ -46,7 +46,7 @@ describe("streams:", function()
     assert.is_true(select(2, seen()), "lost or out of order")
   end)
 
-  it("a burst leaves while the script does not poll, to its last byte", function()
+  it("a burst is written to its last byte while the script does not poll", function()
     local ws = counter(server:url("/burst"))
     for i = 1, 20000 do ws:sendText(i) end
     local deadline = helper.now() + helper.TIMEOUT
@@ -54,7 +54,7 @@ describe("streams:", function()
     assert.equal(0, ws.bufferedamount)
   end)
 
-  it("bursts come back in their order", function()
+  it("bursts are echoed in order", function()
     local ws, seen = counter(server:url("/burst"))
     local sent = 0
     for _ = 1, 20 do

@@ -1,11 +1,11 @@
--- TLS itself: versions, ciphers, sessions, records in unusual cuts, both ends of a connection, and many bytes.
+-- TLS: versions, ciphers, sessions, records split in unusual places, the end of a connection, and large transfers.
 
 local helper = require "helper"
 local websocket = helper.websocket
 
 local ca = helper.certificates .. "/ca.pem"
 
---- A websocket that trusts the test's CA, and keeps the lines for debugging in `lines`.
+--- Connects a websocket that trusts the test CA and keeps its debug lines in `lines`.
 local function client(options, tls)
   local lines = {}
   local copy = { debug = function(line) lines[#lines + 1] = line end }
@@ -25,18 +25,18 @@ describe("TLS:", function()
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
 
-  --- Connects once; "tls12" and "tls13" are servers with no other version.
+  --- Connects once; the servers "tls12" and "tls13" support only that version.
   local function visit(name, tls, path)
     return client({ url = server:named(name .. ".wild.localhost", path or "/tls"), reconnect = false }, tls)
   end
 
-  --- What the server tells of the connection: a field of its JSON.
+  --- One field of the JSON in which the server describes the connection.
   local function told(c, field, n) return c:get("TEXT", n).data:match('"' .. field .. '": "?([^",}]*)') end
 
-  --- How the connection with that key ended, as the server sees it: "… bytes, …".
+  --- How the connection with that key ended, as the server saw it: "N bytes, REASON".
   local function ending(key) return client { url = server:url("/ending?of=%s", key) }:get("TEXT").data end
 
-  --- One ERROR of this kind, which is tried again.
+  --- Asserts one ERROR of this kind, with a retry.
   local function fails(kind, name, tls, ...)
     local limit = kind == "timeout" and 1 or 30
     local c = client({ url = server:named(name .. ".wild.localhost", "/tls"), connecttimeout = limit }, tls)
@@ -49,17 +49,17 @@ describe("TLS:", function()
   end
 
   describe("the version", function()
-    it("is 1.3 when both can, and a line for debugging says so", function()
+    it("is 1.3 when both support it, and a debug line says so", function()
       local c = visit("any")
       assert.equal("TLSv1.3", told(c, "version"))
       assert.truthy(said(c, "TLSv1.3"))
     end)
-    it("is 1.2 when the server has no other", function()
+    it("is 1.2 when the server supports only that", function()
       local c = visit("tls12")
       assert.equal("TLSv1.2", told(c, "version"))
       assert.truthy(said(c, "TLSv1.2"))
     end)
-    it("is 1.3 when the server has no other", function() assert.equal("TLSv1.3", told(visit("tls13"), "version")) end)
+    it("is 1.3 when the server has only that", function() assert.equal("TLSv1.3", told(visit("tls13"), "version")) end)
     for _, name in ipairs { "tls10", "tls11" } do
       it("is never " .. name, function() fails("tls", name, nil, "version") end)
     end
@@ -83,13 +83,13 @@ describe("TLS:", function()
       assert.equal(old, told(visit("tls12", { ciphers = ciphers }), "cipher"))
       assert.equal(new, told(visit("tls13", { ciphers = ciphers }), "cipher"))
     end)
-    it("for TLS 1.2 leave those for 1.3 as they are", function()
+    it("for TLS 1.2 do not change those for 1.3", function()
       assert.equal("TLSv1.3", told(visit("any", { ciphers = old }), "version"))
     end)
-    it("that the server has not are an ERROR", function()
+    it("that the server does not support give an ERROR", function()
       fails("tls", "tls12", { ciphers = "ECDHE-RSA-AES128-GCM-SHA256" })
     end)
-    it("that there are not are an ERROR that names them, for good", function()
+    it("with unknown names give an ERROR without a retry that names them", function()
       for _, ciphers in ipairs { "NONSENSE", "TLS_NONSENSE" } do
         local event = client({ url = server:url("/tls") }, { ciphers = ciphers }):get("ERROR")
         assert.equal("tls", event.info.kind)
@@ -134,7 +134,7 @@ describe("TLS:", function()
       end)
     end
 
-    it("of a server that was started again is not missed", function()
+    it("that a restarted server does not know is not needed", function()
       local other = helper.serve("raw-tls")
       local c = client { url = other:url("/tls"), maxreconnectwait = 0.05 }
       assert.equal("false", told(c, "resumed", 1))
@@ -165,7 +165,7 @@ describe("TLS:", function()
         assert.truthy(ending("remote-" .. name):find(", close_notify", 1, true))
       end)
 
-      it("of a connection whose Close nobody answers has close_notify, with " .. name, function()
+      it("of a connection whose Close is not answered has close_notify, with " .. name, function()
         local url = server:named(name .. ".wild.localhost", "/frames?end=mute&key=mute-" .. name)
         local c = client { url = url, reconnect = false, closetimeout = 0.1 }
         c:open()
@@ -179,7 +179,7 @@ describe("TLS:", function()
         assert.equal("OPEN TEXT CLOSE", c:list())
       end)
 
-      it("without close_notify and Close is 1006, and a line for debugging says so, with " .. name, function()
+      it("without close_notify and Close is 1006, and a debug line says so, with " .. name, function()
         local c = visit(name, nil, "/frames?hex=810161&end=cut")
         local close = c:get("CLOSE").info
         assert.equal(1006, close.code)
@@ -188,13 +188,13 @@ describe("TLS:", function()
         assert.truthy(said(c, "close_notify"))
       end)
 
-      it("without close_notify in the middle of a message delivers nothing of it, with " .. name, function()
+      it("without close_notify inside a message delivers no part of it, with " .. name, function()
         local c = visit(name, nil, "/frames?hex=810a6162&end=cut")
         assert.equal(1006, c:get("CLOSE").info.code)
         assert.equal("OPEN CLOSE", c:list())
       end)
 
-      it("without close_notify after a Close is as good as with it, with " .. name, function()
+      it("without close_notify after a Close is clean, with " .. name, function()
         local c = visit(name, nil, "/frames?hex=880203e8&end=cut")
         local close = c:get("CLOSE").info
         assert.equal(1000, close.code)
@@ -207,7 +207,7 @@ describe("TLS:", function()
       end)
 
       for _, how in ipairs { "garbage", "forged" } do
-        it("by " .. how .. " bytes is an ERROR and 1006, and nothing of them is delivered, with " .. name, function()
+        it("by " .. how .. " bytes is an ERROR and 1006; none of them is delivered, with " .. name, function()
           local c = visit(name, nil, "/frames?hex=810161&end=" .. how)
           assert.equal(1006, c:get("CLOSE").info.code)
           assert.equal("OPEN TEXT ERROR CLOSE", c:list())
@@ -216,7 +216,7 @@ describe("TLS:", function()
       end
     end
 
-    it("of a websocket that is closed in the handshake comes at once", function()
+    it("of a websocket that is closed during the handshake is immediate", function()
       local c = client { url = server:named("silence.localhost") }
       c.ws:close()
       assert.equal("closed", c.ws.state)
@@ -225,7 +225,7 @@ describe("TLS:", function()
     end)
 
     it("of a process does not wait for a handshake", function()
-      -- One that waits for something waits a second.
+      -- An exit that waits for anything takes a second.
       helper.within(0.9, function()
         local _, code, took = helper.script([[
           local url, ca = ...
@@ -239,7 +239,7 @@ describe("TLS:", function()
       end)
     end)
 
-    it("of a process has what was sent, and close_notify", function()
+    it("of a process sends all messages and close_notify", function()
       local _, code = helper.script([[
         local url, ca = ...
         local websocket = require "websocket"
@@ -256,13 +256,13 @@ describe("TLS:", function()
     end)
   end)
 
-  describe("no TLS server:", function()
+  describe("not a TLS server:", function()
     it("a plain answer", function() fails("tls", "plain", nil, "ws://") end)
     it("noise", function() fails("tls", "noise") end)
     it("an alert", function() fails("tls", "alert", nil, "handshake failure") end)
-    it("an end in the handshake", function() fails("tls", "hangup", nil, "closed") end)
-    it("silence in the handshake", function() fails("timeout", "silence", nil, "connecttimeout", "TLS") end)
-    it("records that OpenSSL skips, without end: the others get their turn", function()
+    it("a connection closed during the handshake", function() fails("tls", "hangup", nil, "closed") end)
+    it("silence during the handshake", function() fails("timeout", "silence", nil, "connecttimeout", "TLS") end)
+    it("endless records that OpenSSL skips do not stop other connections", function()
       local c = client {
         url = server:named("requests.localhost"), connecttimeout = 3 * helper.slowness, reconnect = false,
       }
@@ -272,7 +272,7 @@ describe("TLS:", function()
       assert.equal("timeout", c:get("ERROR").info.kind)
     end)
     it("half a handshake", function() fails("timeout", "half", nil, "connecttimeout") end)
-    it("but ws:// to one that has TLS only", function()
+    it("ws:// to a server with TLS only", function()
       local other = helper.serve("python-tls")
       local c = helper.client { url = other:url():gsub("^wss", "ws"), reconnect = false }
       assert.equal("handshake", c:get("ERROR").info.kind)
@@ -280,7 +280,7 @@ describe("TLS:", function()
     end)
   end)
 
-  it("handshake and records in single bytes make the same messages", function()
+  it("handshake and records sent byte by byte give the same messages", function()
     local c = visit("split", nil, "/drip")
     assert.equal(1000, c:get("CLOSE").info.code)
     assert.equal("drop by drop ✓", c:get("TEXT").data)
@@ -288,7 +288,7 @@ describe("TLS:", function()
     assert.equal("OPEN TEXT BINARY CLOSE", c:list())
   end)
 
-  it("many messages in one record, more than one read takes, are all delivered", function()
+  it("many messages in one record, longer than one read, are all delivered", function()
     local c = visit("any", nil, "/burst"):open()
     for n, size in ipairs { 1, 100, 20000, 3 } do
       c.ws:sendText("burst " .. size)
@@ -298,8 +298,8 @@ describe("TLS:", function()
     end
   end)
 
-  it("what TLS has read already is delivered, without a byte more from the server", function()
-    -- The text shares a record with the end of the binary, which is read for itself.
+  it("bytes already read by OpenSSL are delivered without another byte from the server", function()
+    -- The text shares a record with the end of the binary, which is read straight into its message.
     for _, maxqueued in ipairs { 1000, 64 << 20 } do
       for _ = 1, 5 do
         local url = server:named("any.wild.localhost", "/frames?size=%d&hex=810161", 4 << 20)
@@ -310,7 +310,7 @@ describe("TLS:", function()
     end
   end)
 
-  it("messages and a Close in the record of the handshake's answer", function()
+  it("messages and a Close in the record of the handshake's response", function()
     local c = visit("any", nil, "/together")
     assert.equal(4001, c:get("CLOSE").info.code)
     assert.equal("OPEN TEXT TEXT CLOSE", c:list())
@@ -319,7 +319,7 @@ describe("TLS:", function()
   describe("a server that does not read", function()
     local size = 32 << 20
 
-    it("for a while: what was sent leaves afterwards, the Close behind it, and nothing else", function()
+    it("for some time: afterwards it gets all messages, then the Close, and nothing else", function()
       local c = client {
         url = server:url("/frames?end=held&key=held"), reconnect = false, closetimeout = 60,
       }:open()
@@ -337,7 +337,7 @@ describe("TLS:", function()
       assert.equal("close_notify", how)
     end)
 
-    it("until we give up: what it may not have is unsent", function()
+    it("until we give up: bytes that it may not have are counted in unsent", function()
       local c = client { url = server:url("/frames?end=deaf&key=deaf"), closetimeout = 0.2, reconnect = false }:open()
       c.ws:sendBinary(("x"):rep(size))
       c.ws:sendText("last")
@@ -348,7 +348,7 @@ describe("TLS:", function()
     end)
   end)
 
-  it("a server that stops reading in the middle, says why and resets", function()
+  it("a server that stops reading in the middle, sends its reason and resets", function()
     local c = visit("any", nil, "/last-words"):open()
     c.ws:sendBinary(("x"):rep(8 << 20))
     c:get("CLOSE")
@@ -367,7 +367,7 @@ describe("TLS:", function()
     openssl:stop()
   end)
 
-  it("new keys in the middle, asked of both, change nothing", function()
+  it("a KeyUpdate of both sides changes nothing", function()
     local openssl = helper.serve("openssl", nil, "K")
     local c
     c = client { url = openssl:url(), reconnect = false, onreceive = function(kind)
@@ -385,7 +385,7 @@ local block = {}
 for i = 1, 1 << 16 do block[i] = string.char((i * i + i // 7) % 251) end
 block = table.concat(block)
 
---- Bytes that neither repeat soon nor compress to nothing.
+--- Bytes without short repetitions, which compress badly.
 local function bytes(size) return block:rep(size // #block + 1):sub(1, size) end
 
 for _, kind in ipairs { "python", "node" } do
@@ -433,7 +433,7 @@ for _, kind in ipairs { "python", "node" } do
       assert.equal("100000 in order", c:get("TEXT").data)
     end)
 
-    it("64 MiB go there and back", function()
+    it("64 MiB are sent and echoed", function()
       local c = open("/echo", { maxbuffered = 65 << 20 })
       local message = bytes(64 << 20)
       c.ws:sendBinary(message)
@@ -450,7 +450,7 @@ for _, kind in ipairs { "python", "node" } do
       for i = 1, 64 do assert.is_true(c:get("BINARY", i).data == i .. message) end
     end)
 
-    it("messages that the peer can't take at once arrive whole and in order", function()
+    it("messages larger than the socket's buffer arrive whole and in order", function()
       local c = open("/count")
       local padding = ("."):rep(1 << 20)
       for i = 1, 40 do
@@ -461,7 +461,7 @@ for _, kind in ipairs { "python", "node" } do
       assert.equal("40 in order", c:get("TEXT").data)
     end)
 
-    it("messages of all sizes come back, compressed too", function()
+    it("messages of all sizes are echoed, compressed too", function()
       for _, deflate in ipairs { false, true } do
         local c = open("/echo", { deflate = deflate })
         if deflate then assert.truthy(c.ws.extensions:find("permessage-deflate", 1, true)) end

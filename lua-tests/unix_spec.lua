@@ -12,7 +12,7 @@ describe("a Unix socket:", function()
   after_each(helper.stop_servers)
 
   local paths = 0
-  --- A path that does not exist yet; `suffix` makes it harder.
+  --- A path that does not exist yet; `suffix` adds unusual characters.
   local function path(suffix)
     paths = paths + 1
     return ("%s/%d%s"):format(folder, paths, suffix or ".sock")
@@ -20,7 +20,7 @@ describe("a Unix socket:", function()
 
   local function serve(name, kind) return helper.serve(kind or "raw", nil, ("'%s'"):format(name)) end
 
-  it("carries messages, and its path is the address", function()
+  it("passes messages, and its path is the address", function()
     local name = path()
     serve(name)
     local c = helper.client(("ws+unix:%s:/burst"):format(name)):open()
@@ -39,7 +39,7 @@ describe("a Unix socket:", function()
     [":/request?a=1:2&b=/#part"] = "/request?a=1:2&b=/", [":/request"] = "/request",
     [":/request?%C3%A4"] = "/request?%C3%A4",
   } do
-    it("asks for " .. request, function()
+    it("requests " .. request, function()
       local name = path()
       serve(name)
       local head = helper.client(("ws+unix:%s%s"):format(name, request)):get("TEXT").data
@@ -49,7 +49,7 @@ describe("a Unix socket:", function()
   end
 
   for _, request in ipairs { "", ":", ":/" } do
-    it("asks for / when " .. (request == "" and "nothing" or request) .. " stands behind the path", function()
+    it("requests / when " .. (request == "" and "nothing" or request) .. " follows the path", function()
       local name = path()
       serve(name, "python")
       assert.equal("/", helper.client(("ws+unix:%s%s"):format(name, request)):get("TEXT").data)
@@ -70,7 +70,7 @@ describe("a Unix socket:", function()
     end)
   end
 
-  it("has headers, credentials and compression like others", function()
+  it("has headers, credentials and compression like TCP", function()
     local name = path()
     serve(name)
     local c = helper.client {
@@ -83,7 +83,7 @@ describe("a Unix socket:", function()
     assert.truthy(head:find("\r\nSec-WebSocket-Extensions: permessage-deflate", 1, true), head)
   end)
 
-  it("carries large messages", function()
+  it("passes large messages", function()
     local name = path()
     serve(name, "python")
     local c = helper.client(("ws+unix:%s:/echo"):format(name)):open()
@@ -92,7 +92,7 @@ describe("a Unix socket:", function()
     assert.is_true(message == c:get("BINARY").data)
   end)
 
-  it("goes through no proxy", function()
+  it("uses no proxy", function()
     local name = path()
     serve(name)
     helper.client { url = ("ws+unix:%s:/burst"):format(name), proxy = "http://127.0.0.1:1" }:open()
@@ -110,7 +110,7 @@ describe("a Unix socket:", function()
     c:get("OPEN", 2)
   end)
 
-  it("may lead to a redirect by path, and by nothing else", function()
+  it("may be redirected to another path, and to nothing else", function()
     local name, raw = path(), helper.serve("raw")
     serve(name)
     local url = ("ws+unix:%s:/redirect?code=302&to="):format(name)
@@ -123,7 +123,7 @@ describe("a Unix socket:", function()
     assert.is_nil(c:get("TEXT").data:find("abc", 1, true))
   end)
 
-  --- One ERROR of kind "connect" that names the path; it is tried again.
+  --- Asserts one ERROR of kind "connect" that names the path, with a retry.
   local function fails(name, words)
     local c = helper.client { url = ("ws+unix:%s:/"):format(name), minreconnectwait = 60 }
     local event = c:get("ERROR")
@@ -135,7 +135,7 @@ describe("a Unix socket:", function()
 
   it("that does not exist", function() fails(path(), "No such file") end)
   it("that is a folder", function() fails(folder, "refused") end)
-  it("that nobody listens on any more", function()
+  it("without a listener", function()
     local name = path()
     serve(name):stop("KILL")
     fails(name, "refused")

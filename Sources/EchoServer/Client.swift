@@ -1,4 +1,5 @@
-// One client of the echo server: the handshake, then each message back as it came.
+// One connection of the echo server: answers the handshake, then echoes each message. Owns the socket's descriptor.
+// Used on the main thread only, by Server.
 
 import CEvents
 import CLinux
@@ -12,7 +13,7 @@ final class Client {
     private var deflater: Deflater?
     private var output = ByteBuffer()
     private var log = EventRecords()
-    /// What is still in `output` leaves, then it is over.
+    /// The rest of `output` is written, then the connection ends.
     private var isClosing = false
     private(set) var isOver = false
 
@@ -26,7 +27,7 @@ final class Client {
 
     deinit { close(number) }
 
-    /// While answers wait nothing more is read: a client that sends without reading is slowed down.
+    /// While echoes wait in `output`, nothing is read: a client that does not read can't fill the memory.
     var wantsWrite: Bool { !output.isEmpty }
 
     func ready() {
@@ -75,7 +76,7 @@ final class Client {
         isClosing = true
     }
 
-    /// Sends the messages in the log back.
+    /// Encodes an echo of each message in `log` into `output`.
     private func echo() {
         guard var p = log.bytes.baseAddress else { return }
         let end = p + log.bytes.count

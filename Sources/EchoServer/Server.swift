@@ -1,4 +1,4 @@
-// Accepts connections and tells each when its socket is ready: poll, no threads, nothing that blocks.
+// Accepts connections and calls each one's `ready` when its socket is ready: one poll call, one thread, no blocking I/O.
 
 import CLinux
 import Glibc
@@ -8,7 +8,7 @@ struct Server {
     let port: UInt16
     private var clients: [Client] = []
 
-    /// Listens on loopback; nil when that fails, errno tells why.
+    /// Listens on 127.0.0.1. Returns nil on failure, with the reason in errno.
     init?(port: UInt16) {
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
         var on: Int32 = 1

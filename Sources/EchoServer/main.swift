@@ -1,7 +1,7 @@
-// A WebSocket server on loopback that sends every message back: a peer for the demo and for trying things
-// out. The same protocol core as the client, in the server's role.
+// A WebSocket server on 127.0.0.1 that echoes every message: the peer of scripts/demo and for first steps.
+// It uses the client's protocol code in the role of a server.
 //
-//     EchoServer [port]        prints its URL; a port of 0, the default, is one that is free
+//     EchoServer [port]        prints its URL; port 0, the default, chooses a free port
 
 import CLinux
 import Glibc

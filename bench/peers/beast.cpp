@@ -1,5 +1,5 @@
-// Boost.Beast's client: blocking calls where there is one connection, asynchronous ones where there are many.
-// One buffer for all messages, no copy of them, frames as large as the messages, a write buffer that is large
+// Boost.Beast's client: blocking calls for one connection, asynchronous ones for many.
+// One buffer for all messages, no copies, frames as large as the messages, and a write buffer that is large
 // enough for few writes.
 #include "../client.h"
 #include <boost/asio.hpp>
@@ -31,7 +31,7 @@ template <class Stream> static void set_up(Stream &ws, const job &j)
     if (j.deflates) {
         websocket::permessage_deflate deflate;
         deflate.client_enable = true;
-        deflate.compLevel = 6; // as all others: zlib's default
+        deflate.compLevel = 6; // zlib's default, as in all clients
         deflate.memLevel = 8;
         ws.set_option(deflate);
     }
@@ -102,7 +102,7 @@ template <class Stream> static void roundtrip(Stream &ws, const job &j)
 
 // MARK: Many connections
 
-// Opens them, some at a time, then calls `ready`.
+// Opens the connections, a few at a time, then calls `ready`.
 struct many {
     const job &j;
     asio::io_context &context;

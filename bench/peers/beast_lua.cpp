@@ -1,5 +1,5 @@
-// Boost.Beast with a Lua callback: reads as beast.cpp does and hands each message to Lua in a protected call,
-// with the arguments that the module gives.
+// Boost.Beast with a Lua callback: reads like beast.cpp and passes each message to Lua in a protected call,
+// with the module's arguments.
 //
 //   require "beast_lua"(job, callback, begin)
 #include <boost/asio.hpp>
@@ -26,7 +26,7 @@ static bool call(lua_State *L, int type, const beast::flat_buffer &buffer)
     return lua_pcall(L, 3, 0, 0) == LUA_OK;
 }
 
-// Returns whether it went well; else the error is on the stack.
+// Returns false on an error, which is then on the stack.
 static bool receive(lua_State *L, unsigned short port, const std::string &path, lua_Integer count)
 {
     asio::io_context context(1);

@@ -1,5 +1,5 @@
--- lua-http's client, as its documentation has it: blocking calls where there is one connection, a coroutine of
--- cqueues for each where there are many.
+-- lua-http's client, as in its documentation: blocking calls for one connection, a coroutine of
+-- cqueues for each of many.
 local client = require "client"
 local cqueues = require "cqueues"
 local http = require "http.websocket"
@@ -66,7 +66,7 @@ function modes.roundtrip()
   client.report_roundtrips(times, seconds, cpu, ok)
 end
 
--- Opens `count`, some at a time, each in a coroutine that goes on with `body(ws)`.
+-- Opens `count` connections, a few at a time, each in a coroutine that then runs `body(ws)`.
 local function open_many(count, body)
   local queue, begun, opened = cqueues.new(), 0, 0
   local function next_one()

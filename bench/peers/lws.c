@@ -1,5 +1,5 @@
-/* libwebsockets' client: its event loop, a large service buffer, UTF-8 checked as all others do. Several writes
- * for each time that it may write, as long as the kernel takes them. */
+/* libwebsockets' client: its event loop, a large service buffer, UTF-8 checked as in all clients. Several writes
+ * per writable callback, as long as the kernel takes them. */
 #include "../client.h"
 #include <libwebsockets.h>
 
@@ -9,7 +9,7 @@ typedef struct session {
     struct lws *wsi;
     bool has_asked;
     tally received;
-    /* a message that came in pieces */
+    /* a message received in pieces */
     char *message;
     size_t filled, capacity;
 } session;
@@ -25,7 +25,7 @@ static long empty;
 static meter opening, timing;
 static bool ok = true;
 
-/* Reports what the mode has measured, and ends, without closing handshakes. */
+/* Reports the result and ends the process without closing handshakes. */
 static void finish(void)
 {
     meter_stop(&opening);
@@ -118,7 +118,7 @@ static void message(session *s, const char *data, size_t size)
     }
 }
 
-/* Puts the pieces of a message together, unless it came in one. */
+/* Joins the pieces of a message, unless it came in one. */
 static void receive(session *s, const char *data, size_t size)
 {
     bool last = lws_is_final_fragment(s->wsi) && !lws_remaining_packet_payload(s->wsi);
@@ -165,7 +165,7 @@ int main(int argc, char **argv)
         .port = CONTEXT_PORT_NO_LISTEN, .protocols = protocols, .pt_serv_buf_size = BUFFER, .gid = -1, .uid = -1,
         .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_VALIDATE_UTF8,
     };
-    /* Its own loop polls all sockets: with many of them it needs one that does not. */
+    /* Its own loop calls poll for all sockets: for many connections use libev. */
     if (is_mode(&j, "idle") || is_mode(&j, "tick")) info.options |= LWS_SERVER_OPTION_LIBEV;
     context = lws_create_context(&info);
     output = malloc(LWS_PRE + j.size + 2);

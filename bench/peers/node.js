@@ -1,5 +1,5 @@
-// ws, the client of Node.js: no compression unless that is the workload, writes of a batch corked to one.
-// Text is handed on as a string, as a script wants it.
+// ws, the client for Node.js: compression only for its workloads, the writes of a batch corked into one.
+// Text is converted to a string, as a script needs it.
 'use strict'
 const fs = require('fs')
 const WebSocket = require('ws')
@@ -38,7 +38,7 @@ function report (fields) {
   process.exit(0)
 }
 
-// Checks what comes, as client.h says; `finished` is called once the end was confirmed.
+// Checks the messages like client.h; `finished` is called once the end was confirmed.
 function tally (measure, finished) {
   const result = { messages: 0, bytes: 0, ordered: true, whole: false, measured: null }
   let last = binary ? Buffer.alloc(0) : ''
@@ -71,7 +71,7 @@ function open (opened) {
   return ws
 }
 
-// Opens so many, some at a time.
+// Opens `count` connections, a few at a time.
 function openMany (total, ready) {
   const all = []
   let begun = 0
@@ -110,7 +110,7 @@ const modes = {
         report({ messages: count, bytes: count * size, ...measure(), ok: data.toString() === `done ${count}` })
       })
       let sent = 0
-      // Two batches are under way: one that waits for the kernel, one that is made.
+      // Two batches at a time: one waits for the kernel, one is being made.
       const next = () => {
         if (sent === count) return
         const last = Math.min(sent + batch, count) - 1

@@ -1,4 +1,4 @@
-"""picows' client, on uvloop: its messages come to a callback; text becomes str, binary bytes."""
+"""picows' client, on uvloop: a callback gets the messages; text becomes str, binary becomes bytes."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ kind = BINARY if job.binary else TEXT
 
 
 class Listener(picows.WSListener):
-    """Tells when the transport takes more."""
+    """Signals when the transport takes more."""
 
     def __init__(self):
         self.may_write = asyncio.Event()
@@ -106,12 +106,12 @@ async def roundtrip():
 
 
 async def open_many(count, make):
-    """Opens so many connections, some at a time."""
+    """Opens `count` connections, a few at a time."""
     gate = asyncio.Semaphore(client.OPENING_AT_ONCE)
 
     async def one():
         async with gate:
-            # One buffer for each: the default is right where there are many.
+            # Each connection has its own buffer: the default size suits many connections.
             return await picows.ws_connect(make, job.url, ssl_context=job.tls())
 
     return await asyncio.gather(*(one() for _ in range(count)))

@@ -1,4 +1,4 @@
-"""What the clients in Python share: their arguments, the check of what they receive, the line they print.
+"""Shared by the clients in Python: their arguments, the check of received messages, the line they print.
 
 As client.h says: CLIENT MODE KIND URL COUNT SIZE PAYLOADS.
 """
@@ -68,7 +68,7 @@ def report_roundtrips(times, measured, ok):
 
 
 class Tally:
-    """Counts what comes and looks whether it is in order. Numbers in the messages grow."""
+    """Counts the messages and checks their order: the numbers in them grow."""
 
     def __init__(self, job):
         self.job = job
@@ -80,7 +80,7 @@ class Tally:
         self.stopwatch = Stopwatch()
 
     def take(self, data):
-        """Takes a message; True when that was the end."""
+        """Called for each message; True at the end."""
         if self.count == self.job.count:
             done = b"done" if self.job.binary else "done"
             self.whole = data == done + self.last

@@ -1,4 +1,4 @@
-"""The client of the package websockets, on asyncio with uvloop; no compression unless that is the workload."""
+"""The client of the package websockets, on asyncio with uvloop; compression only for its workloads."""
 
 import asyncio
 import time
@@ -64,7 +64,7 @@ async def roundtrip():
 
 
 async def open_many(count):
-    """Opens so many connections, some at a time."""
+    """Opens `count` connections, a few at a time."""
     gate = asyncio.Semaphore(client.OPENING_AT_ONCE)
 
     async def one():

@@ -1,5 +1,5 @@
--- The client under test: runs every case that the fuzzing server at PORT has, several at once, and echoes
--- what it gets, as the suite wants it. Standard input has the cases' ids, in the server's order.
+-- The client under test: runs all cases of the fuzzing server at PORT, several at once, and echoes
+-- each message, as the suite requires. Standard input has the cases' ids, in the server's order.
 --     lua5.4 client.lua PORT [AT_ONCE]
 local websocket = require "websocket"
 local types = websocket.WebSocketMessageType
@@ -8,7 +8,7 @@ local base = "ws://127.0.0.1:" .. assert(arg[1], "usage: client.lua PORT [AT_ONC
 local at_once = tonumber(arg[2] or 4)
 local agent = "websocket.so"
 
--- Connects, echoes if asked to, and calls back with the last text message once it is closed.
+-- Connects, echoes if options.echo is set, and calls done with the last text message once the connection is closed.
 local function talk(path, options, done)
     local ws, text
     ws = websocket.WebSocket{
@@ -33,8 +33,8 @@ local function talk(path, options, done)
     return ws
 end
 
--- 13.2, 13.5 and 13.6 test servers that ask the client for no context takeover. 12.*.1 and 13.*.1 send 16
--- bytes, and their runner stumbles over messages that come back uncompressed.
+-- In 13.2, 13.5 and 13.6 the server requests client_no_context_takeover. 12.*.1 and 13.*.1 send 16
+-- bytes, and the suite fails if such messages come back uncompressed: hence threshold = 0.
 local without_takeover = { ["2"] = true, ["5"] = true, ["6"] = true }
 local function deflate_for(id)
     local group = id:match("^13%.(%d+)%.")

@@ -1,7 +1,7 @@
 """Runs the Autobahn cases against the module: run.py LUA [PATTERN of cases to leave out...]
 
-Starts kosoku's fuzzing server, which brings the case files, and client.lua against it; prints every case
-whose verdict is not as good as can be, then the totals. The exit status is 1 if there was any.
+Starts kosoku's fuzzing server, which contains the cases, and client.lua; prints every case
+whose verdict is not OK or INFORMATIONAL, then the totals. The exit status is 1 if there was any.
 """
 
 import asyncio

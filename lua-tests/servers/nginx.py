@@ -1,4 +1,4 @@
-"""nginx with TLS in front of the server at a port: nginx.py PORT PORT-BEHIND, CERTIFICATES in the environment.
+"""nginx with TLS in front of another server: nginx.py PORT PORT-BEHIND, with CERTIFICATES in the environment.
 Prints its port."""
 
 import os
@@ -46,10 +46,10 @@ with open(f"{prefix}/{port}.conf", "w") as file:
         }}
         """)
 print(port, flush=True)
-# It takes the socket that listens already: whoever connects now is served as soon as it runs.
+# nginx inherits the listening socket, so a client may connect before nginx runs.
 os.set_inheritable(listener.fileno(), True)
 os.environ["NGINX"] = f"{listener.fileno()};"
 os.environ["PATH"] += ":/usr/sbin"
-# Nobody is left who would end it.
+# Ends the server after 300 s, in case the test has died without ending it.
 signal.alarm(300)
 os.execvp("nginx", ["nginx", "-p", prefix, "-c", f"{port}.conf", "-e", "stderr"])

@@ -1,5 +1,6 @@
-"""A server on plain blocking sockets, a thread for each connection, for what depends on how bytes are read, written and
-acknowledged. The request's path says what it does. Standard library only. Prints its port, or 0 for a Unix socket."""
+"""A server with blocking sockets and one thread per connection, for tests of how bytes are read, written and
+acknowledged: paced.py PORT [path of a Unix socket]. The request's path chooses the behaviour. Standard library only.
+Prints its port, or 0 for a Unix socket."""
 
 import array
 import base64
@@ -45,7 +46,7 @@ class Peer:
         return self.connection.recv(count)
 
     def frames(self):
-        """Each frame's opcode and payload."""
+        """Yields each frame's opcode and payload. Unmasks only control frames and short messages."""
         while True:
             first, length = self.read(2)
             length &= 127
@@ -58,8 +59,8 @@ class Peer:
 
 
 class SlowPeer(Peer):
-    """Reads `rate` bytes a second; says something at each tenth of a second; tells the size of each message; answers
-    pings and the Close."""
+    """Reads `rate` bytes per second; with `talks` sends a message each 0.1 s; answers each message with its size;
+    answers pings and the Close."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -89,7 +90,7 @@ def slow(peer):
 
 
 def lingers(peer):
-    """Sends a Close when it gets a message, answers one; then leaves the connection as it is, and sends `more` bytes."""
+    """Sends a Close when it gets a message, and answers a Close. Then keeps TCP open and sends `more` bytes."""
     has_closed = False
     for opcode, payload in peer.frames():
         if opcode < 3:
@@ -103,7 +104,7 @@ def lingers(peer):
 
 
 def pieces(peer):
-    """On /go: a message, what a read stops at, and another message, all of it at once."""
+    """Once /go is requested: a message, something at which a read stops, and another message, all at once."""
     go.wait()
     peer.connection.sendall(frame(b"before"))
     if peer.query["stop"] == "urgent":
@@ -136,7 +137,7 @@ def serve(connection):
         connection.close()
 
 
-# Nobody is left who would end it.
+# Ends the server after 300 s, in case the test has died without ending it.
 signal.alarm(300)
 if sys.argv[2:3] and sys.argv[2].startswith("/"):
     listener = socket.socket(socket.AF_UNIX)

@@ -1,5 +1,5 @@
-// The Node peer: `ws`, one behaviour for each path, those of peer.py that matter twice; over TLS with CERTIFICATES in
-// the environment. Prints its port.
+// The Node peer, with the library `ws`: some of the behaviours of peer.py, chosen by the path. With CERTIFICATES in
+// the environment: TLS. Prints its port.
 "use strict";
 const fs = require("fs");
 const http = require("http");
@@ -62,5 +62,5 @@ server.on("connection", (ws, request) => {
   ws.on("error", () => {});
   (behaviours[url.pathname] || behaviours["/echo"])(ws, url.searchParams);
 });
-// Nobody is left who would end it.
+// Ends the server after 300 s, in case the test has died without ending it.
 setTimeout(() => process.exit(), 300000).unref();

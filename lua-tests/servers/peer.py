@@ -1,5 +1,5 @@
-"""The Python peer: `websockets`, one behaviour for each path; over TLS with CERTIFICATES in the environment.
-Prints its port."""
+"""The Python peer, with the library `websockets`: one behaviour per path. With CERTIFICATES in the environment: TLS.
+peer.py PORT [path of a Unix socket]. Prints its port, or 0 for a Unix socket."""
 
 import asyncio
 import http
@@ -34,7 +34,7 @@ async def close_on_message(ws, query):
 
 
 async def fragments(ws, query):
-    """One message in three fragments, of the type asked for."""
+    """One message in three fragments, of the type `type`."""
     parts = ["abc", "dé", "f"]
     if query.get("type") == "binary":
         parts = [part.encode() for part in parts]
@@ -80,7 +80,7 @@ async def ping_on_and_on(ws):
 
 
 async def count(ws, query):
-    """Counts numbered messages up to "end"; says how many came in order. With `pings` it sends those meanwhile."""
+    """Counts numbered messages up to "end", then sends how many came in order. With `pings` it pings meanwhile."""
     expected = 1
     pinging = asyncio.create_task(ping_on_and_on(ws)) if "pings" in query else None
     async for message in ws:
@@ -97,7 +97,7 @@ async def count(ws, query):
 
 
 async def pinging(ws, query):
-    """After "go": `count` pings, each when the one before is answered."""
+    """After one message: `count` pings, each when the previous one is answered."""
     await ws.recv()
     for i in range(int(query["count"])):
         await (await ws.ping())
@@ -117,7 +117,7 @@ async def path(ws, query):
 
 
 async def record(ws, query):
-    """Keeps what comes for `recorded`, and how the connection ended."""
+    """Keeps the messages and the Close code for /recorded."""
     messages, ended = recordings.setdefault(query["key"], ([], asyncio.get_running_loop().create_future()))
     try:
         while True:
@@ -179,6 +179,6 @@ async def main():
         await asyncio.get_running_loop().create_future()
 
 
-# Nobody is left who would end it.
+# Ends the server after 300 s, in case the test has died without ending it.
 signal.alarm(300)
 asyncio.run(listen_at(sys.argv[2]) if len(sys.argv) > 2 else main())

@@ -1,5 +1,5 @@
-"""A server that answers as the request's path says, right or wrong; over TLS with CERTIFICATES in the environment.
-Standard library only. Prints its port."""
+"""A server whose behaviour, right or wrong, is chosen by the request's path. With CERTIFICATES in the environment: TLS.
+raw.py PORT [ADDRESS or path of a Unix socket]. Standard library only. Prints its port, or 0 for a Unix socket."""
 
 import asyncio
 import base64
@@ -50,7 +50,7 @@ class Peer:
         await self.writer.drain()
 
     async def switch(self, accept=None, rest=b"", fields=""):
-        """Answers 101; `rest` goes with it."""
+        """Sends the response 101, with the bytes `rest` behind it in the same write."""
         key = self.fields.get("sec-websocket-key", "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = accept or base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
         await self.send((
@@ -58,13 +58,13 @@ class Peer:
             f"Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n").encode() + rest)
 
     async def receive(self):
-        """A short frame's opcode and payload."""
+        """Reads one frame of at most 125 bytes: opcode and payload."""
         head = await self.reader.readexactly(2)
         body = await self.reader.readexactly(4 + (head[1] & 127))
         return head[0] & 15, bytes(c ^ body[i % 4] for i, c in enumerate(body[4:]))
 
     async def rest(self, answers=True):
-        """Takes what comes, up to a Close, which it answers, or to the end."""
+        """Reads frames up to a Close, which it answers, or to the connection's end. Keeps the bytes for /captured."""
         data, opcode = b"", None
         try:
             while opcode != 8:
@@ -84,15 +84,15 @@ class Peer:
             ended.notify_all()
 
     def reset(self):
-        """Ends with RST instead of FIN."""
+        """Ends the connection with RST instead of FIN."""
         linger = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
 
     async def end(self):
-        """As `end` says: hold (until the client ends), mute (the same, and never answers Close), close, reset,
-        deaf (reads nothing), held (the same, until /release), closed (a Close frame was sent); over TLS also cut (no
-        close_notify), garbage (no record), forged (a record that nobody encrypted)."""
+        """Ends as `end` says: hold (reads until the client ends), mute (hold, but never answers Close), close, reset,
+        deaf (reads nothing), held (reads nothing until /release), closed (a Close frame was already sent); over TLS
+        also cut (no close_notify), garbage (no TLS record), forged (a record that was not encrypted)."""
         how = self.query.get("end", "hold")
         self.has_closed = how == "closed"
         if how in ("hold", "mute", "closed"):
@@ -115,7 +115,7 @@ class Peer:
 
 
 async def status(peer):
-    """An answer without WebSocket."""
+    """An HTTP response with the status `code`, one header field and a body."""
     body = peer.query.get("body", "")
     more = peer.query.get("header", "X-Reason: because")
     await peer.send(
@@ -136,12 +136,12 @@ async def wrong_accept(peer):
 
 
 async def refuse(peer):
-    """Closes without an answer."""
+    """Closes without a response."""
 
 
 async def frames(peer):
-    """101, with the line `header`, if it is given, then a binary of `size` zeros, if that is, and the bytes given in
-    hex, then `end`."""
+    """101, with the line `header` if given; then a binary message of `size` zeros if given; then the bytes of `hex`;
+    then `end`."""
     await peer.switch(fields=f"{peer.query['header']}\r\n" if "header" in peer.query else "")
     large = frame(bytes(int(peer.query["size"])), 2) if "size" in peer.query else b""
     await peer.send(large + bytes.fromhex(peer.query.get("hex", "")))
@@ -149,15 +149,15 @@ async def frames(peer):
 
 
 async def together(peer):
-    """101, a message and a Close in one segment."""
+    """101, two messages and a Close in one write."""
     await peer.switch(rest=frame("first") + frame("second") + close_frame(4001, "done"))
     peer.has_closed = True
     await peer.rest()
 
 
 async def crossing(peer):
-    """Meets the client's Close with one of its own that is no answer to it, as when both begin; tells what comes
-    after, and whether the client leaves it to the server to end the connection."""
+    """Answers the client's Close with a Close of its own, as when both begin. Keeps for /captured the bytes that come
+    after it, or whether the client ended the connection first."""
     await peer.switch()
     await peer.reader.readexactly(2 + 4 + 2)
     await peer.send(close_frame(4002, "me too"))
@@ -183,7 +183,7 @@ async def drip(peer):
 
 
 async def last_words(peer):
-    """Stops reading in the middle of an upload, says why, closes and resets."""
+    """Stops reading in the middle of an upload, sends a message and a Close, and resets."""
     await peer.switch()
     await peer.reader.readexactly(1 << 16)
     await peer.send(frame("too much") + close_frame(4009, "enough"))
@@ -191,7 +191,7 @@ async def last_words(peer):
 
 
 async def burst(peer):
-    """Answers "burst N" with N texts in one segment, "row N" with one after another, and anything else with itself."""
+    """Answers "burst N" with N texts in one write, "row N" with N texts in N writes, and anything else with an echo."""
     await peer.switch()
     opcode = None
     while opcode != 8:
@@ -206,7 +206,7 @@ async def burst(peer):
 
 
 async def redirect(peer):
-    """Sends elsewhere, `to` the same path without it; counts the attempts and keeps the last request."""
+    """Redirects to `to`, by default to its own path; counts the attempts and keeps the last request."""
     attempts[peer.key] = attempts.get(peer.key, 0) + 1
     captured[peer.key] = peer.head.encode("latin-1")
     to = peer.query.get("to", peer.target)
@@ -214,8 +214,8 @@ async def redirect(peer):
 
 
 async def beats(peer):
-    """Counts the pings, and answers those up to number `answers`, after `delay` seconds, with the payload `pong`
-    instead of their own when there is one; sends `first`, then `beat` each `every` seconds (both hex)."""
+    """Counts the pings. Answers the first `answers` of them, after `delay` seconds, with the payload `pong` if given,
+    else with their own. Sends `first`, then `beat` each `every` seconds (both hex)."""
     async def beat():
         await peer.send(bytes.fromhex(peer.query.get("first", "")))
         while "every" in peer.query:
@@ -249,9 +249,9 @@ async def pump(reader, writer):
 
 
 async def dialogue(peer):
-    """A server at a port of its own, which is told first. It tells each piece that comes (in hex) and answers it with
-    the next of `steps` (hex; with `drip`, byte by byte); then it does `end`: hold, close, flood (with `flood` over and
-    over), or tunnel: goes on as a connection to this server."""
+    """Listens at another port and sends its number. Sends each piece that it receives there (in hex), and answers it
+    with the next of `steps` (hex; with `drip`, byte by byte). Then `end`: hold, close, flood (repeats `flood` forever),
+    or tunnel (passes bytes to and from this server)."""
     async def talk(reader, writer):
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for step in peer.query.get("steps", "").split(","):
@@ -293,12 +293,12 @@ async def accepts(peer):
 
 
 async def refuses(peer):
-    """Closes without an answer; counts the attempts."""
+    """Closes without a response; counts the attempts."""
     attempts[peer.key] = attempts.get(peer.key, 0) + 1
 
 
 async def bombs(peer):
-    """`count` binary messages of `size` bytes, 1 MiB by default, compressed to a thousandth, all at once."""
+    """`count` binary messages of `size` zeros (1 MiB by default), compressed about 1000-fold, in one write."""
     deflater = zlib.compressobj(9, wbits=-15)
     data = deflater.compress(bytes(int(peer.query.get("size", 1 << 20)))) + deflater.flush(zlib.Z_SYNC_FLUSH)
     await peer.switch(fields="Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n")
@@ -392,6 +392,6 @@ async def listen_at(path):
         await server.serve_forever()
 
 
-# Nobody is left who would end it.
+# Ends the server after 300 s, in case the test has died without ending it.
 signal.alarm(300)
 asyncio.run(listen_at(sys.argv[2]) if sys.argv[2:3] and sys.argv[2].startswith("/") else main())

@@ -1,5 +1,5 @@
-"""TLS below raw.py, its records in our hands. The first label of the name that the client asks for chooses the
-certificate, the version, or what the server does instead of a handshake."""
+"""TLS for raw.py, with control over each record. The first label of the SNI name chooses the
+certificate, the version, or the behaviour instead of a handshake."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import ssl
 folder = os.environ.get("CERTIFICATES")
 versions = {"tls10": ssl.TLSVersion.TLSv1, "tls11": ssl.TLSVersion.TLSv1_1,
             "tls12": ssl.TLSVersion.TLSv1_2, "tls13": ssl.TLSVersion.TLSv1_3}
-# In the place of a ServerHello.
+# Bytes sent instead of a ServerHello.
 answers = {"plain": b"HTTP/1.1 400 Bad Request\r\n\r\n", "noise": bytes(range(256)), "hangup": b"", "silence": b"",
            "requests": b"", "half": bytes.fromhex("16030300500200"), "alert": bytes.fromhex("15030300020228")}
 contexts = {}
@@ -39,7 +39,7 @@ def context(name):
 
 
 class Connection:
-    """What a StreamWriter is; `plain` is the StreamReader."""
+    """A TLS connection with the methods of a StreamWriter; `plain` is its StreamReader."""
 
     def __init__(self, reader, writer, name):
         self.reader, self.writer, self.key = reader, writer, name
@@ -75,7 +75,8 @@ class Connection:
                 self.flush()
 
     async def pump(self):
-        """Takes what comes, to the end: close_notify, cut (without it), reset, or OpenSSL's reason."""
+        """Decrypts all bytes up to the end, and stores how it ended: close_notify, cut (without), reset, or OpenSSL's
+        reason."""
         try:
             while data := await self.call(self.tls.read, 1 << 16):
                 self.count += len(data)
@@ -98,7 +99,7 @@ class Connection:
 
     def close(self):
         """Sends close_notify, then FIN."""
-        with contextlib.suppress(ssl.SSLError):  # It would wait for the client's.
+        with contextlib.suppress(ssl.SSLError):  # unwrap would wait for the client's close_notify.
             self.tls.unwrap()
         self.flush()
         self.cut()
@@ -119,7 +120,7 @@ async def serve(connection, handle):
     except ssl.SSLError as error:
         connection.ending = error.reason
         connection.cut()
-        await connection.reader.read()  # What is left unread would make a RST, which may overtake the alert.
+        await connection.reader.read()  # Unread bytes would cause a RST, which may overtake the alert.
     except ConnectionError:
         connection.ending = "reset"
     finally:
@@ -140,7 +141,7 @@ def over_tls(handle):
                 connection.incoming.write(head + hello)
                 return await serve(connection, handle)
             writer.write(answers[name])
-            while name == "requests":  # HelloRequests, which OpenSSL skips by itself
+            while name == "requests":  # HelloRequests, which OpenSSL skips
                 writer.write((b"\x16\x03\x03\x40\x00" + bytes(1 << 14)) * 16)
                 await writer.drain()
             if name in ("silence", "half"):
@@ -154,7 +155,7 @@ def over_tls(handle):
 
 
 async def ending(key):
-    """How the connection of that key ended, or without a request that of that name, and what had come of it."""
+    """Waits for the end of the connection with that key (without a request: that name): bytes received, reason."""
     async with ended:
         await ended.wait_for(lambda: key in endings)
         return endings.pop(key)
