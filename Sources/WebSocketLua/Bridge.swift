@@ -89,7 +89,7 @@ public func ws_state_give_back(_ state: OpaquePointer, _ block: ws_block) {
 }
 
 @c @implementation
-public func ws_leave(_ seconds: Double) { Engine.leave(seconds: seconds) }
+public func ws_leave(_ seconds: Double) { Engine.shutDown(seconds: seconds) }
 
 // MARK: - Options
 

@@ -39,7 +39,7 @@ final class Driver {
         loop = LoopContext(try Poller(), try CommandQueue(try LoopOwnership()), inputSize: setup.inputSize)
         Listener.listen()
         let transport = try Transport(connecting: Listener.address, slot: 0, &loop.poller)
-        if var size = setup.sendBuffer, let descriptor = transport.direct {
+        if var size = setup.sendBuffer, let descriptor = transport.descriptorForScript {
             setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
         }
         let early = accept()
@@ -58,13 +58,13 @@ final class Driver {
     var isPaused: Bool { channel?.isPaused == true }
     var isEnding: Bool { channel?.closing.isOpen == false }
     /// Whether something is to be done that no socket will tell of.
-    var isBusy: Bool { !orders.isEmpty || !loop.unfinished.isEmpty || !loop.lingering.isEmpty }
+    var isBusy: Bool { !orders.isEmpty || !loop.unfinished.isEmpty || !loop.coalescing.isEmpty }
     var bufferedAmount: Int { socket.bufferedAmount }
 
     /// Bytes that were not read from the socket, or that wait to be inflated.
     var unread: Int {
         var count: Int32 = 0
-        guard let channel, let descriptor = channel.transport.direct else { return 0 }
+        guard let channel, let descriptor = channel.transport.descriptorForScript else { return 0 }
         _ = ioctl(descriptor, UInt(FIONREAD), &count)
         return Int(count) + channel.connection.unread
     }
@@ -75,7 +75,7 @@ final class Driver {
             channel.map {
                 "paused \($0.isPaused) writing \($0.isWriting) closing \($0.closing.state)"
             } ?? "over: \(summary.map { "\($0)" } ?? "")"
-        return state + ", orders \(orders) unfinished \(loop.unfinished.count) lingering \(loop.lingering.count) "
+        return state + ", orders \(orders) unfinished \(loop.unfinished.count) lingering \(loop.coalescing.count) "
             + "queued \(queue.count) unsent \(bufferedAmount) unread \(unread) errors \(failures)"
     }
 
@@ -90,16 +90,16 @@ final class Driver {
         let queued = queue.count
         let wasPaused = isPaused
         let count = loop.poller.wait(until: 0)
-        for index in 0..<max(count, 0) { ready(loop.poller.ready(index)) }
-        for token in loop.unfinished.prefix(unfinished) { ready(.promised(token)) }
+        for index in 0..<max(count, 0) { ready(loop.poller.readiness(at: index)) }
+        for token in loop.unfinished.prefix(unfinished) { ready(.requestedTurn(token)) }
         loop.unfinished.removeFirst(unfinished)
         if wasPaused, isPaused, !socket.options.debug {
             require(queue.count == queued, "it reads although the script is behind")
         }
         execute()
-        let lingering = loop.lingering.count
+        let lingering = loop.coalescing.count
         for _ in 0..<lingering { work { $0.flush(&$1) } }
-        loop.lingering.removeFirst(lingering)
+        loop.coalescing.removeFirst(lingering)
         if let deadline = channel?.deadline, deadline <= loop.now {
             isInTimeout = true
             work { $0.timeout(&$1) }

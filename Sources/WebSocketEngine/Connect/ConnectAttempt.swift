@@ -81,7 +81,7 @@ final class ConnectAttempt {
         guard url.isSecure else { return locate(&loop) }
         let token = loop.poller.token(slot: slot)
         stage = .preparing(token)
-        guard let context = loop.contexts.context(tlsOptions, token, loop.commandQueue) else { return .pending }
+        guard let context = loop.tlsContexts.context(tlsOptions, token, loop.commandQueue) else { return .pending }
         tls = context
         return locate(&loop)
     }
@@ -197,7 +197,7 @@ final class ConnectAttempt {
 
     private func secure(_ transport: Transport, _ address: Address, _ loop: inout LoopContext) -> Progress {
         guard let tls else { return handshake(transport, address, &loop) }
-        do throws(TLSFailure) { try transport.secure(tls, host: url.host, port: url.port) } catch {
+        do throws(TLSFailure) { try transport.startTLS(tls, host: url.host, port: url.port) } catch {
             return tlsFailed(error, &loop)
         }
         stage = .securing(transport, address)
@@ -206,9 +206,9 @@ final class ConnectAttempt {
 
     private func tlsAdvanced(_ transport: Transport, _ address: Address, _ loop: inout LoopContext) -> Progress {
         let reason: String
-        switch transport.shakeHands() {
+        switch transport.continueTLSHandshake() {
         case .wouldBlock:
-            transport.watch(.read, loop.poller)
+            transport.setInterest(.read, loop.poller)
             transport.requestTurnIfPending(&loop)
             return .pending
         case .bytes:
@@ -223,7 +223,7 @@ final class ConnectAttempt {
 
     private func tlsFailed(_ failure: TLSFailure, _ loop: inout LoopContext) -> Progress {
         // Another attempt may find other files.
-        loop.contexts.forget(tlsOptions)
+        loop.tlsContexts.forget(tlsOptions)
         let isPermanent =
             switch failure.cause {
             case .refusal: true
@@ -251,7 +251,7 @@ final class ConnectAttempt {
             return proxyExchange.transport.shouldHandle(readiness) ? proxyAdvanced(proxyExchange, &loop) : .pending
         case .securing(let transport, let address):
             guard transport.shouldHandle(readiness) else { return .pending }
-            if readiness.isPromised { return tlsAdvanced(transport, address, &loop) }
+            if readiness.isRequestedTurn { return tlsAdvanced(transport, address, &loop) }
             // A step takes a millisecond: where many open at once, each waits for its share of a turn.
             transport.requestAnotherTurn(&loop)
             return .pending

@@ -41,7 +41,7 @@ final class ConnectRace {
                 let transport = try Transport(connecting: address, slot: slot, &loop.poller)
                 attempts.append(Contender(transport: transport, address: address))
             } catch {
-                failures.append("\(address.description): \(SystemError.words(error.number))")
+                failures.append("\(address.description): \(SystemError.message(error.number))")
             }
             nextStart = waiting.isEmpty ? nil : loop.now + Self.delay
         }
@@ -59,14 +59,14 @@ final class ConnectRace {
     func ready(_ token: Poller.Token, _ loop: inout LoopContext) -> Progress {
         guard let index = attempts.firstIndex(where: { $0.transport.token == token }) else { return .pending }
         let attempt = attempts[index]
-        switch attempt.transport.connected() {
+        switch attempt.transport.connectStatus() {
         case .pending: return .pending
         case .connected:
             attempts.removeAll()
             return .connected(attempt.transport, attempt.address)
         case .failed(let number):
             attempts.remove(at: index)
-            failures.append("\(attempt.address.description): \(SystemError.words(number))")
+            failures.append("\(attempt.address.description): \(SystemError.message(number))")
             // Nothing is left to start: a time in the past would be due for ever.
             nextStart = waiting.isEmpty ? nil : loop.now
             return advance(&loop)

@@ -47,7 +47,7 @@ final class HandshakeExchange {
 
     /// Goes as far as the socket allows.
     func advance(_ loop: inout LoopContext) -> Progress {
-        defer { transport.watch(request.isEmpty ? .read : [.read, .write], loop.poller) }
+        defer { transport.setInterest(request.isEmpty ? .read : [.read, .write], loop.poller) }
         while !request.isEmpty {
             switch transport.write(UnsafeRawBufferPointer(request.bytes)) {
             case .bytes(let count): request.consume(count)
@@ -64,13 +64,13 @@ final class HandshakeExchange {
     }
 
     private func read(_ loop: inout LoopContext) -> Progress {
-        for _ in 0..<Transport.readsInTurn {
-            switch transport.read(into: loop.input) {
+        for _ in 0..<Transport.maxReadsPerTurn {
+            switch transport.read(into: loop.readBuffer) {
             case .wouldBlock where unsent == nil:
                 transport.requestTurnIfPending(&loop)
                 return .pending
             case .bytes(let count):
-                let input = UnsafeRawBufferPointer(rebasing: loop.input[..<count])
+                let input = UnsafeRawBufferPointer(rebasing: loop.readBuffer[..<count])
                 if let progress = received(input, loop.now) { return progress }
             case .wouldBlock where head == nil, .end where head == nil && unsent != nil,
                 .failed where head == nil && unsent != nil:

@@ -23,8 +23,8 @@ final class ProxyExchange {
 
     /// Goes as far as the socket allows.
     func advance(_ loop: inout LoopContext) -> Progress {
-        defer { transport.watch(tunnel.output.isEmpty ? .read : [.read, .write], loop.poller) }
-        for _ in 0..<Transport.readsInTurn {
+        defer { transport.setInterest(tunnel.output.isEmpty ? .read : [.read, .write], loop.poller) }
+        for _ in 0..<Transport.maxReadsPerTurn {
             while !tunnel.output.isEmpty {
                 switch transport.write(UnsafeRawBufferPointer(tunnel.output.bytes)) {
                 case .bytes(let count): tunnel.output.consume(count)
@@ -33,12 +33,12 @@ final class ProxyExchange {
                 case .failed(let fault): return .broken("the connection broke: \(fault.words)")
                 }
             }
-            switch transport.read(into: loop.input) {
+            switch transport.read(into: loop.readBuffer) {
             case .wouldBlock: return .pending
             case .end: return .broken("it closed the connection")
             case .failed(let fault): return .broken("the connection broke: \(fault.words)")
             case .bytes(let count):
-                let input = UnsafeRawBufferPointer(rebasing: loop.input[..<count])
+                let input = UnsafeRawBufferPointer(rebasing: loop.readBuffer[..<count])
                 do throws(TunnelFailure) {
                     if try tunnel.receive(input) { return .established }
                 } catch {

@@ -26,9 +26,9 @@ enum Resolver {
         if loop.lookups.add(token, for: name) {
             let commandQueue = loop.commandQueue
             do throws(SystemError) {
-                try onThread { commandQueue.post(.resolved(name, lookUp(name.host, name.port, 0))) }
+                try startThread { commandQueue.post(.lookupFinished(name, lookUp(name.host, name.port, 0))) }
             } catch {
-                commandQueue.post(.resolved(name, .failed(error.description)))
+                commandQueue.post(.lookupFinished(name, .failed(error.description)))
             }
         }
         return nil
@@ -49,7 +49,7 @@ enum Resolver {
         var list: UnsafeMutablePointer<addrinfo>?
         let status = getaddrinfo(host, String(port), &hints, &list)
         guard status == 0 else {
-            return .failed(status == EAI_SYSTEM ? SystemError.words(errno) : String(cString: gai_strerror(status)))
+            return .failed(status == EAI_SYSTEM ? SystemError.message(errno) : String(cString: gai_strerror(status)))
         }
         defer { freeaddrinfo(list) }
         var addresses: [Address] = []

@@ -125,7 +125,7 @@ final class Session {
         if let deadline, let scheduled, scheduled <= deadline { return }
         guard deadline != scheduled else { return }
         scheduled = deadline
-        loop.timers.set(deadline, for: slot)
+        loop.deadlines.set(deadline, for: slot)
     }
 
     func timeout(_ loop: inout LoopContext) {
@@ -257,7 +257,7 @@ final class Session {
     }
 
     private func lingerOn(to channel: OpenConnection, _ loop: inout LoopContext) {
-        guard !loop.isLeaving else { return }
+        guard !loop.isShuttingDown else { return }
         let lingeringClose = LingeringClose(channel.transport, fails: channel.closing.result?.isClean != true, &loop)
         guard !lingeringClose.isOver(&loop) else { return }
         if lingeringCloses.count == Self.lingeringCloseLimit { lingeringCloses.removeFirst() }

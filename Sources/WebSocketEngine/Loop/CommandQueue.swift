@@ -17,30 +17,30 @@ enum Command: Sendable {
     /// Lua has no memory for a message of `bytes` bytes, which came with the connection of this number (SendQueue.connection).
     case refuse(WebSocket, bytes: Int, connection: UInt32)
     /// The Lua state of this queue is gone, and so is the time for its connections to end well.
-    case drop(EventQueue)
+    case dropSessions(EventQueue)
     case dropSession(WebSocket)
     /// The process ends: close everything, and signal when that is done.
-    case leave(DispatchSemaphore)
-    case leaveSession(WebSocket)
+    case shutDown(DispatchSemaphore)
+    case shutDownSession(WebSocket)
     /// Nothing more: signal, and never turn again.
-    case halt(DispatchSemaphore)
+    case stopLoop(DispatchSemaphore)
     /// The answer to a look-up.
-    case resolved(HostAndPort, Resolution)
+    case lookupFinished(HostAndPort, Resolution)
     /// A look-up's answer, for the session that waits with this token.
-    case answer(Poller.Token, Resolution)
+    case lookupResult(Poller.Token, Resolution)
     /// What the option tls came to.
-    case prepared(Options.TLS, Result<TLSContext, TLSFailure>)
+    case tlsContextMade(Options.TLS, Result<TLSContext, TLSFailure>)
     /// A TLS context, for the session that waits with this token.
-    case context(Poller.Token, Result<TLSContext, TLSFailure>)
+    case tlsContextResult(Poller.Token, Result<TLSContext, TLSFailure>)
 }
 
 final class CommandQueue: Sendable {
     private let ownership: LoopOwnership
     private let commands = Mutex<[Command]>([])
     /// Whether the loop has to look: told without the lock.
-    private let isFull = Atomic(false)
+    private let mayHaveCommands = Atomic(false)
     /// Whether the loop waits, or is about to.
-    private let isAwaited = Atomic(false)
+    private let isLoopWaiting = Atomic(false)
     /// An eventfd that the loop waits for.
     let wakeup: FileDescriptor
 
@@ -63,31 +63,31 @@ final class CommandQueue: Sendable {
     /// the descriptor.
     @discardableResult
     func wake() -> Bool {
-        isFull.store(true, ordering: .sequentiallyConsistent)
-        guard isAwaited.exchange(false, ordering: .sequentiallyConsistent) else { return true }
+        mayHaveCommands.store(true, ordering: .sequentiallyConsistent)
+        guard isLoopWaiting.exchange(false, ordering: .sequentiallyConsistent) else { return true }
         return wakeup.isOurs && eventfd_write(wakeup.number, 1) == 0
     }
 
     /// The loop is about to wait: false when it has to look at the mail first.
-    func await() -> Bool {
-        isAwaited.store(true, ordering: .sequentiallyConsistent)
+    func prepareToWait() -> Bool {
+        isLoopWaiting.store(true, ordering: .sequentiallyConsistent)
         return !hasCommands
     }
 
     /// The wait is over. `signalled`: by `wakeup`.
     func didWake(signalled: Bool) {
         // Whoever still sees it set wakes the loop once too often.
-        isAwaited.store(false, ordering: .relaxed)
+        isLoopWaiting.store(false, ordering: .relaxed)
         guard signalled else { return }
         var count: UInt64 = 0
         _ = eventfd_read(wakeup.number, &count)
     }
 
-    var hasCommands: Bool { isFull.load(ordering: .sequentiallyConsistent) }
+    var hasCommands: Bool { mayHaveCommands.load(ordering: .sequentiallyConsistent) }
 
     /// Exchanges what was posted for `commands`, which is empty.
-    func take(_ commands: inout [Command]) {
-        isFull.store(false, ordering: .sequentiallyConsistent)
+    func drain(into commands: inout [Command]) {
+        mayHaveCommands.store(false, ordering: .sequentiallyConsistent)
         self.commands.withLock { swap(&$0, &commands) }
     }
 }

@@ -3,7 +3,7 @@
 struct DeadlineHeap {
     private var heap: [(deadline: Nanoseconds, slot: Int)] = []
     /// Where in the heap a slot's deadline is.
-    private var places: [Int?] = []
+    private var positions: [Int?] = []
 
     var count: Int { heap.count }
     var next: Nanoseconds? { heap.first?.deadline }
@@ -13,39 +13,39 @@ struct DeadlineHeap {
 
     /// Takes the place of the slot's deadline before; nil: none.
     mutating func set(_ deadline: Nanoseconds?, for slot: Int) {
-        while places.count <= slot { places.append(nil) }
-        if let place = places[slot] { remove(at: place) }
+        while positions.count <= slot { positions.append(nil) }
+        if let position = positions[slot] { remove(at: position) }
         guard let deadline else { return }
         heap.append((deadline, slot))
-        places[slot] = heap.count - 1
+        positions[slot] = heap.count - 1
         rise(from: heap.count - 1)
     }
 
     /// The slot of a deadline that has passed; it has none from then on.
-    mutating func expired(_ now: Nanoseconds) -> Int? {
+    mutating func popExpired(_ now: Nanoseconds) -> Int? {
         guard let first = heap.first, first.deadline <= now else { return nil }
         remove(at: 0)
         return first.slot
     }
 
-    private mutating func remove(at place: Int) {
-        exchange(place, heap.count - 1)
-        places[heap.removeLast().slot] = nil
-        guard place < heap.count else { return }
-        rise(from: place)
-        sink(from: place)
+    private mutating func remove(at position: Int) {
+        exchange(position, heap.count - 1)
+        positions[heap.removeLast().slot] = nil
+        guard position < heap.count else { return }
+        rise(from: position)
+        sink(from: position)
     }
 
-    private mutating func rise(from place: Int) {
-        var child = place
+    private mutating func rise(from position: Int) {
+        var child = position
         while child > 0, heap[child].deadline < heap[(child - 1) / 2].deadline {
             exchange(child, (child - 1) / 2)
             child = (child - 1) / 2
         }
     }
 
-    private mutating func sink(from place: Int) {
-        var parent = place
+    private mutating func sink(from position: Int) {
+        var parent = position
         while true {
             var least = parent
             for child in (2 * parent + 1)...(2 * parent + 2)
@@ -58,7 +58,7 @@ struct DeadlineHeap {
 
     private mutating func exchange(_ a: Int, _ b: Int) {
         heap.swapAt(a, b)
-        places[heap[a].slot] = a
-        places[heap[b].slot] = b
+        positions[heap[a].slot] = a
+        positions[heap[b].slot] = b
     }
 }

@@ -7,18 +7,18 @@ import WebSocketProtocol
 extension Loop {
     /// Obeys commands, as far as the time goes. Returns whether there was anything to do.
     mutating func execute() -> Bool {
-        loop.now = WebSocketEngine.now()
-        if commands.isEmpty { loop.commandQueue.take(&commands) }
-        guard obeyed < commands.count else { return false }
-        var share = Share()
+        context.now = WebSocketEngine.now()
+        if commands.isEmpty { context.commandQueue.drain(into: &commands) }
+        guard executedCommands < commands.count else { return false }
+        var slice = TimeSlice()
         repeat {
-            let command = commands[obeyed]
-            obeyed += 1
+            let command = commands[executedCommands]
+            executedCommands += 1
             execute(command)
-        } while obeyed < commands.count && !share.isSpent()
-        if obeyed == commands.count {
+        } while executedCommands < commands.count && !slice.isUsedUp()
+        if executedCommands == commands.count {
             commands.removeAll(keepingCapacity: true)
-            obeyed = 0
+            executedCommands = 0
         }
         return true
     }
@@ -33,41 +33,41 @@ extension Loop {
         case .resume(let socket): withSession(of: socket) { $0.resume(&$1) }
         case .refuse(let socket, let bytes, let number):
             withSession(of: socket) { $0.refuse(bytes, connection: number, &$1) }
-        case .drop(let queue): each({ $0.queue === queue }) { .dropSession($0) }
+        case .dropSessions(let queue): appendCommands(forSessions: { $0.queue === queue }) { .dropSession($0) }
         case .dropSession(let socket): withSession(of: socket) { $0.drop(&$1) }
-        case .leave(let done):
-            left = done
-            loop.isLeaving = true
-            each({ _ in true }) { .leaveSession($0) }
+        case .shutDown(let done):
+            shutdownSignal = done
+            context.isShuttingDown = true
+            appendCommands(forSessions: { _ in true }) { .shutDownSession($0) }
             if slots.isEmpty { done.signal() }
-        case .leaveSession(let socket): withSession(of: socket) { $0.leave(&$1) }
-        case .halt(let halted):
+        case .shutDownSession(let socket): withSession(of: socket) { $0.leave(&$1) }
+        case .stopLoop(let stopped):
             dropAll()
-            halted.signal()
-        case .resolved(let name, let resolution):
-            commands += loop.lookups.remove(name).map { .answer($0, resolution) }
-        case .answer(let token, let resolution):
-            with(Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }
-        case .prepared(let options, let result):
-            commands += loop.contexts.prepared(options, result).map { .context($0, result) }
-        case .context(let token, let result):
-            with(Poller.slot(of: token)) { $0.prepared(token, result, &$1) }
+            stopped.signal()
+        case .lookupFinished(let name, let resolution):
+            commands += context.lookups.remove(name).map { .lookupResult($0, resolution) }
+        case .lookupResult(let token, let resolution):
+            withSession(at: Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }
+        case .tlsContextMade(let options, let result):
+            commands += context.tlsContexts.prepared(options, result).map { .tlsContextResult($0, result) }
+        case .tlsContextResult(let token, let result):
+            withSession(at: Poller.slot(of: token)) { $0.prepared(token, result, &$1) }
         }
     }
 
     private mutating func connect(_ socket: WebSocket) {
         socket.sendQueue.withLock { $0.callArrived() }
         // Nothing begins any more that would have to be ended.
-        guard !loop.isLeaving else { return _ = socket.queue.ended(socket) }
-        with(slot(of: socket)) { $0.connect(&$1) }
+        guard !context.isShuttingDown else { return _ = socket.queue.ended(socket) }
+        withSession(at: slot(of: socket)) { $0.connect(&$1) }
     }
 
     private mutating func withSession(of socket: WebSocket, _ body: (Session, inout LoopContext) -> Void) {
         guard let slot = slots[ObjectIdentifier(socket)] else { return }
-        with(slot, body)
+        withSession(at: slot, body)
     }
 
-    private mutating func each(_ isMeant: (WebSocket) -> Bool, _ command: (WebSocket) -> Command) {
+    private mutating func appendCommands(forSessions isMeant: (WebSocket) -> Bool, _ command: (WebSocket) -> Command) {
         for case let session? in sessions where isMeant(session.socket) { commands.append(command(session.socket)) }
     }
 }

@@ -8,7 +8,7 @@ import WebSocketProtocol
 /// What a turn of the loop lends to the sessions.
 struct LoopContext: ~Copyable {
     var poller: Poller
-    var timers = DeadlineHeap()
+    var deadlines = DeadlineHeap()
     var random = RandomPool()
     /// Sockets that have had their turn and may have more to do, of which no readiness will tell.
     var unfinished: [Poller.Token] = []
@@ -16,198 +16,204 @@ struct LoopContext: ~Copyable {
     /// delivers.
     var isStreaming = false
     /// Sockets whose scripts send so much that more is awaited before the next write.
-    var lingering: [Poller.Token] = []
+    var coalescing: [Poller.Token] = []
     /// Events of the session at work, not published yet.
     var log = EventRecords()
     /// Whether the process ends: nothing is begun any more.
-    var isLeaving = false
+    var isShuttingDown = false
     /// When this turn's wait ended.
     var now = WebSocketEngine.now()
     let commandQueue: CommandQueue
     var lookups = PendingLookups<HostAndPort>()
-    var contexts = TLSContextCache()
+    var tlsContexts = TLSContextCache()
     /// What a read goes to, unless it goes straight to where it belongs: one for all sockets.
-    let input: UnsafeMutableRawBufferPointer
+    let readBuffer: UnsafeMutableRawBufferPointer
 
-    init(_ poller: consuming Poller, _ commandQueue: CommandQueue, inputSize: Int = 256 << 10) {
+    init(_ poller: consuming Poller, _ commandQueue: CommandQueue, readBufferSize: Int = 256 << 10) {
         self.poller = poller
         self.commandQueue = commandQueue
-        input = .allocate(byteCount: inputSize, alignment: 64)
+        readBuffer = .allocate(byteCount: readBufferSize, alignment: 64)
     }
 
-    deinit { input.deallocate() }
+    deinit { readBuffer.deallocate() }
 }
 
 struct Loop: ~Copyable {
-    var loop: LoopContext
+    var context: LoopContext
     var sessions: [Session?] = []
     private var free: [Int] = []
     var slots: [ObjectIdentifier: Int] = [:]
     /// Commands that were taken from the commandQueue, and how many of them were obeyed.
     var commands: [Command] = []
-    var obeyed = 0
+    var executedCommands = 0
     /// Events of the last wait, and how many of them were handled: the rest comes in the next turn, without a wait.
     private var events = 0
     private var handledEvents = 0
-    private let mailToken: Poller.Token
+    private let commandToken: Poller.Token
     private var spin = SpinPolicy()
     /// So long at most what lingers does, or not at all while a script waits.
-    private static let linger = Nanoseconds(seconds: 0.001)
+    private static let coalesceDelay = Nanoseconds(seconds: 0.001)
     /// Nanoseconds after which each part of a turn (new events, unfinished sockets, commands, deadlines) leaves the rest to
     /// the next turn, so that a socket that becomes ready waits for no more than one share of each.
-    static let share = Nanoseconds(seconds: 0.001)
+    static let timeSlice = Nanoseconds(seconds: 0.001)
     /// LoopOwnership in a row after which some sockets may still be unread.
-    private var behind = 0
-    private static let mostBehind = 64
+    private var turnsWithUnreadSockets = 0
+    private static let maxTurnsWithUnreadSockets = 64
     /// Signalled when the last session has ended.
-    var left: DispatchSemaphore?
-    var isHalted = false
+    var shutdownSignal: DispatchSemaphore?
+    var isStopped = false
 
     init(_ commandQueue: CommandQueue) throws(SystemError) {
         var poller = try Poller()
         // No session has the highest slot: it stands for the commandQueue.
-        mailToken = try poller.add(commandQueue.wakeup, slot: 1 << Int(Poller.slotBits) - 1, .read)
-        loop = LoopContext(poller, commandQueue)
+        commandToken = try poller.add(commandQueue.wakeup, slot: 1 << Int(Poller.slotBits) - 1, .read)
+        context = LoopContext(poller, commandQueue)
     }
 
     enum Outcome {
-        case turned
+        case ran
         /// A signal came.
         case interrupted
         /// It was the last turn.
-        case halted
+        case stopped
         /// The loop can't wait any more: its descriptors are gone.
-        case broken(SystemError)
+        case failed(SystemError)
     }
 
     /// Whether there is more to read than Lua should wait for.
-    var isStreaming: Bool { loop.isStreaming }
+    var isStreaming: Bool { context.isStreaming }
 
     /// Whether something is to be done soon, though no event will tell.
-    var hasWork: Bool { !loop.lingering.isEmpty || !loop.unfinished.isEmpty || hasCommands || hasEvents }
+    var hasWork: Bool { !context.coalescing.isEmpty || !context.unfinished.isEmpty || hasCommands || hasEvents }
 
     /// When the last wait ended.
-    var now: Nanoseconds { loop.now }
+    var now: Nanoseconds { context.now }
 
-    private var hasCommands: Bool { obeyed < commands.count }
+    private var hasCommands: Bool { executedCommands < commands.count }
     private var hasEvents: Bool { handledEvents < events }
 
     /// Waits for the next things to do, until `limit` at most or a signal that is not in `mask`, and does them.
     /// - Parameter forScript: whether a script waits meanwhile.
-    mutating func turn(
+    mutating func runOnce(
         until limit: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil, forScript: Bool = false
     ) -> Outcome {
         // What the commands came to may be all that the thread waits for.
-        let hasObeyed = (hasCommands || loop.commandQueue.hasCommands) && execute()
-        guard !isHalted else { return .halted }
-        var deadline = earlier(loop.timers.next, limit)
-        if !loop.lingering.isEmpty { deadline = earlier(deadline, forScript ? 0 : loop.now + Self.linger) }
-        let unfinished = loop.unfinished.count
-        let hasCommands = !loop.commandQueue.await()
-        if hasCommands || hasObeyed || hasCommands || unfinished > 0 { deadline = 0 }
+        let hasExecuted = (hasCommands || context.commandQueue.hasCommands) && execute()
+        guard !isStopped else { return .stopped }
+        var deadline = earlier(context.deadlines.next, limit)
+        if !context.coalescing.isEmpty {
+            deadline = earlier(deadline, forScript ? 0 : context.now + Self.coalesceDelay)
+        }
+        let unfinished = context.unfinished.count
+        let isQueueEmpty = context.commandQueue.prepareToWait()
+        if !isQueueEmpty || hasExecuted || unfinished > 0 { deadline = 0 }
         var isInterrupted = false
         if hasEvents {
-            loop.now = WebSocketEngine.now()
+            context.now = WebSocketEngine.now()
         } else {
             let count = wait(until: deadline, mask, forScript: forScript)
-            if count == Poller.failed { return .broken(SystemError("epoll_wait", EBADF)) }
+            if count == Poller.waitFailed { return .failed(SystemError("epoll_wait", EBADF)) }
             isInterrupted = count < 0
             events = max(count, 0)
             handledEvents = 0
         }
-        let isFull = events == Poller.batch
-        loop.isStreaming = false
+        let isFull = events == Poller.maxEvents
+        context.isStreaming = false
         let isSignalled = handleEvents()
         if unfinished > 0 { resume(unfinished) }
-        loop.commandQueue.didWake(signalled: isSignalled)
-        if loop.commandQueue.hasCommands { _ = execute() }
-        if !loop.lingering.isEmpty { flushLingering() }
+        context.commandQueue.didWake(signalled: isSignalled)
+        if context.commandQueue.hasCommands { _ = execute() }
+        if !context.coalescing.isEmpty { flushCoalescing() }
         // Handle sockets before deadlines: after SIGSTOP and SIGCONT both are due, and data that arrived in time must win.
         // A signal, a full batch or a spent share leaves sockets unread, so deadlines wait, but not for ever.
-        let isBehind = isInterrupted || isFull || hasEvents || !loop.unfinished.isEmpty
-        behind = isBehind ? behind + 1 : 0
-        if behind == 0 || behind > Self.mostBehind, loop.timers.isDue(loop.now) { expire() }
-        return isHalted ? .halted : isInterrupted ? .interrupted : .turned
+        let hasUnreadSockets = isInterrupted || isFull || hasEvents || !context.unfinished.isEmpty
+        turnsWithUnreadSockets = hasUnreadSockets ? turnsWithUnreadSockets + 1 : 0
+        if turnsWithUnreadSockets == 0 || turnsWithUnreadSockets > Self.maxTurnsWithUnreadSockets,
+            context.deadlines.isDue(context.now)
+        {
+            runExpiredDeadlines()
+        }
+        return isStopped ? .stopped : isInterrupted ? .interrupted : .ran
     }
 
     /// Lets the sockets of a wait work, as far as the time goes. Returns whether the commandQueue's descriptor was among them.
     @inline(__always)
     private mutating func handleEvents() -> Bool {
         var isSignalled = false
-        var share = Share()
+        var slice = TimeSlice()
         while handledEvents < events {
-            let readiness = loop.poller.ready(handledEvents)
+            let readiness = context.poller.readiness(at: handledEvents)
             handledEvents += 1
-            if readiness.token == mailToken {
+            if readiness.token == commandToken {
                 isSignalled = true
             } else {
-                with(Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
-                if handledEvents < events, share.isSpent() { break }
+                withSession(at: Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
+                if handledEvents < events, slice.isUsedUp() { break }
             }
         }
         return isSignalled
     }
 
-    private mutating func expire() {
-        var share = Share()
+    private mutating func runExpiredDeadlines() {
+        var slice = TimeSlice()
         // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
-        for _ in 0..<loop.timers.count {
-            guard let slot = loop.timers.expired(loop.now) else { break }
-            with(slot) { $0.timeout(&$1) }
-            if share.isSpent() { break }
+        for _ in 0..<context.deadlines.count {
+            guard let slot = context.deadlines.popExpired(context.now) else { break }
+            withSession(at: slot) { $0.timeout(&$1) }
+            if slice.isUsedUp() { break }
         }
     }
 
     /// As the poller's: but for a script it looks again and again for a moment first, if that pays.
     private mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>?, forScript: Bool) -> Int {
-        let before = loop.now
-        defer { loop.poller.passed(loop.now) }
-        if forScript, deadline != 0, spin.pays {
+        let before = context.now
+        defer { context.poller.noteTime(context.now) }
+        if forScript, deadline != 0, spin.shouldSpin {
             let begin = WebSocketEngine.now()
             repeat {
-                let count = loop.poller.wait(until: 0, mask)
-                loop.now = WebSocketEngine.now()
+                let count = context.poller.wait(until: 0, mask)
+                context.now = WebSocketEngine.now()
                 if count != 0 {
-                    spin.ended(hit: count > 0)
+                    spin.didSpin(foundEvent: count > 0)
                     return count
                 }
-            } while loop.now - begin < SpinPolicy.limit
-            spin.ended(hit: false)
+            } while context.now - begin < SpinPolicy.longestSpin
+            spin.didSpin(foundEvent: false)
         }
-        let count = loop.poller.wait(until: deadline, mask)
-        loop.now = WebSocketEngine.now()
-        if forScript, deadline != 0, count > 0 { spin.slept(loop.now - before) }
+        let count = context.poller.wait(until: deadline, mask)
+        context.now = WebSocketEngine.now()
+        if forScript, deadline != 0, count > 0 { spin.didSleep(for: context.now - before) }
         return count
     }
 
     /// Gives the first `count` unfinished sockets another turn, as far as the time goes. Sockets that are added meanwhile
     /// wait for the next turn.
     private mutating func resume(_ count: Int) {
-        var share = Share()
+        var slice = TimeSlice()
         var resumed = 0
         repeat {
-            let token = loop.unfinished[resumed]
+            let token = context.unfinished[resumed]
             resumed += 1
-            with(Poller.slot(of: token)) { $0.ready(.promised(token), &$1) }
-        } while resumed < count && !share.isSpent()
-        loop.unfinished.removeFirst(resumed)
+            withSession(at: Poller.slot(of: token)) { $0.ready(.requestedTurn(token), &$1) }
+        } while resumed < count && !slice.isUsedUp()
+        context.unfinished.removeFirst(resumed)
     }
 
-    private mutating func flushLingering() {
-        let count = loop.lingering.count
-        var share = Share()
+    private mutating func flushCoalescing() {
+        let count = context.coalescing.count
+        var slice = TimeSlice()
         var flushed = 0
         repeat {
-            let slot = Poller.slot(of: loop.lingering[flushed])
+            let slot = Poller.slot(of: context.coalescing[flushed])
             flushed += 1
-            with(slot) { $0.flush(&$1) }
-        } while flushed < count && !share.isSpent()
-        loop.lingering.removeFirst(flushed)
+            withSession(at: slot) { $0.flush(&$1) }
+        } while flushed < count && !slice.isUsedUp()
+        context.coalescing.removeFirst(flushed)
     }
 
     /// Lets go of all sessions without an event; no turn follows. Their sockets are closed: nobody may write to them.
     mutating func dropAll() {
-        isHalted = true
+        isStopped = true
         for session in sessions { session?.socket.sendQueue.withLock { _ = $0.close() } }
         sessions.removeAll()
         slots.removeAll()
@@ -225,33 +231,33 @@ struct Loop: ~Copyable {
 
     /// Lets a session work, then sees to its next deadline or forgets it.
     @inline(__always)
-    mutating func with(_ slot: Int, _ body: (Session, inout LoopContext) -> Void) {
+    mutating func withSession(at slot: Int, _ body: (Session, inout LoopContext) -> Void) {
         // `body` and `schedule` never touch `sessions`, so the array's reference keeps the session alive: no retain.
         let session = sessions.withUnsafeBufferPointer { sessions in
             slot < sessions.count ? sessions[slot].map { Unmanaged.passUnretained($0) } : nil
         }
         guard let session else { return }
         let isOver = session._withUnsafeGuaranteedRef { session in
-            body(session, &loop)
-            session.schedule(&loop)
+            body(session, &context)
+            session.schedule(&context)
             return session.isOver
         }
         guard isOver, let session = sessions[slot] else { return }
         sessions[slot] = nil
         slots[ObjectIdentifier(session.socket)] = nil
         free.append(slot)
-        if slots.isEmpty { left?.signal() }
+        if slots.isEmpty { shutdownSignal?.signal() }
     }
 }
 
 /// The time that one part of a turn may take; begins when it is made.
-struct Share {
+struct TimeSlice {
     private var end: Nanoseconds?
 
     /// Looks at the clock, but not the first time: most parts have one thing to do.
-    mutating func isSpent() -> Bool {
+    mutating func isUsedUp() -> Bool {
         guard let end else {
-            end = now() + Loop.share
+            end = now() + Loop.timeSlice
             return false
         }
         return now() >= end

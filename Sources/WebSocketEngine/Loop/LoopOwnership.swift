@@ -6,81 +6,81 @@ import Synchronization
 
 final class LoopOwnership: Sendable {
     /// So long nobody runs the loop after a Lua thread has left it: it will be back, or it computes.
-    private static let grace = Nanoseconds(seconds: 0.001)
+    private static let idleBeforeReclaim = Nanoseconds(seconds: 0.001)
     /// After so long at most the engine's thread looks whether they come back: the longer, the more often they did. A
     /// look costs more than many rounds of theirs.
-    private static let leastPatience = Nanoseconds(seconds: 0.02)
-    private static let mostPatience = Nanoseconds(seconds: 0.16)
+    private static let minReclaimDelay = Nanoseconds(seconds: 0.02)
+    private static let maxReclaimDelay = Nanoseconds(seconds: 0.16)
 
     /// Whether Lua threads have the loop, or want it.
-    private let isLent = Atomic(false)
+    private let ownedByScripts = Atomic(false)
     /// Whether one runs it.
     private let isRunByScript = Atomic(false)
     /// Whether so much comes in that the engine's thread keeps the loop and reads on while Lua delivers.
     private let streaming = Atomic(false)
     /// When one left it last.
-    private let since = Atomic<Nanoseconds>(0)
+    private let releasedAt = Atomic<Nanoseconds>(0)
     /// Lua threads that wait while another runs the loop.
-    private let sleepers = Atomic(0)
-    private let patience = Atomic(leastPatience)
-    /// When the engine's thread looks. It changes together with the alarm.
-    private let due = Atomic(Nanoseconds.max)
-    private let alarm: TimerDescriptor
-    private let setting = Mutex<Void>(())
+    private let waitingScripts = Atomic(0)
+    private let reclaimDelay = Atomic(minReclaimDelay)
+    /// When the engine's thread looks. It changes together with the timer.
+    private let nextCheck = Atomic(Nanoseconds.max)
+    private let timer: TimerDescriptor
+    private let timerLock = Mutex<Void>(())
 
     init() throws(SystemError) {
-        alarm = try TimerDescriptor()
+        timer = try TimerDescriptor()
     }
 
     /// At that time, or before. What is to be seen then stands before this is called: what is due may be due now.
-    private func look(at time: Nanoseconds) {
-        setting.withLock { _ in
-            guard time < due.load(ordering: .relaxed) else { return }
-            due.store(time, ordering: .sequentiallyConsistent)
-            alarm.set(time)
+    private func scheduleCheck(at time: Nanoseconds) {
+        timerLock.withLock { _ in
+            guard time < nextCheck.load(ordering: .relaxed) else { return }
+            nextCheck.store(time, ordering: .sequentiallyConsistent)
+            timer.set(time)
         }
     }
 
-    private var graceEnds: Nanoseconds { since.load(ordering: .relaxed) + Self.grace }
+    private var earliestReclaim: Nanoseconds { releasedAt.load(ordering: .relaxed) + Self.idleBeforeReclaim }
 
     // MARK: - Lua's side
 
     /// False when another thread has it and keeps it.
-    func borrow() -> Bool {
+    func acquireForScript() -> Bool {
         guard !isStreaming, !isRunByScript.exchange(true, ordering: .sequentiallyConsistent) else { return false }
-        if !belongsToScripts { isLent.store(true, ordering: .sequentiallyConsistent) }
+        if !belongsToScripts { ownedByScripts.store(true, ordering: .sequentiallyConsistent) }
         return true
     }
 
     /// - Parameters:
     ///   - streaming: the engine's thread is to go on at once.
     ///   - hasWork: the loop has something to do soon, whether they come back or not.
-    func giveBack(at time: Nanoseconds, streaming: Bool, hasWork: Bool) {
-        since.store(time, ordering: .relaxed)
+    func release(at time: Nanoseconds, streaming: Bool, hasWork: Bool) {
+        releasedAt.store(time, ordering: .relaxed)
         if streaming { isStreaming = true }
         isRunByScript.store(false, ordering: .sequentiallyConsistent)
-        if streaming || sleepers.load(ordering: .sequentiallyConsistent) > 0 {
-            look(at: time)
+        if streaming || waitingScripts.load(ordering: .sequentiallyConsistent) > 0 {
+            scheduleCheck(at: time)
         } else if hasWork {
-            look(at: graceEnds)
-        } else if due.load(ordering: .sequentiallyConsistent) == .max {
-            look(at: time + patience.load(ordering: .relaxed))
+            scheduleCheck(at: earliestReclaim)
+        } else if nextCheck.load(ordering: .sequentiallyConsistent) == .max {
+            scheduleCheck(at: time + reclaimDelay.load(ordering: .relaxed))
         }
     }
 
-    func sleeping(_ body: () -> Void) {
-        sleepers.add(1, ordering: .sequentiallyConsistent)
+    func whileWaiting(_ body: () -> Void) {
+        waitingScripts.add(1, ordering: .sequentiallyConsistent)
         // Whoever ran the loop may have left it before it could know of us.
-        if belongsToScripts, !isRunByScript.load(ordering: .sequentiallyConsistent) { look(at: now()) }
+        if belongsToScripts, !isRunByScript.load(ordering: .sequentiallyConsistent) { scheduleCheck(at: now()) }
         body()
-        sleepers.subtract(1, ordering: .sequentiallyConsistent)
+        waitingScripts.subtract(1, ordering: .sequentiallyConsistent)
     }
 
     /// There is something to do for the loop.
     func requestWork() {
         guard belongsToScripts, !isRunByScript.load(ordering: .sequentiallyConsistent) else { return }
-        let time = graceEnds
-        if time < due.load(ordering: .sequentiallyConsistent) { look(at: time) }
+        let time = earliestReclaim
+        if time < nextCheck.load(ordering: .sequentiallyConsistent) { scheduleCheck(at: time) }
     }
 
     // MARK: - The engine's side
@@ -90,30 +90,31 @@ final class LoopOwnership: Sendable {
         set { streaming.store(newValue, ordering: .relaxed) }
     }
 
-    var belongsToScripts: Bool { isLent.load(ordering: .sequentiallyConsistent) }
+    var belongsToScripts: Bool { ownedByScripts.load(ordering: .sequentiallyConsistent) }
 
     /// Waits until the Lua threads have left the loop alone. Returns false when that can't be waited for.
     func waitUntilReclaimable() -> Bool {
         while true {
-            guard alarm.await() else { return false }
-            setting.withLock { _ in due.store(.max, ordering: .sequentiallyConsistent) }
+            guard timer.waitUntilFired() else { return false }
+            timerLock.withLock { _ in nextCheck.store(.max, ordering: .sequentiallyConsistent) }
             // Whoever has it sets the alarm when it leaves.
             guard !isRunByScript.load(ordering: .sequentiallyConsistent) else {
-                let longer = patience.load(ordering: .relaxed) * 2
-                patience.store(min(longer, Self.mostPatience), ordering: .relaxed)
+                let longer = reclaimDelay.load(ordering: .relaxed) * 2
+                reclaimDelay.store(min(longer, Self.maxReclaimDelay), ordering: .relaxed)
                 continue
             }
-            guard now() >= graceEnds || sleepers.load(ordering: .sequentiallyConsistent) > 0 || isStreaming else {
-                look(at: graceEnds)
+            guard now() >= earliestReclaim || waitingScripts.load(ordering: .sequentiallyConsistent) > 0 || isStreaming
+            else {
+                scheduleCheck(at: earliestReclaim)
                 continue
             }
-            isLent.store(false, ordering: .sequentiallyConsistent)
+            ownedByScripts.store(false, ordering: .sequentiallyConsistent)
             guard isRunByScript.load(ordering: .sequentiallyConsistent) else {
-                patience.store(Self.leastPatience, ordering: .relaxed)
+                reclaimDelay.store(Self.minReclaimDelay, ordering: .relaxed)
                 return true
             }
             // One came at the same moment.
-            isLent.store(true, ordering: .sequentiallyConsistent)
+            ownedByScripts.store(true, ordering: .sequentiallyConsistent)
         }
     }
 }

@@ -27,38 +27,38 @@ struct Poller: ~Copyable {
         /// its side or the connection is broken, or a read stops at TCP's urgent byte (RFC 9293 3.8.5).
         let endsOrStops: Bool
         /// Not told by epoll, but asked for (`LoopContext.unfinished`).
-        var isPromised = false
+        var isRequestedTurn = false
 
         /// Anything may have come meanwhile.
-        static func promised(_ token: Token) -> Readiness {
-            Readiness(token: token, readable: true, writable: true, endsOrStops: true, isPromised: true)
+        static func requestedTurn(_ token: Token) -> Readiness {
+            Readiness(token: token, readable: true, writable: true, endsOrStops: true, isRequestedTurn: true)
         }
     }
 
     static let slotBits: UInt64 = 24
     /// So many events at most come of one wait.
-    static let batch = 256
+    static let maxEvents = 256
     /// What `wait` returns when the system has no such descriptor, as when the host has closed it.
-    static let failed = -2
+    static let waitFailed = -2
 
     private let epoll: FileDescriptor
     /// Ends a wait at its deadline. Left set from wait to wait: deadlines move on and on, and a timer that is set and
     /// taken back each time, as epoll's own would be, costs much of a round trip.
-    private let alarm: TimerDescriptor
-    private var alarmAt = Nanoseconds.max
-    private let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: batch)
+    private let timer: TimerDescriptor
+    private var timerSetTo = Nanoseconds.max
+    private let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: maxEvents)
     private var serial: UInt64 = 0
 
     init() throws(SystemError) {
         let epoll = try FileDescriptor(epoll_create1(Int32(EPOLL_CLOEXEC)), from: "epoll_create1")
-        let alarm = try TimerDescriptor()
+        let timer = try TimerDescriptor()
         // Nobody's token.
         var event = epoll_event(events: EPOLLIN.rawValue | EPOLLET.rawValue, data: epoll_data(u64: .max))
-        guard epoll_ctl(epoll.number, EPOLL_CTL_ADD, alarm.descriptor.number, &event) == 0 else {
+        guard epoll_ctl(epoll.number, EPOLL_CTL_ADD, timer.descriptor.number, &event) == 0 else {
             throw SystemError("epoll_ctl")
         }
         self.epoll = epoll
-        self.alarm = alarm
+        self.timer = timer
     }
 
     deinit { events.deallocate() }
@@ -85,7 +85,7 @@ struct Poller: ~Copyable {
     }
 
     /// What `remove` needs.
-    var number: Int32 { epoll.number }
+    var descriptorNumber: Int32 { epoll.number }
 
     /// Closing does not do it where a child of fork has the descriptor too: its events would come for ever.
     static func remove(_ descriptor: Int32, from number: Int32) {
@@ -101,22 +101,22 @@ struct Poller: ~Copyable {
     }
 
     /// Waits until `deadline` at most (nil: for ever; 0: not at all), but it may end before. Returns how many events
-    /// there are; -1 when a signal came, `failed` when it can't wait. `mask`: the signals blocked meanwhile, unless they stay as they are.
+    /// there are; -1 when a signal came, `waitFailed` when it can't wait. `mask`: the signals blocked meanwhile, unless they stay as they are.
     mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
-        if let deadline, deadline != 0, deadline < alarmAt {
-            alarm.set(deadline)
-            alarmAt = deadline
+        if let deadline, deadline != 0, deadline < timerSetTo {
+            timer.set(deadline)
+            timerSetTo = deadline
         }
-        let count = Int(ws_epoll_wait(epoll.number, events, Int32(Self.batch), deadline == 0 ? 0 : -1, mask))
-        return count < 0 && errno != EINTR ? Self.failed : count
+        let count = Int(ws_epoll_wait(epoll.number, events, Int32(Self.maxEvents), deadline == 0 ? 0 : -1, mask))
+        return count < 0 && errno != EINTR ? Self.waitFailed : count
     }
 
     /// An alarm that has gone off is to be set again.
-    mutating func passed(_ now: Nanoseconds) {
-        if alarmAt <= now { alarmAt = .max }
+    mutating func noteTime(_ now: Nanoseconds) {
+        if timerSetTo <= now { timerSetTo = .max }
     }
 
-    func ready(_ index: Int) -> Readiness {
+    func readiness(at index: Int) -> Readiness {
         let event = events[index]
         // An error or a hang-up shows itself in the read or write that follows.
         let broken = event.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0

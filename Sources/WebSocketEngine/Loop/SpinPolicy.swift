@@ -4,28 +4,30 @@
 struct SpinPolicy {
     /// A try takes so long at most: about what it costs to sleep, so that one in vain costs no more than it could have
     /// saved.
-    static let limit: Nanoseconds = 20_000
+    static let longestSpin: Nanoseconds = 20_000
     /// So many events in a row must have come within that time before there is a try.
-    private static let least = 4
+    private static let minShortWaits = 4
     /// Each try in vain makes the next one rarer, down to one in so many waits: the peer may share our processor, and
     /// can answer only once we sleep.
-    private static let most = 1024
+    private static let maxShortWaits = 1024
 
-    private var brief = 0
-    private var needed = least
+    private var shortWaits = 0
+    private var shortWaitsBeforeSpin = minShortWaits
 
-    var pays: Bool { brief >= needed }
+    var shouldSpin: Bool { shortWaits >= shortWaitsBeforeSpin }
 
     /// A wait has slept until something came: so long after the one before.
-    mutating func slept(_ time: Nanoseconds) { brief = time < Self.limit ? min(brief + 1, Self.most) : 0 }
+    mutating func didSleep(for time: Nanoseconds) {
+        shortWaits = time < Self.longestSpin ? min(shortWaits + 1, Self.maxShortWaits) : 0
+    }
 
-    /// - Parameter hit: whether something came during the try.
-    mutating func ended(hit: Bool) {
-        if hit {
-            needed = max(needed / 2, Self.least)
+    /// - Parameter foundEvent: whether something came during the try.
+    mutating func didSpin(foundEvent: Bool) {
+        if foundEvent {
+            shortWaitsBeforeSpin = max(shortWaitsBeforeSpin / 2, Self.minShortWaits)
         } else {
-            needed = min(needed * 2, Self.most)
-            brief = 0
+            shortWaitsBeforeSpin = min(shortWaitsBeforeSpin * 2, Self.maxShortWaits)
+            shortWaits = 0
         }
     }
 }

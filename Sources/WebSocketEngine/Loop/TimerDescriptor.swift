@@ -20,7 +20,7 @@ struct TimerDescriptor: ~Copyable {
     }
 
     /// Waits for it. Returns false when the host has closed the descriptor.
-    borrowing func await() -> Bool {
+    borrowing func waitUntilFired() -> Bool {
         var count: UInt64 = 0
         guard descriptor.isOurs else { return false }
         return retrying { read(descriptor.number, &count, MemoryLayout<UInt64>.size) } > 0

@@ -16,14 +16,14 @@ final class LingeringClose {
     init(_ transport: Transport, fails: Bool, _ loop: inout LoopContext) {
         self.transport = transport
         deadline = loop.now + Self.patience
-        if fails { transport.finish() } else { transport.finishTLS() }
+        if fails { transport.shutDownWriting() } else { transport.sendCloseNotify() }
         transport.watchForDiscard(loop.poller)
     }
 
     /// Reads what there is. True when the peer has closed its side.
     func isOver(_ loop: inout LoopContext) -> Bool {
-        for _ in 0..<Transport.readsInTurn {
-            switch transport.discard(into: loop.input) {
+        for _ in 0..<Transport.maxReadsPerTurn {
+            switch transport.discard(into: loop.readBuffer) {
             case .bytes: continue
             case .wouldBlock: return false
             case .end, .failed: return true

@@ -26,7 +26,7 @@ extension OpenConnection {
             return .going
         case .begin:
             closeQueuedAt = loop.now
-            transport.stopProbes()
+            transport.stopKeepAlive()
             socket.sendQueue.withLock { sendQueue in
                 // Where the script has called `close` its own word stands.
                 if sendQueue.isOpen { socket.entered(.closing, sendQueue) }
@@ -106,7 +106,7 @@ extension OpenConnection {
         closing.end()
         let result = closing.result ?? ClosingHandshake.Result(isRemote: true)
         // Behind a clean end the peer has read everything.
-        let unacknowledged = result.isClean ? 0 : transport.unacknowledged
+        let unacknowledged = result.isClean ? 0 : transport.unacknowledgedBytes
         let unsent = socket.sendQueue.withLock { $0.close() } + unacknowledged
         return Summary(result: result, unsent: unsent)
     }

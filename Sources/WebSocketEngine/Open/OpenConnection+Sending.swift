@@ -105,7 +105,7 @@ extension OpenConnection {
         guard wire.uncompressed == 0, !closing.isCloseQueued,
             socket.sendQueue.withLock({ $0.linger(until: Self.enough) })
         else { return false }
-        loop.lingering.append(token)
+        loop.coalescing.append(token)
         isWriting = false
         watch(&loop)
         return true

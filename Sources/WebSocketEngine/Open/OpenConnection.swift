@@ -61,7 +61,7 @@ final class OpenConnection {
             keepalive = Keepalive(
                 interval: socket.options.pingInterval, timeout: socket.options.pongTimeout, key: key, now: now)
             // Our pings do what these do, and answers to these would be taken for signs of life.
-            transport.stopProbes()
+            transport.stopKeepAlive()
         }
         var compression: OutgoingDeflate?
         if let direction = agreement.deflate?.client, let options = socket.options.deflate {
@@ -92,7 +92,7 @@ final class OpenConnection {
     func open() -> Bool {
         let deflates = wire.deflates
         // With `debug` the engine writes every frame itself: it has to report them.
-        let direct = deflates || socket.options.debug ? nil : transport.direct
+        let direct = deflates || socket.options.debug ? nil : transport.descriptorForScript
         let keepsTimes = keepalive != nil
         return socket.sendQueue.withLock { sendQueue in
             guard sendQueue.open(direct: direct, deflating: deflates, keepsTimes: keepsTimes) else { return false }
@@ -110,7 +110,7 @@ final class OpenConnection {
 
     func ready(_ readiness: Poller.Readiness, _ loop: inout LoopContext) -> Progress {
         guard transport.shouldHandle(readiness) else { return .going }
-        let ready = transport.ready(readiness)
+        let ready = transport.streamReadiness(readiness)
         if ready.contains(.write), isWriting, flush(&loop) == .over { return .over }
         return ready.contains(.read) ? read(&loop, endsOrStops: readiness.endsOrStops) : .going
     }
@@ -118,7 +118,7 @@ final class OpenConnection {
     func watch(_ loop: inout LoopContext) {
         var interest: Poller.Interest = isPaused ? [] : .read
         if isWriting, !closing.isWriteFailed { interest.insert(.write) }
-        transport.watch(interest, loop.poller)
+        transport.setInterest(interest, loop.poller)
     }
 
     // MARK: - In
@@ -131,10 +131,10 @@ final class OpenConnection {
         // (the peer's is one) are too many for two processors.
         var parsed = 0
         defer {
-            let hasMore = total >= loop.input.count || connection.isInMessage
+            let hasMore = total >= loop.readBuffer.count || connection.isInMessage
             if parsed >= Self.streamSize, hasMore { loop.isStreaming = true }
         }
-        reading: for _ in 0..<Transport.readsInTurn where total < loop.input.count {
+        reading: for _ in 0..<Transport.maxReadsPerTurn where total < loop.readBuffer.count {
             guard !isPaused else { break }
             if !unread.isEmpty {
                 var input: [UInt8] = []
@@ -146,8 +146,8 @@ final class OpenConnection {
                 continue
             }
             let direct = connection.payloadDestination(&loop.log)
-            let target = direct ?? UnsafeMutableRawBufferPointer(rebasing: loop.input.prefix(room))
-            room = direct == nil ? loop.input.count : Self.headRoom
+            let target = direct ?? UnsafeMutableRawBufferPointer(rebasing: loop.readBuffer.prefix(room))
+            room = direct == nil ? loop.readBuffer.count : Self.headRoom
             switch transport.read(into: target) {
             case .wouldBlock:
                 watch(&loop)
@@ -177,7 +177,7 @@ final class OpenConnection {
                     guard received(outcome, &loop) == .going else { return .over }
                 }
                 // Fewer than there was room for: the next read would block.
-                if count < target.count, !endsOrStops, transport.shortReadsAreLast, !transport.hasPending {
+                if count < target.count, !endsOrStops, transport.shortReadEmptiesSocket, !transport.hasBufferedInput {
                     return .going
                 }
             }

@@ -117,7 +117,7 @@ struct SendQueue: ~Copyable {
     }
 
     private static var noMask: SendResult {
-        .failed("no random bytes for the mask: \(SystemError.words(errno))")
+        .failed("no random bytes for the mask: \(SystemError.message(errno))")
     }
 
     static func noMemory(_ count: Int) -> SendResult { .failed("out of memory for \(count) bytes") }

@@ -167,8 +167,8 @@ public final class EventQueue: Sendable {
     /// all signals, and the wait is open to those that are not in it.
     public func wait(until limit: Double, _ mask: UnsafePointer<sigset_t>?) {
         let served: Void? = Engine.withCurrent { engine in
-            if engine.serve(self, until: Nanoseconds(seconds: limit), mask) { return }
-            engine.sleeping { sleepUntilSignalled(limit, mask) }
+            if engine.runLoopForScript(self, until: Nanoseconds(seconds: limit), mask) { return }
+            engine.whileWaiting { sleepUntilSignalled(limit, mask) }
         }
         guard served == nil else { return }
         // The engine has ended, and publishes the end of what is live.
@@ -239,11 +239,11 @@ public final class EventQueue: Sendable {
         }
         while awaits({ !$0.live.isEmpty }), let engine = Engine.withCurrent({ $0 }) {
             guard now() < deadline else {
-                engine.post(.drop(self))
+                engine.post(.dropSessions(self))
                 break
             }
-            engine.sleeping { sleep(until: deadline.seconds) }
+            engine.whileWaiting { sleep(until: deadline.seconds) }
         }
-        Engine.withCurrent { $0.leave(self) }
+        Engine.withCurrent { $0.remove(self) }
     }
 }

@@ -62,14 +62,14 @@ public final class WebSocket: Sendable {
 
     /// Starts: exactly one WS_EVENT_FINAL record will follow.
     public func connect() throws(SystemError) {
-        let engine = try Engine.running(for: queue)
+        let engine = try Engine.startedIfNeeded(for: queue)
         sendQueue.withLock { sendQueue in
             sendQueue.connectByScript()
             _ = stateNow.compareExchange(expected: .closed, desired: .connecting, ordering: .relaxed)
         }
         queue.began(self)
         engine.post(.connect(self))
-        engine.endIfLate(queue)
+        engine.endWebsocketsIfFailed(queue)
     }
 
     /// Ends what `connect` started: with the closing handshake when open.

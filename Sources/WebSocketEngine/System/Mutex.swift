@@ -29,20 +29,20 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     func withLock<Result: ~Copyable, Failure>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        if !take() { wait() }
-        defer { release() }
+        if !tryLock() { waitForLock() }
+        defer { unlock() }
         return try body(&value.pointee)
     }
 
     /// When another thread has the value, asks it to leave by `prompt` and waits. Returns nil, without waiting, when that
     /// returns false.
     @inline(__always)
-    func withLock<Result>(ifTaken prompt: () -> Bool, _ body: (inout Value) -> Result) -> Result? {
-        if !take() {
+    func withLock<Result>(ifContended prompt: () -> Bool, _ body: (inout Value) -> Result) -> Result? {
+        if !tryLock() {
             guard prompt() else { return nil }
-            wait()
+            waitForLock()
         }
-        defer { release() }
+        defer { unlock() }
         return body(&value.pointee)
     }
 
@@ -54,18 +54,18 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     }
 
     @inline(__always)
-    private func take() -> Bool {
+    private func tryLock() -> Bool {
         word.pointee.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
     }
 
     @inline(never)
-    private func wait() {
+    private func waitForLock() {
         // Whoever has waited can't know whether others still do.
         while word.pointee.exchange(2, ordering: .acquiring) != 0 { ws_futex_wait(word, 2) }
     }
 
     @inline(__always)
-    private func release() {
+    private func unlock() {
         if word.pointee.exchange(0, ordering: .releasing) == 2 { ws_futex_wake(word) }
     }
 }

@@ -13,9 +13,9 @@ public struct SystemError: Error, Equatable, Sendable {
     }
 
     /// The system's words for an error number.
-    static func words(_ number: Int32) -> String { String(cString: strerror(number)) }
+    static func message(_ number: Int32) -> String { String(cString: strerror(number)) }
 
-    public var description: String { "\(call): \(Self.words(number))" }
+    public var description: String { "\(call): \(Self.message(number))" }
 }
 
 /// The result of a call that a signal may interrupt, repeated until it is none.

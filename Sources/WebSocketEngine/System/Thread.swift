@@ -12,7 +12,7 @@ private final class Work {
 }
 
 /// Runs `body` on a thread of its own, with all signals blocked.
-func onThread(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+func startThread(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
     // A new thread inherits the caller's mask: it must not get the signals that end a Lua script's wait.
     let before = blockSignals()
     defer { before.restore() }

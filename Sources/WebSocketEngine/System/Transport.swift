@@ -19,21 +19,21 @@ final class Transport {
 
         var words: String {
             switch self {
-            case .system(let number): SystemError.words(number)
+            case .system(let number): SystemError.message(number)
             case .tls(let failure): failure.reason
             }
         }
     }
 
-    enum Connected { case pending, connected, failed(Int32) }
+    enum ConnectStatus { case pending, connected, failed(Int32) }
 
     /// One socket may be read so often in a turn of the loop, so that the others get theirs.
-    static let readsInTurn = 16
+    static let maxReadsPerTurn = 16
 
     private let descriptor: FileDescriptor
     /// Whether a read that returns less than it may has emptied the socket, if the event says nothing else. With a Unix
     /// socket it may stop where descriptors or credentials come with the bytes.
-    let shortReadsAreLast: Bool
+    let shortReadEmptiesSocket: Bool
     private(set) var tls: TLSConnection?
     private let poller: Int32
     let token: Poller.Token
@@ -46,13 +46,13 @@ final class Transport {
     private static let keepAlive: [(option: Int32, value: Int32)] = [
         (TCP_KEEPIDLE, 30), (TCP_KEEPINTVL, 10), (TCP_KEEPCNT, 6),
     ]
-    /// Begins to connect: `connected` tells more once it is writable.
+    /// Begins to connect: `connectStatus` tells more once it is writable.
     init(connecting address: Address, slot: Int, _ poller: inout Poller) throws(SystemError) {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let number = socket(address.family, type, 0)
         guard number >= 0 else { throw SystemError("socket") }
         descriptor = FileDescriptor(number)
-        shortReadsAreLast = address.family != AF_UNIX
+        shortReadEmptiesSocket = address.family != AF_UNIX
         // A message is sent as a whole: nothing is gained by waiting for more (Nagle).
         func set(_ level: Int32, _ option: Int32, _ value: Int32) {
             var value = value
@@ -65,11 +65,11 @@ final class Transport {
         }
         let status = address.withSockaddr { connect(number, $0, $1) }
         guard status == 0 || errno == EINPROGRESS || errno == EINTR else { throw SystemError("connect") }
-        self.poller = poller.number
+        self.poller = poller.descriptorNumber
         token = try poller.add(descriptor, slot: slot, [.write, .edge])
     }
 
-    func connected() -> Connected {
+    func connectStatus() -> ConnectStatus {
         var error: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         guard getsockopt(descriptor.number, SOL_SOCKET, SO_ERROR, &error, &length) == 0 else { return .failed(errno) }
@@ -87,23 +87,23 @@ final class Transport {
         shutdown(descriptor.number, Int32(SHUT_RDWR))
     }
 
-    /// Begins TLS: `shakeHands` goes on with it.
-    func secure(_ context: TLSContext, host: String, port: Int) throws(TLSFailure) {
+    /// Begins TLS: `continueTLSHandshake` goes on with it.
+    func startTLS(_ context: TLSContext, host: String, port: Int) throws(TLSFailure) {
         tls = try TLSConnection(context, host: host, port: port, socket: descriptor.number)
     }
 
-    func shakeHands() -> Result { tls?.shakeHands() ?? .bytes(0) }
+    func continueTLSHandshake() -> Result { tls?.shakeHands() ?? .bytes(0) }
 
     /// The descriptor that Lua's thread may write to as well.
-    var direct: Int32? { tls == nil ? descriptor.number : nil }
+    var descriptorForScript: Int32? { tls == nil ? descriptor.number : nil }
 
     /// Whether more can be read without the socket becoming readable.
-    var hasPending: Bool { tls?.hasPending ?? false }
+    var hasBufferedInput: Bool { tls?.hasPending ?? false }
 
     /// After a read that would block: TLS may have left it at that, with more in the socket, so that others get their
     /// turn.
     func requestTurnIfPending(_ loop: inout LoopContext) {
-        if hasPending { requestAnotherTurn(&loop) }
+        if hasBufferedInput { requestAnotherTurn(&loop) }
     }
 
     /// There is more to read or write than one turn takes.
@@ -117,14 +117,14 @@ final class Transport {
     /// for a second.
     func shouldHandle(_ readiness: Poller.Readiness) -> Bool {
         guard readiness.token == token else { return false }
-        guard readiness.isPromised else { return !isUnfinished }
+        guard readiness.isRequestedTurn else { return !isUnfinished }
         isUnfinished = false
         return true
     }
 
-    /// Has `ready` tell when one can read or write as `interest` says, once for each time that it would have blocked
+    /// Has the poller tell when one can read or write as `interest` says, once for each time that it would have blocked
     /// before. Look again after each read or write: TLS may have to write in order to read, and the reverse.
-    func watch(_ interest: Poller.Interest, _ poller: borrowing Poller) {
+    func setInterest(_ interest: Poller.Interest, _ poller: borrowing Poller) {
         var needs = interest
         if let tls {
             needs = []
@@ -137,7 +137,7 @@ final class Transport {
     }
 
     /// What the socket's readiness means for reading and writing.
-    func ready(_ readiness: Poller.Readiness) -> Poller.Interest {
+    func streamReadiness(_ readiness: Poller.Readiness) -> Poller.Interest {
         var socket: Poller.Interest = []
         if readiness.readable { socket.insert(.read) }
         if readiness.writable { socket.insert(.write) }
@@ -175,13 +175,13 @@ final class Transport {
     }
 
     /// From now on the peer's system answers only to what is sent, or when its reader goes on.
-    func stopProbes() {
+    func stopKeepAlive() {
         var off: Int32 = 0
         setsockopt(descriptor.number, SOL_SOCKET, SO_KEEPALIVE, &off, socklen_t(MemoryLayout<Int32>.size))
     }
 
     /// Bytes that the kernel has taken and the peer's system has not acknowledged.
-    var unacknowledged: Int {
+    var unacknowledgedBytes: Int {
         let count = ws_unacknowledged(descriptor.number)
         // OpenSSL answers the end of the stream with an alert, which is no byte of ours: a record of TLS 1.3, or of TLS 1.2
         // with an AEAD.
@@ -196,17 +196,17 @@ final class Transport {
         return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
     }
 
-    /// Has `ready` tell of bytes, for `discard`.
+    /// Has the poller tell of bytes, for `discard`.
     func watchForDiscard(_ poller: borrowing Poller) {
         interest = .read
         poller.change(descriptor, token, to: [.read, .edge])
     }
 
     /// Tells the peer that TLS ends here.
-    func finishTLS() { tls?.finish() }
+    func sendCloseNotify() { tls?.finish() }
 
     /// No more from us; what the peer still sends is read to its end.
-    func finish() {
+    func shutDownWriting() {
         tls?.finish()
         shutdown(descriptor.number, Int32(SHUT_WR))
     }

@@ -9,7 +9,7 @@ enum OpenSSL {
     static let started: Void = {
         // If the host has not started it, nothing takes it apart.
         OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil)
-        OPENSSL_atexit { Engine.leave(seconds: 1) }
+        OPENSSL_atexit { Engine.shutDown(seconds: 1) }
     }()
 }
 
@@ -20,7 +20,7 @@ enum OpenSSLError {
         defer { ERR_clear_error() }
         guard code != 0 else { return "no reason is known" }
         // ERR_GET_REASON, ERR_SYSTEM_ERROR: macros that are not imported.
-        if code & 0x8000_0000 != 0 { return SystemError.words(Int32(code & 0x7FFF_FFFF)) }
+        if code & 0x8000_0000 != 0 { return SystemError.message(Int32(code & 0x7FFF_FFFF)) }
         return ERR_reason_error_string(code).map { String(cString: $0) } ?? "error \(String(code, radix: 16))"
     }
 

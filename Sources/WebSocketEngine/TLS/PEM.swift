@@ -77,7 +77,7 @@ struct PEM: ~Copyable {
         if isText(text) { return Array(text.utf8.prefix(maximumSize)) }
         do throws(SystemError) { return try read(text) } catch {
             throw TLSFailure(
-                reason: "\(name) can't be read: \(SystemError.words(error.number))", cause: cause(error.number))
+                reason: "\(name) can't be read: \(SystemError.message(error.number))", cause: cause(error.number))
         }
     }
 
@@ -117,7 +117,7 @@ struct PEM: ~Copyable {
     static func files(inFolder name: String) throws(TLSFailure) -> [String]? {
         func failure() -> TLSFailure {
             TLSFailure(
-                reason: "the folder '\(quotedForError(name))' can't be read: \(SystemError.words(errno))",
+                reason: "the folder '\(quotedForError(name))' can't be read: \(SystemError.message(errno))",
                 cause: cause(errno))
         }
         guard let folder = opendir(name) else {

@@ -18,18 +18,18 @@ struct TLSContextCache {
         guard waiters.add(token, for: options) else { return nil }
         Self.making.enter()
         do throws(SystemError) {
-            try onThread {
+            try startThread {
                 let result = Result { () throws(TLSFailure) -> TLSContext in
                     if let known, known.isCurrent { return known }
                     return try TLSContext.make(options)
                 }
                 // What the thread's end would do, and take OpenSSL's locks for.
                 Fork.whileBlocked { OPENSSL_thread_stop() }
-                commandQueue.post(.prepared(options, result))
+                commandQueue.post(.tlsContextMade(options, result))
                 Self.making.leave()
             }
         } catch {
-            commandQueue.post(.prepared(options, .failure(TLSFailure(reason: error.description, cause: .moment))))
+            commandQueue.post(.tlsContextMade(options, .failure(TLSFailure(reason: error.description, cause: .moment))))
             Self.making.leave()
         }
         return nil

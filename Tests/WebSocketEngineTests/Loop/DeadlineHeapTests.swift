@@ -4,32 +4,32 @@ import Testing
 
 @Suite struct DeadlineHeapTests {
     @Test func expireInOrderAndNotBefore() {
-        var timers = DeadlineHeap()
+        var heap = DeadlineHeap()
         var generator = SystemRandomNumberGenerator()
-        for deadline in (1...100).shuffled(using: &generator) { timers.set(Nanoseconds(deadline), for: deadline) }
-        #expect(timers.next == 1)
-        #expect(timers.expired(0) == nil)
+        for deadline in (1...100).shuffled(using: &generator) { heap.set(Nanoseconds(deadline), for: deadline) }
+        #expect(heap.next == 1)
+        #expect(heap.popExpired(0) == nil)
         var slots: [Int] = []
-        while let slot = timers.expired(60) { slots.append(slot) }
+        while let slot = heap.popExpired(60) { slots.append(slot) }
         #expect(slots == Array(1...60))
-        #expect(timers.next == 61)
-        while timers.expired(.max) != nil {}
-        #expect(timers.next == nil)
+        #expect(heap.next == 61)
+        while heap.popExpired(.max) != nil {}
+        #expect(heap.next == nil)
     }
 
     @Test func aSlotHasOneDeadlineOrNone() {
-        var timers = DeadlineHeap()
+        var heap = DeadlineHeap()
         var deadlines: [Int: Nanoseconds] = [:]
         for _ in 0..<10_000 {
             let slot = Int.random(in: 0..<50)
             let deadline = Bool.random() ? Nanoseconds.random(in: 0...100) : nil
-            timers.set(deadline, for: slot)
+            heap.set(deadline, for: slot)
             deadlines[slot] = deadline
-            #expect(timers.count == deadlines.count)
-            #expect(timers.next == deadlines.values.min())
+            #expect(heap.count == deadlines.count)
+            #expect(heap.next == deadlines.values.min())
         }
         var last: Nanoseconds = 0
-        while let slot = timers.expired(.max) {
+        while let slot = heap.popExpired(.max) {
             let deadline = deadlines.removeValue(forKey: slot)
             #expect(deadline.map { $0 >= last } == true)
             last = deadline ?? last

@@ -8,14 +8,14 @@ import Testing
         var shortest = Nanoseconds.max
         for _ in 0..<5 {
             let ownership = try LoopOwnership()
-            #expect(ownership.borrow())
-            #expect(!ownership.borrow())
+            #expect(ownership.acquireForScript())
+            #expect(!ownership.acquireForScript())
             let start = now()
-            ownership.giveBack(at: start, streaming: streaming, hasWork: hasWork)
+            ownership.release(at: start, streaming: streaming, hasWork: hasWork)
             if hurries { ownership.requestWork() }
             // Later than what is due: it must not take its place.
-            _ = ownership.borrow()
-            ownership.giveBack(at: start, streaming: streaming, hasWork: false)
+            _ = ownership.acquireForScript()
+            ownership.release(at: start, streaming: streaming, hasWork: false)
             _ = ownership.waitUntilReclaimable()
             #expect(!ownership.belongsToScripts)
             shortest = min(shortest, now() - start)
@@ -34,20 +34,20 @@ import Testing
 
     @Test func withAStreamTheEngineGoesOnAtOnce() throws {
         let ownership = try LoopOwnership()
-        #expect(ownership.borrow())
-        ownership.giveBack(at: now(), streaming: true, hasWork: false)
+        #expect(ownership.acquireForScript())
+        ownership.release(at: now(), streaming: true, hasWork: false)
         _ = ownership.waitUntilReclaimable()
-        #expect(ownership.isStreaming && !ownership.borrow())
+        #expect(ownership.isStreaming && !ownership.acquireForScript())
     }
 
     @Test func whoeverSleepsBesideTheLoopHasTheEngineTakeIt() throws {
         var shortest = Nanoseconds.max
         for _ in 0..<5 {
             let ownership = try LoopOwnership()
-            #expect(ownership.borrow())
+            #expect(ownership.acquireForScript())
             let start = now()
-            ownership.giveBack(at: start, streaming: false, hasWork: false)
-            ownership.sleeping { _ = ownership.waitUntilReclaimable() }
+            ownership.release(at: start, streaming: false, hasWork: false)
+            ownership.whileWaiting { _ = ownership.waitUntilReclaimable() }
             shortest = min(shortest, now() - start)
         }
         #expect(shortest < Nanoseconds(seconds: 0.01))

@@ -105,7 +105,7 @@ import Testing
         let pair = try Pair()
         let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
         var sent = pair.flood()
-        try #require(sent > pair.loop.input.count)
+        try #require(sent > pair.loop.readBuffer.count)
         // More than one turn takes: the rest is promised.
         #expect(pair.channel.ready(event, &pair.loop) == .going)
         #expect(pair.loop.unfinished == [pair.channel.token])
@@ -116,14 +116,14 @@ import Testing
             #expect(pair.queue.count == before)
             #expect(pair.loop.unfinished == [pair.channel.token])
             pair.loop.unfinished.removeAll()
-            #expect(pair.channel.ready(.promised(pair.channel.token), &pair.loop) == .going)
+            #expect(pair.channel.ready(.requestedTurn(pair.channel.token), &pair.loop) == .going)
             #expect(pair.queue.count > before)
             #expect(pair.loop.unfinished == [pair.channel.token])
         }
         // And to the end: none is lost.
         while !pair.loop.unfinished.isEmpty {
             pair.loop.unfinished.removeAll()
-            #expect(pair.channel.ready(.promised(pair.channel.token), &pair.loop) == .going)
+            #expect(pair.channel.ready(.requestedTurn(pair.channel.token), &pair.loop) == .going)
         }
         #expect(pair.queue.count == sent / 2)
         // Events count again.
@@ -190,7 +190,7 @@ import Testing
         let pair = try Pair()
         try #require(pair.channel.open())
         // Behind this the kernel takes no more.
-        let descriptor = try #require(pair.channel.transport.direct)
+        let descriptor = try #require(pair.channel.transport.descriptorForScript)
         let bytes = [UInt8](repeating: 0, count: 4096)
         while write(descriptor, bytes, bytes.count) > 0 {}
         #expect(pair.channel.close(CloseFrame(code: .normal), &pair.loop) == .going)

@@ -17,7 +17,7 @@ import Testing
     private func together(_ body: @escaping @Sendable (Counter) -> Void) throws -> Counter {
         let counter = Counter()
         for _ in 0..<Counter.threads {
-            try onThread {
+            try startThread {
                 body(counter)
                 counter.running.subtract(1, ordering: .sequentiallyConsistent)
             }
@@ -43,9 +43,9 @@ import Testing
     @Test func whoHasToWaitSaysSoBefore() throws {
         let counter = Counter()
         try counter.count.withLock { (count) throws(SystemError) in
-            try onThread {
+            try startThread {
                 counter.count.withLock(
-                    ifTaken: {
+                    ifContended: {
                         counter.prompts.add(1, ordering: .sequentiallyConsistent)
                         return true
                     }, { $0 += 1 })
@@ -60,7 +60,7 @@ import Testing
         #expect(counter.count.withLock { $0 } == 1)
         // Nobody has it: nothing is said.
         counter.count.withLock(
-            ifTaken: {
+            ifContended: {
                 counter.prompts.add(1, ordering: .sequentiallyConsistent)
                 return true
             }, { _ in })
