@@ -7,20 +7,20 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-size_t ws_unacknowledged(int socket)
+size_t ws_unacknowledged_bytes(int socket)
 {
     int outstanding = 0;
     return !ioctl(socket, SIOCOUTQ, &outstanding) && outstanding > 0 ? (size_t)outstanding : 0;
 }
 
-bool ws_acknowledged(int socket, ws_acknowledgement *state)
+bool ws_read_acknowledgement(int socket, ws_acknowledgement *state)
 {
     struct tcp_info info;
     memset(&info, 0, sizeof info);
     socklen_t size = sizeof info;
     if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size)) return false;
     *state = (ws_acknowledgement){
-        .outstanding = ws_unacknowledged(socket),
+        .outstanding = ws_unacknowledged_bytes(socket),
         .silence = info.tcpi_last_ack_recv,
         .round_trip = info.tcpi_rtt,
         .unanswered = (uint32_t)info.tcpi_retransmits + info.tcpi_probes,

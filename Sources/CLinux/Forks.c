@@ -24,7 +24,7 @@ static void in_child(void)
 }
 static void begin(void) { pthread_atfork(before, in_parent, in_child); }
 
-void ws_count_forks(void)
+void ws_start_counting_forks(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, begin);

@@ -22,66 +22,68 @@ enum {
     WS_VALUES = WS_VALUE_CLOSED
 };
 
-typedef struct websocket websocket;
+typedef struct lua_websocket lua_websocket;
 
 /* One for each Lua state. */
 typedef struct module_state {
     ws_state *state;
     const char *cursor; /* the next record to deliver */
-    const char *end;    /* of the records that were taken */
-    uint64_t taken;     /* records, since the module was loaded */
-    uint64_t delivered;
-    uint64_t tried; /* the record whose values Lua had no memory for, counted as `delivered` */
-    uint64_t polls;
-    uint32_t sockets; /* made so far: the last id */
-    uint32_t live;
-    int forks; /* of ws_forks, that this process is known to come from */
-    websocket *first; /* of those that were not released */
-    websocket *run; /* whose records were delivered last, and how many bytes of them are not accounted for */
-    size_t run_bytes;
+    const char *end;    /* end of the fetched records */
+    uint64_t fetched;   /* records fetched since the module was loaded */
+    uint64_t delivered; /* records delivered since then */
+    uint64_t attempted; /* number of the last record whose values were pushed, successfully or not */
+    uint64_t polls;     /* calls of poll and turns of run */
+    uint32_t last_id;   /* id of the last websocket that was made */
+    uint32_t live;      /* websockets whose last WS_EVENT_FINAL record was not delivered yet */
+    int forks_seen;     /* value of ws_forks when the state was last reset */
+    lua_websocket *websockets; /* list of the websockets that were not released */
+    /* The websocket of the last delivered records, and their bytes: reported to the engine in one call. */
+    lua_websocket *unreported_owner;
+    size_t unreported_bytes;
 } module_state;
 
-struct websocket {
-    module_state *module; /* by which a userdata is known to be one of this state's websockets */
-    ws_options *options; /* until the constructor is done */
-    ws_socket *socket;   /* from then on */
-    uint32_t id;
-    uint32_t starts; /* calls of connect() whose WS_EVENT_FINAL record was not delivered yet */
-    bool started;   /* between connect and the end that the script has seen or asked for */
-    uint32_t opens;  /* OPEN events delivered */
-    uint64_t sent;  /* at which poll the last message was sent */
-    websocket *next, **link; /* in the module's list; what points to this one, while it is there */
+struct lua_websocket {
+    module_state *module;      /* type tag: a userdata is ours if it has our size and this pointer */
+    ws_options *options;       /* only while the constructor runs */
+    ws_websocket *engine_side; /* from the constructor's end to the release */
+    uint32_t id;               /* what the records of this websocket carry */
+    uint32_t starts;           /* calls of connect() whose WS_EVENT_FINAL record was not delivered yet */
+    bool started;              /* between connect and the end that the script has seen or asked for */
+    uint32_t opens_delivered;  /* OPEN events delivered */
+    uint64_t last_send_poll;   /* value of module_state.polls at the last send */
+    lua_websocket *next;       /* in module_state.websockets */
+    lua_websocket **prev_next; /* the pointer that points to this websocket; NULL once it is released */
 };
 
 /* options.c: reads the constructor's table at index 1 into the websocket on top of the stack. */
-void ws_read_options(lua_State *L, websocket *ws);
+void ws_read_options(lua_State *L, lua_websocket *ws);
 
 /* open.c: closes all websockets; their connections, what waits to be sent and their events are the parent's. `L`,
  * which has the module's upvalues, may be NULL when the state closes. */
-void ws_begin_anew(lua_State *L, module_state *module) __attribute__((cold));
+void ws_reset_after_fork(lua_State *L, module_state *module) __attribute__((cold));
 
 /* poll.c */
 int ws_poll(lua_State *L);
 int ws_run(lua_State *L);
-void ws_account(module_state *state);
+void ws_report_delivered(module_state *state);
 
 /* object.c */
 int ws_constructor(lua_State *L);
-void ws_release(websocket *ws);
+void ws_release(lua_websocket *ws);
 extern const luaL_Reg ws_methods[];
 extern const luaL_Reg ws_metamethods[];
 
 /* In a child of fork, lets go of what is the parent's. */
-static inline void ws_follow_fork(lua_State *L, module_state *module)
+static inline void ws_check_fork(lua_State *L, module_state *module)
 {
-    if (module->forks != ws_forks) ws_begin_anew(L, module);
+    if (module->forks_seen != ws_forks) ws_reset_after_fork(L, module);
 }
 
 /* The state's module: every function of the script's comes in by this. */
 static inline module_state *ws_module(lua_State *L)
 {
     module_state *module = lua_touserdata(L, WS_UP_STATE);
-    ws_follow_fork(L, module);
+    ws_check_fork(L, module);
     return module;
 }
 

@@ -3,9 +3,9 @@
 #include <string.h>
 
 /* The websocket at index 1. To compare metatables would take a tenth of a short send. */
-static inline __attribute__((always_inline)) websocket *check_websocket(lua_State *L)
+static inline __attribute__((always_inline)) lua_websocket *check_websocket(lua_State *L)
 {
-    websocket *ws = lua_touserdata(L, 1);
+    lua_websocket *ws = lua_touserdata(L, 1);
     if (ws && lua_rawlen(L, 1) == sizeof *ws && ws->module == ws_module(L)) return ws;
     luaL_typeerror(L, 1, "WebSocket");
     return NULL;
@@ -17,43 +17,43 @@ int ws_constructor(lua_State *L)
     if (!module->state) return luaL_error(L, "WebSocket can't be made while the Lua state closes");
     if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    websocket *ws = lua_newuserdatauv(L, sizeof *ws, WS_VALUES);
-    *ws = (websocket){.module = module};
+    lua_websocket *ws = lua_newuserdatauv(L, sizeof *ws, WS_VALUES);
+    *ws = (lua_websocket){.module = module};
     lua_pushvalue(L, WS_UP_METATABLE);
     lua_setmetatable(L, -2);
-    ws->next = module->first;
-    ws->link = &module->first;
-    if (ws->next) ws->next->link = &ws->next;
-    module->first = ws;
+    ws->next = module->websockets;
+    ws->prev_next = &module->websockets;
+    if (ws->next) ws->next->prev_next = &ws->next;
+    module->websockets = ws;
     /* From here on the finalizer owns what the leaves return: anything may raise. */
     ws->options = ws_options_new();
     if (lua_istable(L, 1)) ws_read_options(L, ws);
-    ws->id = ++module->sockets;
-    ws->socket = ws_socket_new(module->state, ws->options, ws->id);
+    ws->id = ++module->last_id;
+    ws->engine_side = ws_websocket_new(module->state, ws->options, ws->id);
     ws_options_free(ws->options);
     ws->options = NULL;
     return 1;
 }
 
 /* When the state closes, finalizers of the script may still use the websocket after this: it is closed. */
-void ws_release(websocket *ws)
+void ws_release(lua_websocket *ws)
 {
-    if (!ws->link) return;
-    *ws->link = ws->next;
-    if (ws->next) ws->next->link = ws->link;
-    ws->link = NULL;
+    if (!ws->prev_next) return;
+    *ws->prev_next = ws->next;
+    if (ws->next) ws->next->prev_next = ws->prev_next;
+    ws->prev_next = NULL;
     ws->started = false;
     if (ws->options) ws_options_free(ws->options);
-    if (ws->socket) ws_socket_free(ws->socket);
+    if (ws->engine_side) ws_websocket_free(ws->engine_side);
     ws->options = NULL;
-    ws->socket = NULL;
+    ws->engine_side = NULL;
 }
 
 static int finalize(lua_State *L)
 {
-    websocket *ws = check_websocket(L);
+    lua_websocket *ws = check_websocket(L);
     module_state *module = ws->module;
-    if (module->run == ws) ws_account(module);
+    if (module->unreported_owner == ws) ws_report_delivered(module);
     if (lua_rawgeti(L, WS_UP_LIVE, ws->id) != LUA_TNIL) {
         module->live--;
         lua_pushnil(L);
@@ -65,9 +65,9 @@ static int finalize(lua_State *L)
 
 static int connect(lua_State *L)
 {
-    websocket *ws = check_websocket(L);
+    lua_websocket *ws = check_websocket(L);
     if (ws->started) return 0;
-    if (!ws->socket) return luaL_error(L, "WebSocket can't connect: the Lua state closes");
+    if (!ws->engine_side) return luaL_error(L, "WebSocket can't connect: the Lua state closes");
     if (lua_getiuservalue(L, 1, WS_VALUE_URL) == LUA_TNIL)
         return luaL_error(L, "WebSocket has no url to connect to; make it with WebSocket{url = …}");
     /* Kept alive before it starts: the table may have to grow, and that may raise. */
@@ -76,7 +76,7 @@ static int connect(lua_State *L)
     lua_pushvalue(L, 1);
     lua_rawseti(L, WS_UP_LIVE, ws->id);
     ws_failure failure;
-    if (!ws_socket_connect(ws->socket, &failure)) {
+    if (!ws_websocket_connect(ws->engine_side, &failure)) {
         if (!known) {
             lua_pushnil(L);
             lua_rawseti(L, WS_UP_LIVE, ws->id);
@@ -91,16 +91,16 @@ static int connect(lua_State *L)
 
 static int close(lua_State *L)
 {
-    websocket *ws = check_websocket(L);
+    lua_websocket *ws = check_websocket(L);
     lua_Integer code = luaL_optinteger(L, 2, 1000);
     ws_slice reason = {NULL, 0};
     if (!lua_isnoneornil(L, 3)) reason.bytes = luaL_checklstring(L, 3, &reason.count);
     ws_failure failure;
     luaL_argcheck(L, code >= 0 && code <= 65535, 2, "a close code is a number from 1000 to 4999");
-    if (!ws_socket_may_close((uint16_t)code, reason, &failure)) return luaL_error(L, "%s", failure.text);
+    if (!ws_may_close((uint16_t)code, reason, &failure)) return luaL_error(L, "%s", failure.text);
     if (!ws->started) return 0;
     ws->started = false;
-    ws_socket_close(ws->socket, (uint16_t)code, reason);
+    ws_websocket_close(ws->engine_side, (uint16_t)code, reason);
     return 0;
 }
 
@@ -114,7 +114,7 @@ static int close_variable(lua_State *L)
 static int send_message(lua_State *L, uint8_t opcode, const char *what)
 {
     enum { direct_parts = 16 };
-    websocket *ws = check_websocket(L);
+    lua_websocket *ws = check_websocket(L);
     module_state *module = ws->module;
     int count = lua_gettop(L) - 1;
     ws_slice parts[direct_parts];
@@ -128,12 +128,12 @@ static int send_message(lua_State *L, uint8_t opcode, const char *what)
         parts[0] = ws_slice_at(L, -1);
         count = 1;
     }
-    bool first = ws->sent != module->polls;
-    ws->sent = module->polls;
+    bool first = ws->last_send_poll != module->polls;
+    ws->last_send_poll = module->polls;
     ws_failure failure;
     /* The engine may not know yet that the script has closed it. */
     if (!ws->started) return luaL_error(L, "WebSocket is not connected, can't send %s", what);
-    switch (ws_socket_send(module->state, ws->socket, opcode, parts, (size_t)count, first, &failure)) {
+    switch (ws_websocket_send(module->state, ws->engine_side, opcode, parts, (size_t)count, first, &failure)) {
     case WS_SENT: return 0;
     case WS_SEND_CLOSED: return luaL_error(L, "WebSocket is not connected, can't send %s", what);
     case WS_SEND_FAILED: break;
@@ -158,18 +158,18 @@ static int get_field(lua_State *L)
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(4)) != LUA_TNIL) return 1;
     if (lua_type(L, 2) != LUA_TSTRING) return 1;
-    websocket *ws = check_websocket(L);
+    lua_websocket *ws = check_websocket(L);
     const char *name = lua_tostring(L, 2);
     if (!strcmp(name, "url")) {
         lua_getiuservalue(L, 1, WS_VALUE_URL);
     } else if (!strcmp(name, "state")) {
-        lua_pushstring(L, ws->socket ? ws_socket_state(ws->socket, ws->started) : "closed");
+        lua_pushstring(L, ws->engine_side ? ws_websocket_state(ws->engine_side, ws->started) : "closed");
     } else if (!strcmp(name, "bufferedamount")) {
-        lua_pushinteger(L, ws->socket ? (lua_Integer)ws_socket_bufferedamount(ws->socket) : 0);
+        lua_pushinteger(L, ws->engine_side ? (lua_Integer)ws_websocket_bufferedamount(ws->engine_side) : 0);
     } else if (!strcmp(name, "attempts")) {
-        lua_pushinteger(L, ws->socket ? ws_socket_attempts(ws->socket) : 0);
+        lua_pushinteger(L, ws->engine_side ? ws_websocket_attempts(ws->engine_side) : 0);
     } else if (!strcmp(name, "latency")) {
-        double latency = ws->socket ? ws_socket_latency(ws->socket) : -1;
+        double latency = ws->engine_side ? ws_websocket_latency(ws->engine_side) : -1;
         if (latency < 0)
             lua_pushnil(L);
         else

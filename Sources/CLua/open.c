@@ -14,21 +14,21 @@ static const struct {
 /* At the end of the state, what was sent gets so long to leave. */
 static const double farewell = 1.0;
 
-void ws_begin_anew(lua_State *L, module_state *module)
+void ws_reset_after_fork(lua_State *L, module_state *module)
 {
-    module->forks = ws_forks;
+    module->forks_seen = ws_forks;
     module->cursor = module->end;
-    module->delivered = module->taken;
-    module->tried = 0;
+    module->delivered = module->fetched;
+    module->attempted = 0;
     module->live = 0;
-    module->run = NULL;
-    module->run_bytes = 0;
+    module->unreported_owner = NULL;
+    module->unreported_bytes = 0;
     if (module->state) ws_state_reset(module->state);
-    for (websocket *ws = module->first; ws; ws = ws->next) {
+    for (lua_websocket *ws = module->websockets; ws; ws = ws->next) {
         ws->started = false;
         ws->starts = 0;
-        ws->opens = 0;
-        if (ws->socket) ws_socket_reset(ws->socket);
+        ws->opens_delivered = 0;
+        if (ws->engine_side) ws_websocket_reset(ws->engine_side);
     }
     if (!L) return;
     lua_pushnil(L);
@@ -43,29 +43,29 @@ void ws_begin_anew(lua_State *L, module_state *module)
 static int state_gc(lua_State *L)
 {
     module_state *module = lua_touserdata(L, 1);
-    ws_follow_fork(NULL, module);
+    ws_check_fork(NULL, module);
     ws_state *state = module->state;
     /* Finalizers of the script may still call the module after this: there is nothing to deliver. */
     module->state = NULL;
     module->cursor = module->end = NULL;
     module->live = 0;
-    module->run = NULL;
+    module->unreported_owner = NULL;
     /* Those that a finalizer made while the state closes: Lua finalises nothing that is new then. */
-    while (module->first) ws_release(module->first);
+    while (module->websockets) ws_release(module->websockets);
     if (state) ws_state_free(state, farewell);
     return 0;
 }
 
 /* os.exit() leaves without closing the state. */
-static void at_exit(void) { ws_leave(farewell); }
+static void at_exit(void) { ws_shut_down(farewell); }
 static void register_exit(void) { atexit(at_exit); }
 
 /* Pushes the three upvalues: the state's userdata, the table of live websockets, their metatable. */
 static void push_upvalues(lua_State *L)
 {
     module_state *module = lua_newuserdatauv(L, sizeof *module, 0);
-    ws_count_forks();
-    *module = (module_state){.forks = ws_forks};
+    ws_start_counting_forks();
+    *module = (module_state){.forks_seen = ws_forks};
     /* Marked for collection before any websocket: finalised after all of them. */
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, state_gc);

@@ -75,19 +75,19 @@ static void expect(lua_State *L, place at, int type, const char *what)
     wrong(L, at, lua_tostring(L, -1));
 }
 
-static void set_string(lua_State *L, websocket *ws, place at, enum ws_option option)
+static void set_string(lua_State *L, lua_websocket *ws, place at, enum ws_option option)
 {
     ws_failure failure;
     if (!ws_options_string(ws->options, option, ws_slice_at(L, -1), &failure)) wrong(L, at, failure.text);
 }
 
-static void set_number(lua_State *L, websocket *ws, place at, enum ws_option option, double value)
+static void set_number(lua_State *L, lua_websocket *ws, place at, enum ws_option option, double value)
 {
     ws_failure failure;
     if (!ws_options_number(ws->options, option, value, &failure)) wrong(L, at, failure.text);
 }
 
-static void read_table(lua_State *L, websocket *ws, const option *known, const char *name);
+static void read_table(lua_State *L, lua_websocket *ws, const option *known, const char *name);
 
 static bool is_callable(lua_State *L)
 {
@@ -108,7 +108,7 @@ static int list_length(lua_State *L, place at)
     return count;
 }
 
-static int read_list(lua_State *L, websocket *ws, place at, enum ws_option option)
+static int read_list(lua_State *L, lua_websocket *ws, place at, enum ws_option option)
 {
     expect(L, at, LUA_TTABLE, "a list of strings");
     int count = list_length(L, at);
@@ -122,7 +122,7 @@ static int read_list(lua_State *L, websocket *ws, place at, enum ws_option optio
 }
 
 /* The name is below the value on the stack, which may be a list of values. */
-static void add_header(lua_State *L, websocket *ws, place at)
+static void add_header(lua_State *L, lua_websocket *ws, place at)
 {
     if (lua_istable(L, -1) && lua_rawlen(L, -1)) {
         int count = list_length(L, at);
@@ -143,7 +143,7 @@ static void add_header(lua_State *L, websocket *ws, place at)
     lua_pop(L, 1);
 }
 
-static void read_headers(lua_State *L, websocket *ws, place at)
+static void read_headers(lua_State *L, lua_websocket *ws, place at)
 {
     static const char *const forms = "{name = value} or a list of {name, value}";
     expect(L, at, LUA_TTABLE, forms);
@@ -163,7 +163,7 @@ static void read_headers(lua_State *L, websocket *ws, place at)
     }
 }
 
-static void read_value(lua_State *L, websocket *ws, const option *option, place at)
+static void read_value(lua_State *L, lua_websocket *ws, const option *option, place at)
 {
     switch (option->kind) {
     case STRING:
@@ -235,7 +235,7 @@ static void read_value(lua_State *L, websocket *ws, const option *option, place 
 }
 
 /* Reads the table on top of the stack. */
-static void read_table(lua_State *L, websocket *ws, const option *known, const char *table)
+static void read_table(lua_State *L, lua_websocket *ws, const option *known, const char *table)
 {
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
@@ -250,7 +250,7 @@ static void read_table(lua_State *L, websocket *ws, const option *known, const c
     }
 }
 
-void ws_read_options(lua_State *L, websocket *ws)
+void ws_read_options(lua_State *L, lua_websocket *ws)
 {
     lua_pushvalue(L, 1);
     read_table(L, ws, options, NULL);

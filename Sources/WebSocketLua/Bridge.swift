@@ -71,7 +71,7 @@ public func ws_state_free(_ state: OpaquePointer, _ seconds: Double) {
 public func ws_state_queued(_ state: OpaquePointer) -> Int { with(state, as: LuaState.self) { $0.queue.count } }
 
 @c @implementation
-public func ws_state_take(
+public func ws_state_fetch(
     _ state: OpaquePointer, _ limit: Double, _ mask: UnsafePointer<sigset_t>?, _ count: UnsafeMutablePointer<Int>
 ) -> ws_slice {
     with(state, as: LuaState.self) { state in
@@ -84,12 +84,12 @@ public func ws_state_take(
 }
 
 @c @implementation
-public func ws_state_give_back(_ state: OpaquePointer, _ block: ws_block) {
+public func ws_state_return_block(_ state: OpaquePointer, _ block: ws_block) {
     with(state, as: LuaState.self) { $0.queue.giveBack(block) }
 }
 
 @c @implementation
-public func ws_leave(_ seconds: Double) { Engine.shutDown(seconds: seconds) }
+public func ws_shut_down(_ seconds: Double) { Engine.shutDown(seconds: seconds) }
 
 // MARK: - Options
 
@@ -201,28 +201,28 @@ extension Options {
 // MARK: - The websocket
 
 @c @implementation
-public func ws_socket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id: UInt32) -> OpaquePointer {
+public func ws_websocket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id: UInt32) -> OpaquePointer {
     let queue = with(state, as: LuaState.self) { $0.queue }
     return with(options, as: OptionsBox.self) { owned(WebSocket($0.options, queue: queue, id: id)) }
 }
 
 @c @implementation
-public func ws_socket_reset(_ socket: OpaquePointer) { with(socket, as: WebSocket.self) { $0.reset() } }
+public func ws_websocket_reset(_ websocket: OpaquePointer) { with(websocket, as: WebSocket.self) { $0.reset() } }
 
 @c @implementation
-public func ws_socket_free(_ socket: OpaquePointer) {
+public func ws_websocket_free(_ websocket: OpaquePointer) {
     // Whatever its state says: a start may be on its way to the engine.
-    with(socket, as: WebSocket.self) { $0.abandon() }
-    release(socket, as: WebSocket.self)
+    with(websocket, as: WebSocket.self) { $0.abandon() }
+    release(websocket, as: WebSocket.self)
 }
 
 @c @implementation
-public func ws_socket_connect(
-    _ socket: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>
+public func ws_websocket_connect(
+    _ websocket: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    with(socket, as: WebSocket.self) { socket in
+    with(websocket, as: WebSocket.self) { websocket in
         do throws(SystemError) {
-            try socket.connect()
+            try websocket.connect()
             return true
         } catch {
             failure.set(error.description)
@@ -232,13 +232,13 @@ public func ws_socket_connect(
 }
 
 @c @implementation
-public func ws_socket_close(_ socket: OpaquePointer, _ code: UInt16, _ reason: ws_slice) {
-    let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_socket_may_close
-    with(socket, as: WebSocket.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
+public func ws_websocket_close(_ websocket: OpaquePointer, _ code: UInt16, _ reason: ws_slice) {
+    let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_may_close
+    with(websocket, as: WebSocket.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
 }
 
 @c @implementation
-public func ws_socket_may_close(
+public func ws_may_close(
     _ code: UInt16, _ reason: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
     guard CloseCode(rawValue: code).isSendable else {
@@ -258,14 +258,15 @@ public func ws_socket_may_close(
 }
 
 @c @implementation
-public func ws_socket_send(
-    _ state: OpaquePointer, _ socket: OpaquePointer, _ opcode: UInt8, _ parts: UnsafePointer<ws_slice>?, _ count: Int,
+public func ws_websocket_send(
+    _ state: OpaquePointer, _ websocket: OpaquePointer, _ opcode: UInt8, _ parts: UnsafePointer<ws_slice>?,
+    _ count: Int,
     _ first: Bool, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> ws_send_status {
     func send(_ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> SendResult {
         with(state, as: LuaState.self) { state in
-            with(socket, as: WebSocket.self) { socket in
-                socket.send(Opcode(rawValue: opcode) ?? .binary, parts, random: &state.random, directly: first)
+            with(websocket, as: WebSocket.self) { websocket in
+                websocket.send(Opcode(rawValue: opcode) ?? .binary, parts, random: &state.random, directly: first)
             }
         }
     }
@@ -288,19 +289,19 @@ public func ws_socket_send(
 }
 
 @c @implementation
-public func ws_socket_delivered(_ socket: OpaquePointer, _ bytes: Int) {
-    with(socket, as: WebSocket.self) { $0.delivered(bytes) }
+public func ws_websocket_delivered(_ websocket: OpaquePointer, _ bytes: Int) {
+    with(websocket, as: WebSocket.self) { $0.delivered(bytes) }
 }
 
 @c @implementation
-public func ws_socket_refuse(_ socket: OpaquePointer, _ bytes: Int, _ connection: UInt32) {
-    with(socket, as: WebSocket.self) { $0.refuse(bytes, connection: connection) }
+public func ws_websocket_refuse(_ websocket: OpaquePointer, _ bytes: Int, _ connection: UInt32) {
+    with(websocket, as: WebSocket.self) { $0.refuse(bytes, connection: connection) }
 }
 
 @c @implementation
-public func ws_socket_state(_ socket: OpaquePointer, _ started: Bool) -> UnsafePointer<CChar> {
+public func ws_websocket_state(_ websocket: OpaquePointer, _ started: Bool) -> UnsafePointer<CChar> {
     let name: StaticString =
-        switch with(socket, as: WebSocket.self, { $0.state(started: started) }) {
+        switch with(websocket, as: WebSocket.self, { $0.state(started: started) }) {
         case .closed: "closed"
         case .connecting: "connecting"
         case .open: "open"
@@ -311,16 +312,16 @@ public func ws_socket_state(_ socket: OpaquePointer, _ started: Bool) -> UnsafeP
 }
 
 @c @implementation
-public func ws_socket_bufferedamount(_ socket: OpaquePointer) -> Int {
-    with(socket, as: WebSocket.self) { $0.bufferedAmount }
+public func ws_websocket_bufferedamount(_ websocket: OpaquePointer) -> Int {
+    with(websocket, as: WebSocket.self) { $0.bufferedAmount }
 }
 
 @c @implementation
-public func ws_socket_attempts(_ socket: OpaquePointer) -> Int32 {
-    with(socket, as: WebSocket.self) { Int32(truncatingIfNeeded: $0.attempts) }
+public func ws_websocket_attempts(_ websocket: OpaquePointer) -> Int32 {
+    with(websocket, as: WebSocket.self) { Int32(truncatingIfNeeded: $0.attempts) }
 }
 
 @c @implementation
-public func ws_socket_latency(_ socket: OpaquePointer) -> Double {
-    with(socket, as: WebSocket.self) { $0.latency ?? -1 }
+public func ws_websocket_latency(_ websocket: OpaquePointer) -> Double {
+    with(websocket, as: WebSocket.self) { $0.latency ?? -1 }
 }

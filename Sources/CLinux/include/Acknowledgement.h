@@ -14,8 +14,8 @@ typedef struct ws_acknowledgement {
 } ws_acknowledgement;
 
 /* False for a socket that is not of TCP. */
-bool ws_acknowledged(int socket, ws_acknowledgement *state);
+bool ws_read_acknowledgement(int socket, ws_acknowledgement *state);
 /* Bytes that were written and not acknowledged; of a Unix socket, not read. 0 where that can't be known. */
-size_t ws_unacknowledged(int socket);
+size_t ws_unacknowledged_bytes(int socket);
 
 #endif

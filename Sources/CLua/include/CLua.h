@@ -37,18 +37,18 @@ void ws_state_free(ws_state *_Nonnull state, double seconds);
 /* In a child of fork: lets go of what the parent has queued. */
 void ws_state_reset(ws_state *_Nonnull state);
 
-/* Events that are queued behind what `ws_state_take` gave last. */
+/* Events that are queued behind what `ws_state_fetch` gave last. */
 size_t ws_state_queued(ws_state *_Nonnull state);
 /* Takes what is queued, when the last records are delivered: these stay valid until the next take. With nothing queued
  * it waits until there is something, a signal arrives or the monotonic clock shows `limit` seconds; 0: not at all. With
  * a `mask` the caller has blocked all signals, and the wait itself is open to those that are not in it. `count`: how
  * many records there are. */
-ws_slice ws_state_take(
+ws_slice ws_state_fetch(
     ws_state *_Nonnull state, double limit, const sigset_t *_Nullable mask, size_t *_Nonnull count);
 /* At the end of the process: closes every websocket of every state, waits at most `seconds`. */
-void ws_leave(double seconds);
+void ws_shut_down(double seconds);
 /* The memory of a delivered message. */
-void ws_state_give_back(ws_state *_Nonnull state, ws_block block);
+void ws_state_return_block(ws_state *_Nonnull state, ws_block block);
 
 /* ---- The options of one websocket while the constructor reads them. */
 
@@ -97,37 +97,37 @@ bool ws_options_header(ws_options *_Nonnull options, ws_slice name, ws_slice val
 
 /* ---- One websocket. */
 
-typedef struct ws_socket ws_socket;
+typedef struct ws_websocket ws_websocket;
 
 enum ws_send_status { WS_SENT, WS_SEND_CLOSED, WS_SEND_FAILED };
 
 /* `id` is what its event records carry. */
-ws_socket *_Nonnull ws_socket_new(ws_state *_Nonnull state, ws_options *_Nonnull options, uint32_t id);
+ws_websocket *_Nonnull ws_websocket_new(ws_state *_Nonnull state, ws_options *_Nonnull options, uint32_t id);
 /* What is still open is closed in the background; what was sent still leaves. */
-void ws_socket_free(ws_socket *_Nonnull socket);
+void ws_websocket_free(ws_websocket *_Nonnull websocket);
 /* In a child of fork: closed, with nothing to send. */
-void ws_socket_reset(ws_socket *_Nonnull socket);
+void ws_websocket_reset(ws_websocket *_Nonnull websocket);
 /* Starts; exactly one WS_EVENT_FINAL record will follow. */
-bool ws_socket_connect(ws_socket *_Nonnull socket, ws_failure *_Nonnull failure);
-void ws_socket_close(ws_socket *_Nonnull socket, uint16_t code, ws_slice reason);
+bool ws_websocket_connect(ws_websocket *_Nonnull websocket, ws_failure *_Nonnull failure);
+void ws_websocket_close(ws_websocket *_Nonnull websocket, uint16_t code, ws_slice reason);
 /* Whether a script may close with this code and reason; says what is wrong. */
-bool ws_socket_may_close(uint16_t code, ws_slice reason, ws_failure *_Nonnull failure);
+bool ws_may_close(uint16_t code, ws_slice reason, ws_failure *_Nonnull failure);
 /* One message of joined parts. `first` since the last poll: it may go to the kernel at once. */
-enum ws_send_status ws_socket_send(
-    ws_state *_Nonnull state, ws_socket *_Nonnull socket, uint8_t opcode, const ws_slice *_Nullable parts, size_t count,
-    bool first, ws_failure *_Nonnull failure);
+enum ws_send_status ws_websocket_send(
+    ws_state *_Nonnull state, ws_websocket *_Nonnull websocket, uint8_t opcode, const ws_slice *_Nullable parts,
+    size_t count, bool first, ws_failure *_Nonnull failure);
 /* So many bytes of its records were delivered. */
-void ws_socket_delivered(ws_socket *_Nonnull socket, size_t bytes);
+void ws_websocket_delivered(ws_websocket *_Nonnull websocket, size_t bytes);
 
 /* Lua has no memory for a message of so many bytes, of the connection that the `connection`-th OPEN event told of: it is
  * ended with the code 1009. */
-void ws_socket_refuse(ws_socket *_Nonnull socket, size_t bytes, uint32_t connection);
+void ws_websocket_refuse(ws_websocket *_Nonnull websocket, size_t bytes, uint32_t connection);
 
 /* `started`: connect was called, and neither close nor the last event came since. */
-const char *_Nonnull ws_socket_state(ws_socket *_Nonnull socket, bool started);
-size_t ws_socket_bufferedamount(ws_socket *_Nonnull socket);
-int ws_socket_attempts(ws_socket *_Nonnull socket);
+const char *_Nonnull ws_websocket_state(ws_websocket *_Nonnull websocket, bool started);
+size_t ws_websocket_bufferedamount(ws_websocket *_Nonnull websocket);
+int ws_websocket_attempts(ws_websocket *_Nonnull websocket);
 /* Seconds; negative before the first pong. */
-double ws_socket_latency(ws_socket *_Nonnull socket);
+double ws_websocket_latency(ws_websocket *_Nonnull websocket);
 
 #endif

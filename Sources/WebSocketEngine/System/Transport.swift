@@ -167,7 +167,7 @@ final class Transport {
     /// What the peer's system has acknowledged of what was sent; nil where none does that, as for a Unix socket.
     func acknowledgement(_ now: Nanoseconds) -> Acknowledgement? {
         var state = ws_acknowledgement()
-        guard ws_acknowledged(descriptor.number, &state) else { return nil }
+        guard ws_read_acknowledgement(descriptor.number, &state) else { return nil }
         return Acknowledgement(
             outstanding: Int(state.outstanding), unanswered: Int(state.unanswered),
             latest: now - min(now, Nanoseconds(state.silence) * 1_000_000),
@@ -182,7 +182,7 @@ final class Transport {
 
     /// Bytes that the kernel has taken and the peer's system has not acknowledged.
     var unacknowledgedBytes: Int {
-        let count = ws_unacknowledged(descriptor.number)
+        let count = ws_unacknowledged_bytes(descriptor.number)
         // OpenSSL answers the end of the stream with an alert, which is no byte of ours: a record of TLS 1.3, or of TLS 1.2
         // with an AEAD.
         return tls != nil && (count == 24 || count == 31) ? 0 : count
