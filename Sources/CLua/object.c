@@ -163,7 +163,7 @@ static int get_field(lua_State *L)
     if (!strcmp(name, "url")) {
         lua_getiuservalue(L, 1, WS_VALUE_URL);
     } else if (!strcmp(name, "state")) {
-        lua_pushstring(L, ws->engine_side ? ws_websocket_state(ws->engine_side, ws->started) : "closed");
+        lua_pushstring(L, ws->engine_side ? ws_websocket_state(ws->engine_side) : "closed");
     } else if (!strcmp(name, "bufferedamount")) {
         lua_pushinteger(L, ws->engine_side ? (lua_Integer)ws_websocket_bufferedamount(ws->engine_side) : 0);
     } else if (!strcmp(name, "attempts")) {

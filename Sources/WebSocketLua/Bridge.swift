@@ -299,9 +299,9 @@ public func ws_websocket_refuse(_ websocket: OpaquePointer, _ bytes: Int, _ conn
 }
 
 @c @implementation
-public func ws_websocket_state(_ websocket: OpaquePointer, _ started: Bool) -> UnsafePointer<CChar> {
+public func ws_websocket_state(_ websocket: OpaquePointer) -> UnsafePointer<CChar> {
     let name: StaticString =
-        switch with(websocket, as: WebSocket.self, { $0.state(started: started) }) {
+        switch with(websocket, as: WebSocket.self, { $0.state }) {
         case .closed: "closed"
         case .connecting: "connecting"
         case .open: "open"

@@ -124,7 +124,7 @@ final class Driver {
             case .flush: work { $0.flush(&$1) }
             case .resume: work { $0.resume(&$1) }
             case .close(let frame):
-                socket.sendQueue.withLock { $0.callArrived() }
+                socket.sendQueue.withLock { $0.callHandled() }
                 work { $0.close(frame, &$1) }
                 if socket.isAbandoned { work { $0.abandon(&$1) } }
             case .refuse(let bytes):

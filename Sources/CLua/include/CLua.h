@@ -123,8 +123,7 @@ void ws_websocket_delivered(ws_websocket *_Nonnull websocket, size_t bytes);
  * ended with the code 1009. */
 void ws_websocket_refuse(ws_websocket *_Nonnull websocket, size_t bytes, uint32_t connection);
 
-/* `started`: connect was called, and neither close nor the last event came since. */
-const char *_Nonnull ws_websocket_state(ws_websocket *_Nonnull websocket, bool started);
+const char *_Nonnull ws_websocket_state(ws_websocket *_Nonnull websocket);
 size_t ws_websocket_bufferedamount(ws_websocket *_Nonnull websocket);
 int ws_websocket_attempts(ws_websocket *_Nonnull websocket);
 /* Seconds; negative before the first pong. */

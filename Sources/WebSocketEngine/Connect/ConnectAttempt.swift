@@ -234,7 +234,7 @@ final class ConnectAttempt {
     }
 
     private func note(_ line: @autoclosure () -> String, _ loop: inout LoopContext) {
-        socket.note(line(), &loop.log)
+        socket.debugLine(line(), &loop.log)
     }
 
     private func failed(_ failure: Failure) -> Progress {

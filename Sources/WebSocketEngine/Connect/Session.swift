@@ -62,7 +62,7 @@ final class Session {
         case .abort:
             opening = nil
             retryAt = nil
-            socket.entered(.closed)
+            socket.setState(.closed)
             end(loop: &loop)
         case .cancel: end(loop: &loop)
         case .close:
@@ -144,7 +144,7 @@ final class Session {
 
     private func retry(_ loop: inout LoopContext) {
         // The events of connections that come and go would pile up: `resume` tries again.
-        guard !socket.isFull else { return }
+        guard !socket.pauseIfQueueFull() else { return }
         reconnectState.retry()
         open(&loop)
     }
@@ -153,9 +153,9 @@ final class Session {
 
     private func open(_ loop: inout LoopContext) {
         guard let url = socket.options.url else { return }
-        socket.entered(.connecting)
-        socket.attempted(reconnectState.attempts)
-        socket.note("attempt \(reconnectState.attempts) at \(url.redactedDescription)", &loop.log)
+        socket.setState(.connecting)
+        socket.setAttempts(reconnectState.attempts)
+        socket.debugLine("attempt \(reconnectState.attempts) at \(url.redactedDescription)", &loop.log)
         let opening = ConnectAttempt(socket, url, slot: slot, hasWorked: hasOpened, now: loop.now)
         self.opening = opening
         handle(opening.start(&loop), &loop)
@@ -179,7 +179,7 @@ final class Session {
             self.channel = channel
             hasOpened = true
             reconnectState.opened(loop.now)
-            socket.attempted(reconnectState.attempts)
+            socket.setAttempts(reconnectState.attempts)
             channel.failed = { [unowned self] in failed($0, $1, &$2) }
             emit(WS_EVENT_OPEN, info, &loop)
             handle(channel.start(&loop), &loop)
@@ -187,7 +187,7 @@ final class Session {
     }
 
     private func failed(_ failure: ConnectAttempt.Failure, _ loop: inout LoopContext) {
-        socket.note("failed: \(failure.reason)", &loop.log)
+        socket.debugLine("failed: \(failure.reason)", &loop.log)
         var info = EventInfo(error: "Unable to connect to \(socket.options.url?.description ?? ""): \(failure.reason)")
         info.add("kind", failure.kind)
         info.add("attempt", reconnectState.attempts)
@@ -212,12 +212,12 @@ final class Session {
         switch next {
         case .retry(let seconds):
             info.add("retryin", seconds)
-            socket.note("next attempt in \(seconds) s", &loop.log)
+            socket.debugLine("next attempt in \(seconds) s", &loop.log)
             retryAt = loop.now + Nanoseconds(seconds: seconds)
-            socket.entered(.waiting)
+            socket.setState(.waiting)
             emit(type, info, &loop)
         case .stop:
-            socket.entered(.closed)
+            socket.setState(.closed)
             end(type, info, loop: &loop)
         case .restart:
             end(type, info, loop: &loop)
@@ -228,7 +228,7 @@ final class Session {
     // MARK: - The open connection
 
     private func failed(_ kind: String, _ reason: String, _ loop: inout LoopContext) {
-        socket.note("failed: \(reason)", &loop.log)
+        socket.debugLine("failed: \(reason)", &loop.log)
         var info = EventInfo(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
         info.add("kind", kind)
         if case .retry(let seconds) = reconnectState.announceNext(loop.now, random: loop.random.next() ?? 0) {
@@ -244,7 +244,7 @@ final class Session {
         let result = summary.result
         channel.shrink(&loop)
         if channel.lingers { lingerOn(to: channel, &loop) }
-        socket.note(
+        socket.debugLine(
             "closed: \(result.code.rawValue), \(result.reason.isEmpty ? "" : "\(result.reason), ")\(result.isClean ? "clean" : "not clean"), "
                 + "begun by \(result.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &loop.log)
         var info = EventInfo()
@@ -267,13 +267,13 @@ final class Session {
     // MARK: - Events
 
     private func emit(_ type: Int, _ info: EventInfo, flags: Int = 0, _ loop: inout LoopContext) {
-        socket.emit(type, info, flags: flags, &loop.log)
+        socket.publishEvent(type, info, flags: flags, &loop.log)
     }
 
     /// The last event of a start.
     private func end(_ type: Int = WS_EVENT_ENDED, _ info: EventInfo = EventInfo(), loop: inout LoopContext) {
         // Else the queue has ended it already (EventQueue.endWebsockets).
-        guard socket.queue.ended(socket) else { return }
+        guard socket.queue.websocketEnded(socket) else { return }
         emit(type, info, flags: WS_EVENT_FINAL, &loop)
     }
 }

@@ -27,7 +27,7 @@ extension Loop {
         switch command {
         case .connect(let socket): connect(socket)
         case .close(let socket, let frame):
-            socket.sendQueue.withLock { $0.callArrived() }
+            socket.sendQueue.withLock { $0.callHandled() }
             withSession(of: socket) { $0.close(frame, &$1) }
         case .flush(let socket): withSession(of: socket) { $0.flush(&$1) }
         case .resume(let socket): withSession(of: socket) { $0.resume(&$1) }
@@ -56,9 +56,9 @@ extension Loop {
     }
 
     private mutating func connect(_ socket: WebSocket) {
-        socket.sendQueue.withLock { $0.callArrived() }
+        socket.sendQueue.withLock { $0.callHandled() }
         // Nothing begins any more that would have to be ended.
-        guard !context.isShuttingDown else { return _ = socket.queue.ended(socket) }
+        guard !context.isShuttingDown else { return _ = socket.queue.websocketEnded(socket) }
         withSession(at: slot(of: socket)) { $0.connect(&$1) }
     }
 

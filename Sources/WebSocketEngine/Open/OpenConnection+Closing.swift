@@ -27,11 +27,7 @@ extension OpenConnection {
         case .begin:
             closeQueuedAt = loop.now
             transport.stopKeepAlive()
-            socket.sendQueue.withLock { sendQueue in
-                // Where the script has called `close` its own word stands.
-                if sendQueue.isOpen { socket.entered(.closing, sendQueue) }
-                sendQueue.stop()
-            }
+            socket.sendQueue.withLock { $0.stop() }
             renewClosingDeadline(&loop)
             return flush(&loop)
         case .write: return flush(&loop)
@@ -69,7 +65,7 @@ extension OpenConnection {
     func refuse(_ bytes: Int, _ loop: inout LoopContext) -> Progress {
         guard !closing.hasPeerEnded else { return .going }
         let failure = ProtocolFailure(.tooBig, "Lua has no memory for a message of \(bytes) bytes")
-        socket.note("failed: \(failure.reason)", &loop.log)
+        socket.debugLine("failed: \(failure.reason)", &loop.log)
         connection.fail(failure)
         if isPaused { unpause(&loop) }
         renewClosingDeadline(&loop)

@@ -20,15 +20,15 @@ extension OpenConnection {
     @inline(__always)
     func answerPings(_ loop: inout LoopContext) -> Progress {
         // 5.5.1: nothing comes behind a Close.
-        guard connection.hasPongs, wire.count < Self.pongLimit, closing.allowsFrames else { return .going }
+        guard connection.hasPongs, writeBuffer.count < Self.pongLimit, closing.allowsFrames else { return .going }
         return appendPongs(&loop) ? flush(&loop) : over()
     }
 
     /// False when memory or randomness is out.
     private func appendPongs(_ loop: inout LoopContext) -> Bool {
-        while wire.count < Self.pongLimit, let payload = connection.nextPong() {
-            guard wire.append(.pong, payload, socket.sendQueue, &loop.random) else { return false }
-            socket.note("sent PONG, \(payload.count) bytes", &loop.log)
+        while writeBuffer.count < Self.pongLimit, let payload = connection.nextPong() {
+            guard writeBuffer.append(.pong, payload, socket.sendQueue, &loop.random) else { return false }
+            socket.debugLine("sent PONG, \(payload.count) bytes", &loop.log)
         }
         return true
     }
@@ -38,32 +38,32 @@ extension OpenConnection {
     /// Writes frames, as far as the kernel takes them and the turn allows.
     func flush(_ loop: inout LoopContext) -> Progress {
         guard !closing.isWriteFailed else { return .going }
-        wire.claim(socket.sendQueue)
+        writeBuffer.takeOwnership(socket.sendQueue)
         var smallWrites = 0
         var written = 0
         var compressed = 0
         for _ in 0..<Self.writesInTurn where written < Self.bytesInTurn && compressed < OutgoingDeflate.piece {
-            if wire.isEmpty, connection.hasPongs, closing.allowsFrames {
+            if writeBuffer.isEmpty, connection.hasPongs, closing.allowsFrames {
                 // Pongs go between two messages, so they need not wait until the sendQueue is empty.
                 guard appendPongs(&loop) else { return over() }
-            } else if wire.isEmpty {
+            } else if writeBuffer.isEmpty {
                 if smallWrites >= Self.smallWrites, linger(&loop) { return .going }
                 switch fill(&loop) {
                 case .made: break
                 case .unfinished: return requestAnotherTurn(&loop)
                 case .failed: return over()
                 }
-                if wire.isEmpty { return finishFlush(&loop) }
-                compressed += wire.compressed
+                if writeBuffer.isEmpty { return finishFlush(&loop) }
+                compressed += writeBuffer.compressed
             }
-            if wire.count < Self.smallWrite { smallWrites += 1 }
-            switch transport.write(UnsafeRawBufferPointer(rebasing: wire.bytes.prefix(Self.bytesInWrite))) {
+            if writeBuffer.count < Self.smallWrite { smallWrites += 1 }
+            switch transport.write(UnsafeRawBufferPointer(rebasing: writeBuffer.bytes.prefix(Self.bytesInWrite))) {
             case .bytes(let count):
                 written += count
-                wire.consume(count)
+                writeBuffer.consume(count)
                 noteSent(&loop)
-                if wire.isEmpty {
-                    if wire.isLarge { shrinkLater(&loop) }
+                if writeBuffer.isEmpty {
+                    if writeBuffer.isLarge { scheduleMemoryRelease(&loop) }
                     if closing.bytesLeft() == .finish { return .over }
                 }
             case .wouldBlock:
@@ -95,15 +95,15 @@ extension OpenConnection {
 
     private func noteSent(_ loop: inout LoopContext) {
         acknowledgements.sent(loop.now)
-        keepalive?.sent(loop.now, isSending: !wire.isEmpty)
+        keepalive?.sent(loop.now, isSending: !writeBuffer.isEmpty)
         // As long as it takes bytes, the peer is alive.
         if closing.isCloseOnItsWay { renewClosingDeadline(&loop) }
     }
 
     /// Delays the write, so that the next messages go with it. Returns false when `enough` bytes wait already.
     private func linger(_ loop: inout LoopContext) -> Bool {
-        guard wire.uncompressed == 0, !closing.isCloseQueued,
-            socket.sendQueue.withLock({ $0.linger(until: Self.enough) })
+        guard writeBuffer.uncompressed == 0, !closing.isCloseQueued,
+            socket.sendQueue.withLock({ $0.coalesce(until: Self.enough) })
         else { return false }
         loop.coalescing.append(token)
         isWriting = false
@@ -111,36 +111,36 @@ extension OpenConnection {
         return true
     }
 
-    func shrinkLater(_ loop: inout LoopContext) { shrinksAt = loop.now + Self.memoryPatience }
+    func scheduleMemoryRelease(_ loop: inout LoopContext) { memoryDeadline = loop.now + Self.idleMemoryTimeout }
 
     /// Gives large memory back that was used a moment ago. What is in use comes here again once it is empty.
     func shrink(_ loop: inout LoopContext) {
-        guard shrinksAt != nil else { return }
-        shrinksAt = nil
-        wire.shrink(socket.sendQueue)
+        guard memoryDeadline != nil else { return }
+        memoryDeadline = nil
+        writeBuffer.shrink(socket.sendQueue)
         socket.queue.freeSpares()
         loop.log.freeSpares()
     }
 
     /// The rest goes when the socket is writable again.
     func left(_ loop: inout LoopContext) {
-        let taken = wire.taken
-        socket.sendQueue.withLock { $0.taken = taken }
+        let taken = writeBuffer.taken
+        socket.sendQueue.withLock { $0.inFlightBytes = taken }
         isWriting = true
         watch(&loop)
     }
 
     /// Takes from the sendQueue; our Close frame comes behind the last message.
     private func fill(_ loop: inout LoopContext) -> OutgoingDeflate.Step {
-        let step = wire.refill(from: socket.sendQueue, &loop.random)
+        let step = writeBuffer.refill(from: socket.sendQueue, &loop.random)
         guard case .made = step else { return step }
-        if wire.isEmpty, let frame = closing.takeClose() {
-            guard frame.body.withUnsafeBytes({ wire.append(.close, $0, socket.sendQueue, &loop.random) }) else {
+        if writeBuffer.isEmpty, let frame = closing.takeClose() {
+            guard frame.body.withUnsafeBytes({ writeBuffer.append(.close, $0, socket.sendQueue, &loop.random) }) else {
                 return .failed
             }
         }
         if socket.options.debug {
-            for frame in wire.descriptions { socket.note("sent \(frame)", &loop.log) }
+            for frame in writeBuffer.descriptions { socket.debugLine("sent \(frame)", &loop.log) }
         }
         return .made
     }
@@ -148,12 +148,12 @@ extension OpenConnection {
     // MARK: - Signs of life
 
     /// Bytes of ours wait that the kernel has not taken.
-    private var isSending: Bool { !wire.isEmpty || socket.sendQueue.withLock { $0.count } > 0 }
+    private var isSending: Bool { !writeBuffer.isEmpty || socket.sendQueue.withLock { $0.count } > 0 }
 
     func keepAlive(_ loop: inout LoopContext) -> Progress {
         guard keepalive != nil, keepalive!.deadline <= loop.now else { return .going }
         let isSending = isSending
-        if let time = socket.sendQueue.withLock({ $0.writtenAt }) { keepalive!.sent(time, isSending: false) }
+        if let time = socket.sendQueue.withLock({ $0.lastDirectWrite }) { keepalive!.sent(time, isSending: false) }
         if keepalive!.asksForAcknowledgement, let latest = transport.acknowledgement(loop.now) {
             keepalive!.acknowledged(latest, isSending: isSending, loop.now)
         }
@@ -165,10 +165,10 @@ extension OpenConnection {
                 &loop)
             return over(byUs: true)
         case .ping(let payload):
-            guard withUnsafeBytes(of: payload, { wire.append(.ping, $0, socket.sendQueue, &loop.random) }) else {
+            guard withUnsafeBytes(of: payload, { writeBuffer.append(.ping, $0, socket.sendQueue, &loop.random) }) else {
                 return over()
             }
-            socket.note("sent PING, 8 bytes, of the keepalive", &loop.log)
+            socket.debugLine("sent PING, 8 bytes, of the keepalive", &loop.log)
             return flush(&loop)
         }
     }
@@ -179,7 +179,7 @@ extension OpenConnection {
         // Under the lock: a write of Lua's thread is either seen here or asks for the next look.
         let verdict = socket.sendQueue.withLock { sendQueue in
             let verdict = acknowledgements.check(transport.acknowledgement(loop.now), loop.now)
-            sendQueue.watch(acknowledgements.deadline != nil)
+            sendQueue.watchAcknowledgements(acknowledgements.deadline != nil)
             return verdict
         }
         guard verdict == .gone else { return .going }

@@ -19,7 +19,7 @@ final class OpenConnection {
     /// How much of the read buffer the next read may fill.
     private var room = Int.max
     /// When large memory is given back, if it is not used again until then.
-    var shrinksAt: Nanoseconds?
+    var memoryDeadline: Nanoseconds?
     /// The closing handshake. While it is open no deadline of its own counts.
     var closing = ClosingHandshake()
     /// When our Close was queued.
@@ -30,7 +30,7 @@ final class OpenConnection {
     var keepalive: Keepalive?
     /// Whether what was sent is acknowledged.
     var acknowledgements = AcknowledgementTimeout()
-    var wire: WriteBuffer
+    var writeBuffer: WriteBuffer
 
     /// Told why the connection breaks, before it is over.
     var failed: ((_ kind: String, _ reason: String, _ loop: inout LoopContext) -> Void)?
@@ -44,7 +44,7 @@ final class OpenConnection {
     /// A read of so many bytes that ends within a message is one of many.
     private static let streamSize = 64 << 10
     /// Large memory that was not used for so long is given back.
-    static let memoryPatience = Nanoseconds(seconds: 0.5)
+    static let idleMemoryTimeout = Nanoseconds(seconds: 0.5)
     /// - Parameter key: random; tells the keepalive's pings from the script's.
     init(
         _ socket: WebSocket, _ transport: Transport, _ agreement: ClientHandshake.Agreement, _ early: [UInt8],
@@ -67,7 +67,7 @@ final class OpenConnection {
         if let direction = agreement.deflate?.client, let options = socket.options.deflate {
             compression = OutgoingDeflate(direction, options)
         }
-        wire = WriteBuffer(compression)
+        writeBuffer = WriteBuffer(compression)
     }
 
     var token: Poller.Token { transport.token }
@@ -75,7 +75,7 @@ final class OpenConnection {
     /// When `timeout` wants to be called.
     @inline(__always)
     var deadline: Nanoseconds? {
-        var deadline = shrinksAt ?? .max
+        var deadline = memoryDeadline ?? .max
         if let closingDeadline, !isPausedByQueue { deadline = min(deadline, closingDeadline) }
         if closing.isOpen {
             deadline = min(deadline, acknowledgements.deadline ?? .max)
@@ -90,15 +90,12 @@ final class OpenConnection {
 
     /// Lets the script send. False when it has called `close` already.
     func open() -> Bool {
-        let deflates = wire.deflates
+        let deflates = writeBuffer.deflates
         // With `debug` the engine writes every frame itself: it has to report them.
         let direct = deflates || socket.options.debug ? nil : transport.descriptorForScript
         let keepsTimes = keepalive != nil
-        return socket.sendQueue.withLock { sendQueue in
-            guard sendQueue.open(direct: direct, deflating: deflates, keepsTimes: keepsTimes) else { return false }
-            // Under the sendQueue's lock: WebSocket.close sets the state under it as well.
-            socket.entered(.open, sendQueue)
-            return true
+        return socket.sendQueue.withLock {
+            $0.open(direct: direct, compresses: deflates, recordsWriteTimes: keepsTimes)
         }
     }
 
@@ -156,12 +153,12 @@ final class OpenConnection {
             case .end:
                 hasEnded = true
                 if transport.tls?.isTruncated == true {
-                    socket.note("TLS: the peer closed the connection without close_notify", &loop.log)
+                    socket.debugLine("TLS: the peer closed the connection without close_notify", &loop.log)
                 }
                 return over()
             case .failed(let fault):
                 hasEnded = true
-                socket.note("the connection broke: \(fault.words)", &loop.log)
+                socket.debugLine("the connection broke: \(fault.words)", &loop.log)
                 // Behind the peer's Close, or a failure, nothing counts any more (RFC 6455 1.4).
                 if !closing.hasPeerEnded, case .tls = fault { failed?("tls", fault.words, &loop) }
                 return over()
@@ -196,24 +193,24 @@ final class OpenConnection {
 
     /// Answers pings, hands the events of a read to Lua, then sees whether it was the last.
     private func received(_ outcome: MessageReader.Outcome, _ loop: inout LoopContext) -> Progress {
-        if loop.log.hasLent { shrinkLater(&loop) }
+        if loop.log.hasLent { scheduleMemoryRelease(&loop) }
         heard(&loop)
         // First of all: an answer of the script to what came with the ping must not overtake the pong.
         let progress = answerPings(&loop)
         socket.publish(&loop.log)
         // Asked once: the answer to a second time would be that to the first.
-        if !isPaused, socket.isFull {
-            socket.note("reading stops until the script has caught up with maxqueued", &loop.log)
+        if !isPaused, socket.pauseIfQueueFull() {
+            socket.debugLine("reading stops until the script has caught up with maxqueued", &loop.log)
             pause(&loop)
         }
         switch outcome {
         case .open: return progress
         case .closed(let frame):
             guard !closing.hasPeerEnded else { return progress }
-            return perform(closing.peerClosed(frame, scriptIsBehind: socket.pause(until: 0)), &loop)
+            return perform(closing.peerClosed(frame, scriptIsBehind: socket.requestResume(at: 0)), &loop)
         case .failed(let failure):
             guard !closing.hasPeerEnded else { return progress }
-            return perform(closing.peerFailed(failure, scriptIsBehind: socket.pause(until: 0)), &loop)
+            return perform(closing.peerFailed(failure, scriptIsBehind: socket.requestResume(at: 0)), &loop)
         }
     }
 
@@ -223,8 +220,8 @@ final class OpenConnection {
         guard let pong = connection.keepalivePong else { return }
         connection.keepalivePong = nil
         guard let latency = keepalive!.answered(pong, loop.now) else { return }
-        socket.measured(latency)
-        socket.note("latency \(latency.seconds) s", &loop.log)
+        socket.setLatency(latency)
+        socket.debugLine("latency \(latency.seconds) s", &loop.log)
     }
 
     /// Reads no more until Lua has caught up.
@@ -246,7 +243,7 @@ final class OpenConnection {
         guard isPaused else { return .going }
         if closing.hasPeerEnded {
             // This may belong to an earlier pause for maxqueued: everything must be delivered.
-            return socket.pause(until: 0) ? .going : scriptCaughtUp(&loop)
+            return socket.requestResume(at: 0) ? .going : scriptCaughtUp(&loop)
         }
         unpause(&loop)
         return read(&loop)
@@ -255,7 +252,7 @@ final class OpenConnection {
     // MARK: - Time
 
     func timeout(_ loop: inout LoopContext) -> Progress {
-        if let shrinksAt, shrinksAt <= loop.now { shrink(&loop) }
+        if let memoryDeadline, memoryDeadline <= loop.now { shrink(&loop) }
         if closing.isOpen, keepAlive(&loop) == .over || checkAcknowledgements(&loop) == .over { return .over }
         guard !isPausedByQueue, let closingDeadline, closingDeadline <= loop.now else { return .going }
         if closing.isWaitingForScript { return scriptCaughtUp(&loop) }

@@ -55,14 +55,14 @@ struct OutgoingDeflate: ~Copyable {
         if frames.isEmpty { sendQueue.withLock { $0.take(&frames) } }
     }
 
-    /// Makes real frames in `wire`, which is empty: not more at once than a turn may take.
-    mutating func compress(to wire: inout ByteBuffer, _ random: inout RandomPool) -> Step {
+    /// Makes real frames in `writeBuffer`, which is empty: not more at once than a turn may take.
+    mutating func compress(to writeBuffer: inout ByteBuffer, _ random: inout RandomPool) -> Step {
         used = 0
-        while wire.count < Self.enough, used < Self.piece, let frame = FrameEncoder.first(in: frames) {
+        while writeBuffer.count < Self.enough, used < Self.piece, let frame = FrameEncoder.first(in: frames) {
             if frame.payload.count > Self.piece {
                 // The small frames before it are written first.
-                guard wire.isEmpty else { return .made }
-                return compressLarge(frame.opcode, frame.payload, size: frame.size, to: &wire, &random)
+                guard writeBuffer.isEmpty else { return .made }
+                return compressLarge(frame.opcode, frame.payload, size: frame.size, to: &writeBuffer, &random)
             }
             guard let key = random.next() else { return .failed }
             var payload = frame.payload
@@ -73,7 +73,9 @@ struct OutgoingDeflate: ~Copyable {
                 guard deflater.deflate(payload, to: &output) else { return .failed }
                 payload = UnsafeRawBufferPointer(output.bytes)
             }
-            guard FrameEncoder.append(frame.opcode, compressed: compresses, payload, mask: Mask(key: key), to: &wire)
+            guard
+                FrameEncoder.append(
+                    frame.opcode, compressed: compresses, payload, mask: Mask(key: key), to: &writeBuffer)
             else { return .failed }
             frames.consume(frame.size)
         }
@@ -82,7 +84,7 @@ struct OutgoingDeflate: ~Copyable {
     }
 
     private mutating func compressLarge(
-        _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, size: Int, to wire: inout ByteBuffer,
+        _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, size: Int, to writeBuffer: inout ByteBuffer,
         _ random: inout RandomPool
     ) -> Step {
         var large: Large
@@ -103,7 +105,7 @@ struct OutgoingDeflate: ~Copyable {
             self.large = consume large
             return .unfinished
         }
-        large.frame.finish(into: &wire)
+        large.frame.finish(into: &writeBuffer)
         frames.consume(size)
         if frames.isEmpty { rest() }
         return .made

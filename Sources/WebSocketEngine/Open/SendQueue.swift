@@ -1,5 +1,6 @@
-// What a script has sent and the kernel has not: filled on Lua's thread, emptied on the engine's, each
-// under its lock. A burst costs one lock a message here, and one exchange of buffers for all of it there.
+// What both threads share of one websocket, under its lock: its state, and the frames that the script has sent and the
+// loop has not taken. Lua's thread appends frames, and writes the first of a burst to the socket itself. The loop takes all
+// frames with one exchange of buffers. WriteBuffer is the next owner of the bytes.
 
 import CLinux
 import Glibc
@@ -12,17 +13,33 @@ public enum SendResult: Equatable, Sendable {
     case failed(String)
 }
 
-/// One large message as a frame, made on Lua's thread without the sendQueue's lock: to copy it takes so long that the
-/// engine must not wait for it.
+/// One large message as a frame. Lua's thread copies and masks it without the lock: the loop must not wait so long.
 struct LargeFrame: ~Copyable {
     var buffer = ByteBuffer()
-    /// Which connection it was made for.
+    /// The connection that it was made for.
     fileprivate var connection: UInt32 = 0
-    /// nil with compression: the engine makes the real frame.
+    /// nil with compression: the loop makes the real frame.
     fileprivate(set) var mask: Mask?
 }
 
 struct SendQueue: ~Copyable {
+    /// Who may write to the socket.
+    private enum Writer {
+        /// Nothing is queued: Lua's thread, if it has the descriptor.
+        case script
+        /// The loop, until it finds the queue empty. It wants to be woken when `wakesAt` bytes are queued. When Lua's thread
+        /// has written a part of the first frame, the rest of that frame must be written before anything else.
+        case loop(wakesAt: Int, firstIsPartlyWritten: Bool)
+    }
+
+    /// What the frames are.
+    private enum Encoding {
+        /// Ready for the wire. `direct`: the socket's descriptor, where Lua's thread may write to it, that is without TLS.
+        case masked(direct: Int32?)
+        /// Without masks: the loop compresses them and makes the real frames.
+        case toCompress
+    }
+
     /// Frames of a large message and those behind it.
     private final class Segment {
         var frames = ByteBuffer()
@@ -30,51 +47,47 @@ struct SendQueue: ~Copyable {
         init(_ frames: consuming ByteBuffer) { self.frames = frames }
     }
 
-    /// Frames that wait. With compression they have no mask: the engine still has to make the real ones.
+    /// The first queued frames.
     private var frames = ByteBuffer()
-    /// Frames behind them.
+    /// The frames behind them.
     private var segments: [Segment] = []
     private var segmentBytes = 0
-    /// Bytes that the engine took and the kernel did not.
-    var taken = 0
-    /// Whether the connection is open and no Close was asked for.
-    private(set) var isOpen = false
-    /// Counts connections, as OPEN events do.
+    /// Bytes that the loop took and the kernel did not.
+    var inFlightBytes = 0
+    /// What `ws.state` is. Messages are taken while it is `open`.
+    private(set) var state = WebSocket.State.closed
+    /// Number of the latest connection, as OPEN events count them.
     private(set) var connection: UInt32 = 0
-    /// Calls of `connect` and `close` that the engine has not dealt with yet. While there are any, the script's word on the
-    /// state stands, and no connection opens.
-    private(set) var callsToCome = 0
-    /// Whether the engine has been told that there is something, and will look until there is nothing.
-    private var isScheduled = false
-    /// How many bytes the engine lets come together before it wants to be told again.
-    private var enough = Int.max
-    /// The socket, while Lua's thread may write to it: open, and without TLS or compression.
-    private var direct: Int32?
-    /// Whether the engine will look at what the peer acknowledges: if not, it is told of the next write.
-    private var isWatched = false
-    /// When Lua's thread wrote to the socket last; kept only with `pinginterval`.
-    private(set) var writtenAt: Nanoseconds?
-    private var keepsTimes = false
-    /// Whether Lua's thread has written some of the first frame.
-    private var isBegun = false
-    /// Whether frames wait for compression.
-    private var isDeflating = false
+    /// Calls of `connect` and `close` that the loop has not handled yet. While there are any, the script's word on the state
+    /// stands, and no connection opens.
+    private var pendingCalls = 0
+    private var writer = Writer.script
+    private var encoding = Encoding.masked(direct: nil)
+    /// Whether the loop watches what the peer acknowledges. If not, the next direct write wakes it.
+    private var isAcknowledgementWatched = false
+    /// When Lua's thread wrote to the socket last; only with `pinginterval`.
+    private(set) var lastDirectWrite: Nanoseconds?
+    private var recordsWriteTimes = false
 
     /// A message of at least this many bytes is copied without the lock.
     static let largeMessage = 256 << 10
     /// Bytes that Lua's thread writes to the socket at most in one call: it holds the lock meanwhile.
-    private static let directLimit = 2 << 20
+    private static let directWriteLimit = 2 << 20
 
-    var count: Int { frames.count + segmentBytes + taken }
+    private var queuedBytes: Int { frames.count + segmentBytes }
+    /// Bytes that the kernel has not taken.
+    var count: Int { queuedBytes + inFlightBytes }
 
-    /// Adds one message. `wakes` tells that the engine must be told.
+    // MARK: - Messages, on Lua's thread
+
+    /// Adds one message. Sets `wakes` when the loop must be woken.
     mutating func append(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int, limit: Int,
         random: inout RandomPool, directly: Bool, wakes: inout Bool
     ) -> SendResult {
-        guard isOpen, self.count <= limit, count <= limit - self.count else { return refusal(count, limit) }
+        guard state == .open, self.count <= limit, count <= limit - self.count else { return refusal(count, limit) }
         var mask: Mask?
-        if !isDeflating {
+        if case .masked = encoding {
             guard let key = random.next() else { return Self.noMask }
             mask = Mask(key: key)
         }
@@ -83,18 +96,8 @@ struct SendQueue: ~Copyable {
             ? FrameEncoder.append(opcode, parts, count: count, mask: mask, to: &frames)
             : appendBehindSegments(opcode, parts, count: count, mask: mask)
         guard isAppended else { return Self.noMemory(count) }
-        if directly, writeDirectly(&wakes) { return .sent }
-        schedule(&wakes)
+        send(directly: directly, &wakes)
         return .sent
-    }
-
-    /// Has the engine told, unless it will look by itself.
-    @inline(__always)
-    private mutating func schedule(_ wakes: inout Bool) {
-        guard !isScheduled || frames.count + segmentBytes >= enough else { return }
-        isScheduled = true
-        enough = .max
-        wakes = true
     }
 
     private mutating func appendBehindSegments(
@@ -106,10 +109,76 @@ struct SendQueue: ~Copyable {
         return FrameEncoder.append(opcode, parts, count: count, mask: mask, to: &last.frames)
     }
 
+    /// Begins a large message: checks the limits and lends it free memory. Returns why it is refused.
+    mutating func begin(
+        _ count: Int, limit: Int, random: inout RandomPool, _ frame: inout LargeFrame
+    ) -> SendResult? {
+        guard state == .open, self.count <= limit, count <= limit - self.count else { return refusal(count, limit) }
+        frame.connection = connection
+        if case .masked = encoding {
+            guard let key = random.next() else { return Self.noMask }
+            frame.mask = Mask(key: key)
+        }
+        if frames.isEmpty, segments.isEmpty { swap(&frames, &frame.buffer) }
+        return nil
+    }
+
+    /// Adds the frame, which is complete. False when the connection that it was made for is gone.
+    mutating func append(_ frame: inout LargeFrame, directly: Bool, wakes: inout Bool) -> Bool {
+        guard state == .open, frame.connection == connection else { return false }
+        if frames.isEmpty, segments.isEmpty {
+            swap(&frames, &frame.buffer)
+        } else {
+            segmentBytes += frame.buffer.count
+            var buffer = ByteBuffer()
+            swap(&buffer, &frame.buffer)
+            segments.append(Segment(buffer))
+        }
+        send(directly: directly, &wakes)
+        return true
+    }
+
+    /// Writes the frames to the socket if Lua's thread may, and wakes the loop for the rest.
+    @inline(__always)
+    private mutating func send(directly: Bool, _ wakes: inout Bool) {
+        switch writer {
+        case .script:
+            if directly, case .masked(let direct?) = encoding {
+                writeDirectly(direct, &wakes)
+            } else {
+                writer = .loop(wakesAt: .max, firstIsPartlyWritten: false)
+                wakes = true
+            }
+        case .loop(let wakesAt, let firstIsPartlyWritten):
+            guard queuedBytes >= wakesAt else { return }
+            writer = .loop(wakesAt: .max, firstIsPartlyWritten: firstIsPartlyWritten)
+            wakes = true
+        }
+    }
+
+    @inline(__always)
+    private mutating func writeDirectly(_ descriptor: Int32, _ wakes: inout Bool) {
+        let written = ws_send(
+            descriptor, frames.bytes.baseAddress, min(frames.count, Self.directWriteLimit),
+            Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+        // The loop meets the same error, and handles it.
+        if written > 0 {
+            frames.consume(written)
+            if recordsWriteTimes { lastDirectWrite = now() }
+            if frames.isEmpty {
+                wakes = !isAcknowledgementWatched
+                isAcknowledgementWatched = true
+                return
+            }
+        }
+        writer = .loop(wakesAt: .max, firstIsPartlyWritten: written > 0)
+        wakes = true
+    }
+
     /// Why no message of this size is taken now.
     @inline(never)
     private func refusal(_ count: Int, _ limit: Int) -> SendResult {
-        guard isOpen else { return .notOpen }
+        guard state == .open else { return .notOpen }
         guard count <= limit else { return .failed("\(count) bytes are more than maxbuffered (\(limit))") }
         return .failed(
             "\(count) bytes beside the \(self.count) that wait are more than maxbuffered (\(limit)); "
@@ -122,128 +191,86 @@ struct SendQueue: ~Copyable {
 
     static func noMemory(_ count: Int) -> SendResult { .failed("out of memory for \(count) bytes") }
 
-    /// Writes to the socket at once if that is allowed. Returns whether nothing waits any more; then the engine must only be
-    /// told to look at what the peer acknowledges, if it does not.
-    @inline(__always)
-    private mutating func writeDirectly(_ wakes: inout Bool) -> Bool {
-        guard !isScheduled, let direct else { return false }
-        let written = ws_send(
-            direct, frames.bytes.baseAddress, min(frames.count, Self.directLimit), Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
-        // An error shows itself to the engine as well, which deals with it.
-        guard written > 0 else { return false }
-        frames.consume(written)
-        if keepsTimes { writtenAt = now() }
-        isBegun = !frames.isEmpty
-        if isBegun { return false }
-        if !isWatched {
-            isWatched = true
-            wakes = true
-        }
-        return true
-    }
-
-    // MARK: - Large messages
-
-    /// Begins a large message: checks what can be checked, and takes memory that is free.
-    mutating func begin(
-        _ count: Int, limit: Int, random: inout RandomPool, _ frame: inout LargeFrame
-    ) -> SendResult? {
-        guard isOpen, self.count <= limit, count <= limit - self.count else { return refusal(count, limit) }
-        frame.connection = connection
-        if !isDeflating {
-            guard let key = random.next() else { return Self.noMask }
-            frame.mask = Mask(key: key)
-        }
-        if frames.isEmpty, segments.isEmpty { swap(&frames, &frame.buffer) }
-        return nil
-    }
-
-    /// Adds the frame, which is complete. False when the connection that it was made for is gone.
-    mutating func append(_ frame: inout LargeFrame, directly: Bool, wakes: inout Bool) -> Bool {
-        guard isOpen, frame.connection == connection else { return false }
-        if frames.isEmpty, segments.isEmpty {
-            swap(&frames, &frame.buffer)
-        } else {
-            segmentBytes += frame.buffer.count
-            var buffer = ByteBuffer()
-            swap(&buffer, &frame.buffer)
-            segments.append(Segment(buffer))
-        }
-        if directly, writeDirectly(&wakes) { return true }
-        schedule(&wakes)
-        return true
-    }
-
-    // MARK: - Opening and closing
-
-    /// The engine has a connection. False when the script has called `close` for it already.
-    mutating func open(direct: Int32?, deflating: Bool, keepsTimes: Bool) -> Bool {
-        guard callsToCome == 0 else { return false }
-        isOpen = true
-        connection &+= 1
-        isDeflating = deflating
-        self.direct = direct
-        self.keepsTimes = keepsTimes
-        return true
-    }
+    // MARK: - The state. Script and loop meet here: whichever comes second sees the first.
 
     /// The script calls `connect`.
-    mutating func connectByScript() { callsToCome += 1 }
-
-    /// The script calls `close`. Returns whether the connection was open.
-    mutating func closeByScript() -> Bool {
-        callsToCome += 1
-        defer { isOpen = false }
-        return isOpen
+    mutating func scriptConnects() {
+        pendingCalls += 1
+        if state == .closed { state = .connecting }
     }
 
-    /// The engine deals with a call. (An engine that has ended meanwhile has let go of all of them.)
-    mutating func callArrived() { callsToCome = max(callsToCome - 1, 0) }
+    /// The script calls `close`.
+    mutating func scriptCloses() {
+        pendingCalls += 1
+        switch state {
+        case .open, .closing: state = .closing
+        case .closed, .connecting, .waiting: state = .closed
+        }
+    }
 
-    /// No message is taken any more; those that were still leave.
-    mutating func stop() { isOpen = false }
+    /// The loop handles a call. (When the engine has ended meanwhile, all of them were dropped.)
+    mutating func callHandled() { pendingCalls = max(pendingCalls - 1, 0) }
 
-    /// The connection is gone: returns how many bytes never left.
+    /// The loop's word on the state.
+    mutating func setState(_ state: WebSocket.State) {
+        if pendingCalls == 0 { self.state = state }
+    }
+
+    /// The loop has a connection. False when the script has called `close` for it already.
+    mutating func open(direct: Int32?, compresses: Bool, recordsWriteTimes: Bool) -> Bool {
+        guard pendingCalls == 0 else { return false }
+        assert(queuedBytes == 0, "frames of an earlier connection")
+        state = .open
+        connection &+= 1
+        encoding = compresses ? .toCompress : .masked(direct: direct)
+        self.recordsWriteTimes = recordsWriteTimes
+        return true
+    }
+
+    /// No message is taken any more. Queued ones still leave.
+    mutating func stop() {
+        if state == .open { state = .closing }
+    }
+
+    /// The connection is gone. Returns how many bytes never left.
     mutating func close() -> Int {
+        stop()
         let unsent = count
-        isOpen = false
-        isScheduled = false
-        isBegun = false
-        isWatched = false
-        writtenAt = nil
-        direct = nil
-        taken = 0
+        writer = .script
+        encoding = .masked(direct: nil)
+        isAcknowledgementWatched = false
+        lastDirectWrite = nil
+        inFlightBytes = 0
         frames.removeAll(keepingAtMost: 0)
         segments = []
         segmentBytes = 0
         return unsent
     }
 
-    /// The engine is gone, with the connection and all commands.
-    mutating func engineEnded() {
+    /// The engine is gone, with the connection and all calls. Returns whether there was an open connection.
+    mutating func engineEnded() -> Bool {
+        let wasOpen = state == .open || state == .closing
         _ = close()
-        callsToCome = 0
+        pendingCalls = 0
+        state = .closed
+        return wasOpen
     }
 
-    // MARK: - The engine's side
+    // MARK: - Writing, on the thread that runs the loop
 
-    /// The engine begins to write: until it finds nothing left, Lua's thread must not. A frame that it has begun goes to
-    /// `buffer`, which is empty then: nothing of the engine's own may come into the middle of it.
-    mutating func claim(_ buffer: inout ByteBuffer) {
-        isScheduled = true
-        if isBegun { take(&buffer) }
+    /// Gives the loop the right to write. If Lua's thread has written a part of the first frame, the rest of it moves to
+    /// `buffer`, so that no control frame can come into the middle of it.
+    mutating func takeOwnership(_ buffer: inout ByteBuffer) {
+        switch writer {
+        case .script: writer = .loop(wakesAt: .max, firstIsPartlyWritten: false)
+        case .loop(_, firstIsPartlyWritten: true):
+            assert(buffer.isEmpty, "frames before the rest of a frame")
+            take(&buffer)
+        case .loop(_, firstIsPartlyWritten: false): break
+        }
     }
 
-    /// All that was taken is written, and the engine looks again in a moment, or when so much waits; false when it does
-    /// already.
-    mutating func linger(until enough: Int) -> Bool {
-        taken = 0
-        guard frames.count + segmentBytes < enough else { return false }
-        self.enough = enough
-        return true
-    }
-
-    /// Exchanges what waits for `buffer`, which is empty; `else` there is nothing, and the claim ends.
+    /// Exchanges the queued frames for the empty `buffer`. If there are none, the loop's right to write ends.
     mutating func take(_ buffer: inout ByteBuffer) {
         swap(&frames, &buffer)
         if !segments.isEmpty {
@@ -251,15 +278,23 @@ struct SendQueue: ~Copyable {
             segmentBytes -= next.frames.count
             swap(&frames, &next.frames)
         }
-        isBegun = false
-        enough = .max
-        taken = buffer.count
-        if buffer.isEmpty { isScheduled = false }
+        inFlightBytes = buffer.count
+        writer = buffer.isEmpty ? .script : .loop(wakesAt: .max, firstIsPartlyWritten: false)
     }
 
-    /// The engine looks at what the peer acknowledges, or does so no more.
-    mutating func watch(_ isWatched: Bool) { self.isWatched = isWatched }
+    /// Everything taken is written. Returns true when the loop may wait for more: it is woken at `threshold` queued bytes.
+    /// False when that many are queued already.
+    mutating func coalesce(until threshold: Int) -> Bool {
+        inFlightBytes = 0
+        guard queuedBytes < threshold else { return false }
+        writer = .loop(wakesAt: threshold, firstIsPartlyWritten: false)
+        return true
+    }
 
+    /// The loop watches what the peer acknowledges, or stops doing so.
+    mutating func watchAcknowledgements(_ isWatched: Bool) { isAcknowledgementWatched = isWatched }
+
+    /// Frees large memory that is not in use.
     mutating func shrink(keepingAtMost limit: Int) {
         if frames.isEmpty { frames.removeAll(keepingAtMost: limit) }
     }

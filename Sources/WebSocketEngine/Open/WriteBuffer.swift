@@ -38,7 +38,9 @@ struct WriteBuffer: ~Copyable {
 
     /// The engine begins to write: until it finds nothing left, Lua's thread must not. A frame that it has begun goes
     /// first.
-    mutating func claim(_ sendQueue: borrowing Mutex<SendQueue>) { sendQueue.withLock { $0.claim(&frames) } }
+    mutating func takeOwnership(_ sendQueue: borrowing Mutex<SendQueue>) {
+        sendQueue.withLock { $0.takeOwnership(&frames) }
+    }
 
     /// Takes what comes next, when the frames before have left; if there is nothing, the claim ends.
     mutating func refill(from sendQueue: borrowing Mutex<SendQueue>, _ random: inout RandomPool) -> OutgoingDeflate.Step
@@ -56,7 +58,7 @@ struct WriteBuffer: ~Copyable {
         _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, _ sendQueue: borrowing Mutex<SendQueue>,
         _ random: inout RandomPool
     ) -> Bool {
-        claim(sendQueue)
+        takeOwnership(sendQueue)
         guard let key = random.next() else { return false }
         return FrameEncoder.append(opcode, payload, mask: Mask(key: key), to: &frames)
     }

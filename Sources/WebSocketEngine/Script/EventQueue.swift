@@ -111,10 +111,12 @@ public final class EventQueue: Sendable {
         }
     }
 
-    func began(_ socket: WebSocket) { shared.withLock { $0.live[socket.id, default: (socket, 0)].starts += 1 } }
+    func websocketStarted(_ socket: WebSocket) {
+        shared.withLock { $0.live[socket.id, default: (socket, 0)].starts += 1 }
+    }
 
     /// The last event of a start comes next. Returns false when there is no such start.
-    func ended(_ socket: WebSocket) -> Bool {
+    func websocketEnded(_ socket: WebSocket) -> Bool {
         shared.withLock { shared in
             guard let (_, starts) = shared.live[socket.id] else { return false }
             shared.live[socket.id] = starts > 1 ? (socket, starts - 1) : nil
@@ -133,9 +135,9 @@ public final class EventQueue: Sendable {
             let wasOpen = socket.engineEnded()
             var error = EventInfo(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
             error.add("kind", "system")
-            socket.emit(WS_EVENT_ERROR, error, flags: wasOpen ? 0 : WS_EVENT_FINAL, &log)
-            if wasOpen { socket.emit(WS_EVENT_CLOSE, .brokenConnection, flags: WS_EVENT_FINAL, &log) }
-            for _ in 1..<starts { socket.emit(WS_EVENT_ENDED, EventInfo(), flags: WS_EVENT_FINAL, &log) }
+            socket.publishEvent(WS_EVENT_ERROR, error, flags: wasOpen ? 0 : WS_EVENT_FINAL, &log)
+            if wasOpen { socket.publishEvent(WS_EVENT_CLOSE, .brokenConnection, flags: WS_EVENT_FINAL, &log) }
+            for _ in 1..<starts { socket.publishEvent(WS_EVENT_ENDED, EventInfo(), flags: WS_EVENT_FINAL, &log) }
         }
     }
 

@@ -3,12 +3,12 @@
 
 import CEvents
 import Glibc
-public import Synchronization
+import Synchronization
 public import WebSocketProtocol
 
 public final class WebSocket: Sendable {
     /// What `state` tells a script.
-    public enum State: UInt8, Sendable, AtomicRepresentable {
+    public enum State: Sendable {
         case closed, connecting, open, closing, waiting
     }
 
@@ -18,7 +18,6 @@ public final class WebSocket: Sendable {
     let queue: EventQueue
     /// What its event records carry.
     let id: UInt32
-    private let stateNow = Atomic(State.closed)
     /// Whether the engine has stopped reading until Lua has caught up.
     private let paused = Atomic(false)
     /// Whether nobody will ever read its events.
@@ -42,15 +41,7 @@ public final class WebSocket: Sendable {
 
     // MARK: - Lua's side
 
-    /// - Parameter started: whether the script wants it so; the engine may not know yet that it does no more.
-    public func state(started: Bool) -> State {
-        let state = stateNow.load(ordering: .relaxed)
-        if started { return state }
-        switch state {
-        case .open, .closing: return .closing
-        case .closed, .connecting, .waiting: return .closed
-        }
-    }
+    public var state: State { sendQueue.withLock { $0.state } }
 
     public var attempts: Int { attemptsNow.load(ordering: .relaxed) }
     /// Seconds between our last ping and its answer.
@@ -63,42 +54,28 @@ public final class WebSocket: Sendable {
     /// Starts: exactly one WS_EVENT_FINAL record will follow.
     public func connect() throws(SystemError) {
         let engine = try Engine.startedIfNeeded(for: queue)
-        sendQueue.withLock { sendQueue in
-            sendQueue.connectByScript()
-            _ = stateNow.compareExchange(expected: .closed, desired: .connecting, ordering: .relaxed)
-        }
-        queue.began(self)
+        sendQueue.withLock { $0.scriptConnects() }
+        queue.websocketStarted(self)
         engine.post(.connect(self))
         engine.endWebsocketsIfFailed(queue)
     }
 
     /// Ends what `connect` started: with the closing handshake when open.
     public func close(_ frame: CloseFrame) {
-        sendQueue.withLock { sendQueue in
-            // Under the lock, as the engine's own word on a connection that opens or ends at this moment: whichever comes
-            // second sees the first.
-            if sendQueue.closeByScript() {
-                stateNow.store(.closing, ordering: .relaxed)
-            } else if stateNow.load(ordering: .relaxed) != .closing {
-                stateNow.store(.closed, ordering: .relaxed)
-            }
-        }
+        sendQueue.withLock { $0.scriptCloses() }
         let isPosted: Void? = Engine.withCurrent { $0.post(.close(self, frame)) }
         // The engine has ended: nobody will deal with it.
-        if isPosted == nil { sendQueue.withLock { $0.callArrived() } }
+        if isPosted == nil { sendQueue.withLock { $0.callHandled() } }
     }
 
     /// The engine is gone, and with it the connection. Returns whether there was one.
     func engineEnded() -> Bool {
-        let state = stateNow.exchange(.closed, ordering: .relaxed)
         sendQueue.withLock { $0.engineEnded() }
-        return state == .open || state == .closing
     }
 
     /// In a child of fork: the connection is the parent's, and so is what waits.
     public func reset() {
         sendQueue.reset(to: SendQueue())
-        stateNow.store(.closed, ordering: .relaxed)
         paused.store(false, ordering: .relaxed)
         undelivered.store(0, ordering: .relaxed)
         attemptsNow.store(0, ordering: .relaxed)
@@ -134,7 +111,7 @@ public final class WebSocket: Sendable {
             count = sum
         }
         if let reason = Self.refusal(opcode, parts, count: count) {
-            return sendQueue.withLock { $0.isOpen } ? .failed(reason) : .notOpen
+            return state == .open ? .failed(reason) : .notOpen
         }
         return count < SendQueue.largeMessage
             ? sendQueue.withLock {
@@ -201,22 +178,17 @@ public final class WebSocket: Sendable {
 
     // MARK: - The engine's side
 
-    /// What the engine is at, unless the script has called `connect` or `close` meanwhile: then its word stands.
-    func entered(_ state: State) { sendQueue.withLock { entered(state, $0) } }
-
-    /// The same under the sendQueue's lock.
-    func entered(_ state: State, _ sendQueue: borrowing SendQueue) {
-        if sendQueue.callsToCome == 0 { stateNow.store(state, ordering: .relaxed) }
-    }
+    /// Sets what `state` returns, unless the script has called `connect` or `close` meanwhile: then its word stands.
+    func setState(_ state: State) { sendQueue.withLock { $0.setState(state) } }
 
     var isAbandoned: Bool { abandoned.load(ordering: .relaxed) }
 
     /// From now on its events are dropped.
     func dropEvents() { abandoned.store(true, ordering: .relaxed) }
 
-    func measured(_ latency: Nanoseconds) { latencyNow.store(latency.seconds.bitPattern, ordering: .relaxed) }
+    func setLatency(_ latency: Nanoseconds) { latencyNow.store(latency.seconds.bitPattern, ordering: .relaxed) }
 
-    func attempted(_ count: Int) { attemptsNow.store(count, ordering: .relaxed) }
+    func setAttempts(_ count: Int) { attemptsNow.store(count, ordering: .relaxed) }
 
     /// Hands records to Lua.
     func publish(_ log: inout EventRecords) {
@@ -228,31 +200,32 @@ public final class WebSocket: Sendable {
         undelivered.add(bytes, ordering: .sequentiallyConsistent)
     }
 
-    /// Whether so much is undelivered that no more should come; then it asks for a `resume`.
-    var isFull: Bool {
-        undelivered.load(ordering: .sequentiallyConsistent) >= options.maxQueued && pause(until: options.maxQueued / 2)
+    /// Whether `maxqueued` bytes or more are undelivered. If so, asks for a `resume` once half of them are delivered.
+    func pauseIfQueueFull() -> Bool {
+        undelivered.load(ordering: .sequentiallyConsistent) >= options.maxQueued
+            && requestResume(at: options.maxQueued / 2)
     }
 
-    /// Asks for a `resume` once no more than so many bytes are undelivered. False when that is so already.
-    func pause(until left: Int) -> Bool {
+    /// Asks for a `resume` once no more than `limit` bytes are undelivered. False when that is so already.
+    func requestResume(at limit: Int) -> Bool {
         guard !isAbandoned else { return false }
-        resumesAt.store(left, ordering: .sequentiallyConsistent)
+        resumesAt.store(limit, ordering: .sequentiallyConsistent)
         paused.store(true, ordering: .sequentiallyConsistent)
         // Lua may have caught up before it could see the flag.
-        guard undelivered.load(ordering: .sequentiallyConsistent) <= left,
+        guard undelivered.load(ordering: .sequentiallyConsistent) <= limit,
             paused.exchange(false, ordering: .sequentiallyConsistent)
         else { return true }
         return false
     }
 
     /// Publishes an event that carries words or an `info` table.
-    func emit(_ type: Int, _ info: EventInfo, flags: Int = 0, _ log: inout EventRecords) {
+    func publishEvent(_ type: Int, _ info: EventInfo, flags: Int = 0, _ log: inout EventRecords) {
         info.payload.withUnsafeBytes { log.append(essential: type, socket: id, flags: flags, $0) }
         publish(&log)
     }
 
     /// Tells the script what goes on, if it wants to know.
-    func note(_ line: @autoclosure () -> String, _ log: inout EventRecords) {
+    func debugLine(_ line: @autoclosure () -> String, _ log: inout EventRecords) {
         guard options.debug else { return }
         log.append(line: replacingControlCharacters(line()), socket: id)
         publish(&log)

@@ -58,15 +58,15 @@ import WebSocketProtocol
         sendQueue.take(&taken)
         #expect(sendQueue.count == 7)
         // 2 bytes of header, 4 of mask, 1 of payload: 21 bytes are three messages.
-        let lingers = sendQueue.linger(until: 21)
-        #expect(lingers)
+        let waits = sendQueue.coalesce(until: 21)
+        #expect(waits)
         #expect(sendQueue.count == 0, "what was taken is written")
         #expect(!send("b", &sendQueue).wakes)
         #expect(!send("c", &sendQueue).wakes)
         #expect(send("d", &sendQueue).wakes)
         #expect(!send("e", &sendQueue).wakes, "once")
-        let lingersAgain = sendQueue.linger(until: 21)
-        #expect(!lingersAgain)
+        let waitsAgain = sendQueue.coalesce(until: 21)
+        #expect(!waitsAgain)
         taken.removeAll()
         sendQueue.take(&taken)
         #expect(taken.count == 28)
@@ -114,20 +114,20 @@ import WebSocketProtocol
         defer { pair.forEach { close($0) } }
         var sendQueue = SendQueue()
         sendQueue.openForTest(direct: pair[0])
-        sendQueue.watch(true)
+        sendQueue.watchAcknowledgements(true)
         #expect(send("hi", &sendQueue, directly: true) == (.sent, false))
         #expect(sendQueue.count == 0)
         var received = [UInt8](repeating: 0, count: 16)
         #expect(recv(pair[1], &received, 16, Int32(MSG_DONTWAIT)) == 8)
         #expect(received[..<2] == [0x81, 0x82])
         // While the engine has some of its own to write, nothing may overtake it.
-        var wire = ByteBuffer()
-        sendQueue.claim(&wire)
-        #expect(wire.count == 0)
+        var writeBuffer = ByteBuffer()
+        sendQueue.takeOwnership(&writeBuffer)
+        #expect(writeBuffer.count == 0)
         #expect(send("hi", &sendQueue, directly: true) == (.sent, false))
         #expect(recv(pair[1], &received, 16, Int32(MSG_DONTWAIT)) == -1)
-        sendQueue.claim(&wire)
-        #expect(wire.count == 0, "a frame that was not begun may wait")
+        sendQueue.takeOwnership(&writeBuffer)
+        #expect(writeBuffer.count == 0, "a frame that was not begun may wait")
         #expect(sendQueue.close() == 8)
     }
 
@@ -137,19 +137,19 @@ import WebSocketProtocol
         defer { pair.forEach { close($0) } }
         var sendQueue = SendQueue()
         sendQueue.openForTest(direct: pair[0])
-        sendQueue.watch(true)
+        sendQueue.watchAcknowledgements(true)
         let text = String(repeating: "x", count: 4 << 20)
         #expect(send(text, &sendQueue, limit: .max, directly: true) == (.sent, true))
         let rest = sendQueue.count
         #expect(rest > 0 && rest < text.utf8.count)
-        var wire = ByteBuffer()
-        sendQueue.claim(&wire)
-        #expect(wire.count == rest)
+        var writeBuffer = ByteBuffer()
+        sendQueue.takeOwnership(&writeBuffer)
+        #expect(writeBuffer.count == rest)
         #expect(sendQueue.count == rest)
         // Once, and nobody writes past it.
         #expect(send("hi", &sendQueue, limit: .max, directly: true) == (.sent, false))
-        sendQueue.claim(&wire)
-        #expect(wire.count == rest)
+        sendQueue.takeOwnership(&writeBuffer)
+        #expect(writeBuffer.count == rest)
     }
 
     // MARK: - Large messages
@@ -221,19 +221,51 @@ import WebSocketProtocol
 
     @Test func aConnectionDoesNotOpenWhileACloseIsOnItsWay() {
         var sendQueue = SendQueue()
-        func opens() -> Bool { sendQueue.open(direct: nil, deflating: false, keepsTimes: false) }
-        func wasOpen() -> Bool { sendQueue.closeByScript() }
-        #expect(!wasOpen())
-        #expect(!wasOpen())
+        func opens() -> Bool { sendQueue.open(direct: nil, compresses: false, recordsWriteTimes: false) }
+        sendQueue.scriptCloses()
+        sendQueue.scriptCloses()
         #expect(!opens())
-        sendQueue.callArrived()
+        sendQueue.callHandled()
         #expect(!opens())
-        sendQueue.callArrived()
+        sendQueue.callHandled()
         #expect(opens())
-        #expect(wasOpen())
-        let isOpen = sendQueue.isOpen
-        #expect(!isOpen)
+        #expect(state(of: sendQueue) == .open)
+        sendQueue.scriptCloses()
+        #expect(state(of: sendQueue) == .closing)
     }
+
+    /// The script calls close, then connect; the loop, which does not know yet, tells of the connection before.
+    @Test(arguments: [WebSocket.State.closed, .connecting, .open, .waiting])
+    func theScriptsWordOnTheStateStandsUntilTheLoopHasHandledItsCalls(before: WebSocket.State) {
+        var sendQueue = SendQueue()
+        if before == .open { sendQueue.openForTest() } else { sendQueue.setState(before) }
+        sendQueue.scriptCloses()
+        let closed = before == .open ? WebSocket.State.closing : .closed
+        #expect(state(of: sendQueue) == closed)
+        sendQueue.setState(.waiting)
+        #expect(state(of: sendQueue) == closed)
+        sendQueue.scriptConnects()
+        let connecting = before == .open ? WebSocket.State.closing : .connecting
+        #expect(state(of: sendQueue) == connecting)
+        sendQueue.callHandled()
+        sendQueue.setState(.closed)
+        #expect(state(of: sendQueue) == connecting)
+        sendQueue.callHandled()
+        sendQueue.setState(.connecting)
+        #expect(state(of: sendQueue) == .connecting)
+    }
+
+    @Test func aConnectionThatIsGoneTakesNoMessage() {
+        var sendQueue = SendQueue()
+        sendQueue.openForTest()
+        _ = sendQueue.close()
+        #expect(state(of: sendQueue) == .closing, "until the loop has said what follows")
+        #expect(send("a", &sendQueue) == (.notOpen, false))
+        let wasOpen = sendQueue.engineEnded()
+        #expect(wasOpen && state(of: sendQueue) == .closed)
+    }
+
+    private func state(of sendQueue: borrowing SendQueue) -> WebSocket.State { sendQueue.state }
 
     @Test func theEngineIsToldOfTheFirstWriteThatItDoesNotWatch() {
         var pair: [Int32] = [0, 0]
@@ -243,14 +275,14 @@ import WebSocketProtocol
         sendQueue.openForTest(direct: pair[0])
         #expect(send("a", &sendQueue, directly: true) == (.sent, true))
         #expect(send("b", &sendQueue, directly: true) == (.sent, false))
-        sendQueue.watch(false)
+        sendQueue.watchAcknowledgements(false)
         #expect(send("c", &sendQueue, directly: true) == (.sent, true))
     }
 }
 
 extension SendQueue {
     fileprivate mutating func openForTest(direct: Int32? = nil, deflating: Bool = false) {
-        let isOpened = open(direct: direct, deflating: deflating, keepsTimes: false)
+        let isOpened = open(direct: direct, compresses: deflating, recordsWriteTimes: false)
         #expect(isOpened)
     }
 }
