@@ -1,45 +1,34 @@
-// What the fuzz targets share: reading the log back, and feeding a connection in pieces.
+// What the fuzz targets share: reading event records back, and feeding a MessageReader in pieces.
 
 import CEvents
 import Glibc
 
-/// One record of the log, by value.
+/// One event record by value.
 struct Record: Equatable {
-    var type: UInt8
+    var type: Int
     var payload: [UInt8]
 }
 
 /// So small that an input of some hundred bytes comes to every path.
 func smallThresholds() -> Thresholds {
     var thresholds = Thresholds()
-    thresholds.direct = 24
+    thresholds.readIntoMessage = 24
     thresholds.reservation = 48
-    thresholds.lending = 16
-    thresholds.inflatedInLog = 48
-    thresholds.inflatedAtOnce = 96
-    thresholds.inflatingStep = 32
-    thresholds.pongs = 40
+    thresholds.detach = 16
+    thresholds.inflateIntoRecord = 48
+    thresholds.inflatedPerCall = 96
+    thresholds.inflateSpace = 32
+    thresholds.pendingPongs = 40
     return thresholds
 }
 
 extension EventRecords {
-    /// Takes the records out of the log, and gives the memory of large messages back, as the reader on Lua's side does.
-    mutating func takeRecords() -> [Record] {
-        var records: [Record] = []
-        guard var p = bytes.baseAddress else { return records }
-        let end = p + bytes.count
-        while p < end {
-            let event = p.assumingMemoryBound(to: ws_event.self)
-            let inline = p + MemoryLayout<ws_event>.size
-            let isLent = Int(event.pointee.flags) & WS_EVENT_LENT != 0
-            let block = isLent ? inline.load(as: ws_block.self) : ws_block(bytes: inline, capacity: 0)
-            let payload = UnsafeRawBufferPointer(start: block.bytes, count: Int(event.pointee.length))
-            records.append(Record(type: event.pointee.type, payload: Array(payload)))
-            if isLent {
-                inline.storeBytes(of: ws_block(bytes: nil, capacity: 0), as: ws_block.self)
-                if !keep(block) { free(block.bytes) }
-            }
-            p += ws_event_size(event)
+    /// Removes the records and puts detached blocks into the pool, as the reader on Lua's side does.
+    mutating func removeRecords() -> [Record] {
+        let records = elements.map { Record(type: $0.type, payload: Array($0.payload)) }
+        for element in elements {
+            guard let block = element.removeBlock() else { continue }
+            if !pool.put(block) { free(block.bytes) }
         }
         removeAll()
         return records
@@ -66,7 +55,7 @@ func makeConnection(_ choice: UInt8) -> MessageReader {
 /// payloads do.
 func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
     var connection = makeConnection(choice)
-    var log = EventRecords()
+    var records = EventRecords()
     var reading = Reading(records: [], outcome: .open)
     var wire = input
     wire.withUnsafeMutableBytes { wire in
@@ -74,17 +63,17 @@ func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
         while offset < wire.count {
             let count = max(1, min(cut(offset), wire.count - offset))
             let piece = UnsafeMutableRawBufferPointer(rebasing: wire[offset..<offset + count])
-            if let space = connection.payloadDestination(&log) {
+            if let space = connection.payloadDestination(&records) {
                 let direct = min(count, space.count)
                 space.copyMemory(from: UnsafeRawBufferPointer(rebasing: piece[..<direct]))
-                reading.outcome = connection.didReadPayload(direct, into: &log)
+                reading.outcome = connection.didReadPayload(direct, into: &records)
                 offset += direct
             } else {
-                reading.outcome = connection.receive(piece, into: &log)
-                offset += count - connection.unread
+                reading.outcome = connection.receive(piece, into: &records)
+                offset += count - connection.unconsumed
             }
-            reading.records += log.takeRecords()
-            while let pong = connection.nextPong() { reading.pongs.append(Array(pong)) }
+            reading.records += records.removeRecords()
+            while let pong = connection.dequeuePong() { reading.pongs.append(Array(pong)) }
         }
     }
     return reading

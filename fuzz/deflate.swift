@@ -8,8 +8,8 @@ private let offers = [
 private func negotiate(_ text: String) {
     guard let extensions = parseExtensions(text) else { return }
     for answer in extensions {
-        for offer in offers { _ = try? offer.agreed(on: answer.parameters) }
-        _ = DeflateParameters.accepting(answer.parameters)
+        for offer in offers { _ = try? offer.negotiated(from: answer.parameters) }
+        _ = DeflateParameters.answer(to: answer.parameters)
     }
 }
 
@@ -26,7 +26,7 @@ private func inflate(
             let before = output.count
             result = inflater.inflate(rest, finishes: true, into: &output, limit: limit - before, pause: pause)
             precondition(result != .paused || output.count >= before + pause)
-            rest = UnsafeRawBufferPointer(rebasing: input.suffix(inflater.unread))
+            rest = UnsafeRawBufferPointer(rebasing: input.suffix(inflater.remainingInput))
         }
     }
     precondition(output.count <= limit + 1)

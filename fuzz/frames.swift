@@ -11,7 +11,7 @@ public func fuzzFrames(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     let limit = input[0] & 2 == 0 ? 1 << 16 : 300
     for record in reading.records {
         precondition(record.payload.count <= limit)
-        if Int(record.type) == WS_EVENT_TEXT { precondition(String(validating: record.payload, as: UTF8.self) != nil) }
+        if record.type == WS_EVENT_TEXT { precondition(String(validating: record.payload, as: UTF8.self) != nil) }
     }
     return 0
 }

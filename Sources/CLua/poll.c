@@ -104,7 +104,7 @@ static inline __attribute__((always_inline)) int push_values(lua_State *L, const
         return 3;
     }
     default:
-        if (event->flags & WS_EVENT_LENT) {
+        if (event->flags & WS_EVENT_DETACHED) {
             ws_block block;
             memcpy(&block, payload, sizeof block);
             payload = block.bytes;
@@ -132,7 +132,7 @@ static size_t return_block(module_state *module, ws_event *event)
     size_t length = event->length;
     ws_block block;
     memcpy(&block, event + 1, sizeof block);
-    event->flags &= (uint8_t)~WS_EVENT_LENT;
+    event->flags &= (uint8_t)~WS_EVENT_DETACHED;
     event->length = sizeof block; /* what is left of it */
     ws_state_return_block(module->state, block);
     return length;
@@ -155,7 +155,7 @@ static inline __attribute__((always_inline)) void advance_cursor(
     size_t size = ws_event_size(event);
     module->cursor += size;
     module->delivered++;
-    if (event->flags & WS_EVENT_LENT) size += return_block(module, event);
+    if (event->flags & WS_EVENT_DETACHED) size += return_block(module, event);
     if (!ws) return;
     if (module->unreported_owner != ws) {
         ws_report_delivered(module);

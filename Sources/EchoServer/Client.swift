@@ -12,7 +12,7 @@ final class Client {
     private var connection: MessageReader?
     private var deflater: Deflater?
     private var output = ByteBuffer()
-    private var log = EventRecords()
+    private var records = EventRecords()
     /// The rest of `output` is written, then the connection ends.
     private var isClosing = false
     private(set) var isOver = false
@@ -59,11 +59,13 @@ final class Client {
     }
 
     private func receive(_ input: UnsafeMutableRawBufferPointer) {
-        guard !isClosing, let outcome = connection?.receive(input, into: &log) else { return }
-        let unread = input.suffix(connection?.unread ?? 0)
-        defer { if !unread.isEmpty { receive(UnsafeMutableRawBufferPointer(rebasing: unread)) } }
+        guard !isClosing, let outcome = connection?.receive(input, into: &records) else { return }
+        let rest = input.suffix(connection?.unconsumed ?? 0)
+        defer { if !rest.isEmpty { receive(UnsafeMutableRawBufferPointer(rebasing: rest)) } }
         echo()
-        while let payload = connection?.nextPong() { _ = FrameEncoder.append(.pong, payload, mask: nil, to: &output) }
+        while let payload = connection?.dequeuePong() {
+            _ = FrameEncoder.append(.pong, payload, mask: nil, to: &output)
+        }
         switch outcome {
         case .open: break
         case .closed(let frame): finish(frame)
@@ -76,27 +78,16 @@ final class Client {
         isClosing = true
     }
 
-    /// Encodes an echo of each message in `log` into `output`.
+    /// Encodes an echo of each message in `records` into `output`.
     private func echo() {
-        guard var p = log.bytes.baseAddress else { return }
-        let end = p + log.bytes.count
-        while p < end {
-            let event = p.assumingMemoryBound(to: ws_event.self)
-            let type = Int(event.pointee.type)
-            if type == WS_EVENT_TEXT || type == WS_EVENT_BINARY {
-                let isLent = Int(event.pointee.flags) & WS_EVENT_LENT != 0
-                let payload = p + MemoryLayout<ws_event>.size
-                let bytes = isLent ? UnsafeRawPointer(payload.load(as: ws_block.self).bytes) : UnsafeRawPointer(payload)
-                let message = UnsafeRawBufferPointer(start: bytes, count: Int(event.pointee.length))
-                var deflated = ByteBuffer()
-                let compresses = deflater?.deflate(message, to: &deflated) ?? false
-                _ = FrameEncoder.append(
-                    type == WS_EVENT_TEXT ? .text : .binary, compressed: compresses,
-                    compresses ? UnsafeRawBufferPointer(deflated.bytes) : message, mask: nil, to: &output)
-            }
-            p += ws_event_size(event)
+        for record in records.elements where record.type == WS_EVENT_TEXT || record.type == WS_EVENT_BINARY {
+            var deflated = ByteBuffer()
+            let compresses = deflater?.deflate(record.payload, to: &deflated) ?? false
+            _ = FrameEncoder.append(
+                record.type == WS_EVENT_TEXT ? .text : .binary, compressed: compresses,
+                compresses ? UnsafeRawBufferPointer(deflated.bytes) : record.payload, mask: nil, to: &output)
         }
-        log.removeAll()
+        records.removeAll()
     }
 
     private func write() {
@@ -106,7 +97,7 @@ final class Client {
                 isOver = errno != EAGAIN
                 return
             }
-            output.consume(count)
+            output.didRead(count)
         }
         isOver = isOver || isClosing
     }

@@ -66,7 +66,7 @@ final class Driver {
         var count: Int32 = 0
         guard let channel, let descriptor = channel.transport.descriptorForScript else { return 0 }
         _ = ioctl(descriptor, UInt(FIONREAD), &count)
-        return Int(count) + channel.connection.unread
+        return Int(count) + channel.connection.unconsumed
     }
 
     /// For the report of what was found.
@@ -146,7 +146,7 @@ final class Driver {
                 channel.transport, fails: channel.closing.result?.isClean != true, &loop)
             if !lingeringClose.isOver(&loop) { self.lingeringClose = lingeringClose }
         }
-        socket.publish(&loop.log)
+        socket.publish(&loop.records)
     }
 }
 

@@ -258,19 +258,11 @@ final class Peer {
             var rest = bytes
             repeat {
                 require(decoder.receive(rest, into: &decoded) == .open, "it does not inflate")
-                rest = UnsafeMutableRawBufferPointer(rebasing: rest.suffix(decoder.unread))
-            } while decoder.unread > 0
+                rest = UnsafeMutableRawBufferPointer(rebasing: rest.suffix(decoder.unconsumed))
+            } while decoder.unconsumed > 0
         }
         defer { decoded.removeAll() }
         require(decoded.count == 1)
-        return decoded.bytes.baseAddress!.withMemoryRebound(to: ws_event.self, capacity: 1) { payload(of: $0) }
+        return decoded.elements.flatMap { Array($0.payload) }
     }
-}
-
-/// What a record carries.
-func payload(of event: UnsafeMutablePointer<ws_event>) -> [UInt8] {
-    let inline = UnsafeMutableRawPointer(event + 1)
-    let isLent = Int(event.pointee.flags) & WS_EVENT_LENT != 0
-    let bytes = isLent ? inline.load(as: ws_block.self).bytes : inline
-    return Array(UnsafeRawBufferPointer(start: bytes, count: Int(event.pointee.length)))
 }

@@ -27,7 +27,7 @@ final class Run {
         var choices = Choices(data, size)
         let setup = Self.setup(&choices)
         // A turn inflates no more than the thresholds say.
-        maximum = min(setup.options.maxMessageSize, setup.thresholds.inflatedAtOnce * 8)
+        maximum = min(setup.options.maxMessageSize, setup.thresholds.inflatedPerCall * 8)
         keepsAlive = setup.options.pingInterval > 0
         var peer: Peer!
         let early = choices.next()
@@ -277,13 +277,13 @@ final class Run {
 /// So small that a short message comes to every path of the protocol.
 private func smallThresholds() -> Thresholds {
     var thresholds = Thresholds()
-    thresholds.direct = 24
+    thresholds.readIntoMessage = 24
     thresholds.reservation = 48
-    thresholds.lending = 16
-    thresholds.inflatedInLog = 48
-    thresholds.inflatedAtOnce = 96
-    thresholds.inflatingStep = 32
-    thresholds.pongs = 40
+    thresholds.detach = 16
+    thresholds.inflateIntoRecord = 48
+    thresholds.inflatedPerCall = 96
+    thresholds.inflateSpace = 32
+    thresholds.pendingPongs = 40
     return thresholds
 }
 

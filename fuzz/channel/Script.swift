@@ -9,9 +9,10 @@ final class Script {
     private let socket: WebSocket
     private let queue: EventQueue
     private var random = RandomPool()
-    /// Taken from the queue; `cursor` is behind what was delivered.
-    private var log = EventRecords()
-    private var cursor = 0
+    /// Taken from the queue.
+    private var records = EventRecords()
+    /// The records that were not delivered yet.
+    private var rest = EventRecords().elements
 
     private(set) var sent: [Message] = []
     private(set) var delivered = 0
@@ -63,37 +64,28 @@ final class Script {
         guard !isGone else { return false }
         var bytes = 0
         var left = most
-        while left > 0 {
-            if cursor == log.bytes.count {
-                cursor = 0
-                queue.take(&log)
-                if log.isEmpty { break }
-            }
-            bytes += deliverOne(expected)
+        while left > 0, let record = nextRecord() {
+            deliver(record, expected)
+            bytes += record.countedSize
+            if let block = record.removeBlock() { queue.giveBack(block) }
             left -= 1
         }
         return bytes > 0 && socket.hasCaughtUp(after: bytes)
     }
 
-    /// Returns how many bytes count as delivered.
-    private func deliverOne(_ expected: [(event: Event, end: Int)]) -> Int {
-        let event = (log.bytes.baseAddress! + cursor).assumingMemoryBound(to: ws_event.self)
-        var size = ws_event_size(event)
-        cursor += size
-        if Int(event.pointee.type) != WS_EVENT_DEBUG {
-            require(delivered < expected.count, "an event that nobody sent")
-            let wanted = expected[delivered].event
-            require(Int(event.pointee.type) == wanted.type, "another event")
-            if let bytes = wanted.payload { require(payload(of: event) == bytes, "other bytes") }
-            delivered += 1
-        }
-        if Int(event.pointee.flags) & WS_EVENT_LENT != 0 {
-            let block = UnsafeMutableRawPointer(event + 1).load(as: ws_block.self)
-            size += Int(event.pointee.length)
-            event.pointee.flags &= ~UInt8(WS_EVENT_LENT)
-            event.pointee.length = UInt64(MemoryLayout<ws_block>.size)
-            queue.giveBack(block)
-        }
-        return size
+    private func nextRecord() -> EventRecords.Element? {
+        if let record = rest.next() { return record }
+        queue.take(&records)
+        rest = records.elements
+        return rest.next()
+    }
+
+    private func deliver(_ record: EventRecords.Element, _ expected: [(event: Event, end: Int)]) {
+        guard record.type != WS_EVENT_DEBUG else { return }
+        require(delivered < expected.count, "an event that nobody sent")
+        let wanted = expected[delivered].event
+        require(record.type == wanted.type, "another event")
+        if let bytes = wanted.payload { require(record.payload.elementsEqual(bytes), "other bytes") }
+        delivered += 1
     }
 }

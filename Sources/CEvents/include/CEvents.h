@@ -21,12 +21,12 @@ enum {
 };
 
 enum {
-    WS_EVENT_LENT = 1,  /* the payload is a ws_block that holds the message */
+    WS_EVENT_DETACHED = 1,  /* the payload is a ws_block that holds the message */
     WS_EVENT_FINAL = 2, /* the last record that follows from one connect(): each connect() gets exactly one */
 };
 
 /* Payload by type:
- *   TEXT BINARY PING PONG   the bytes, or a ws_block (LENT)
+ *   TEXT BINARY PING PONG   the bytes, or a ws_block (DETACHED)
  *   DEBUG                   the line
  *   FRAGMENT                uint64_t: bytes of the message received so far
  *   OPEN ERROR CLOSE        uint32_t n, n bytes of error text, then info fields up to the end */
@@ -35,7 +35,7 @@ typedef struct ws_event {
     uint8_t type;
     uint8_t flags;
     uint16_t zero;
-    uint64_t length; /* bytes of the payload; of the message when LENT */
+    uint64_t length; /* bytes of the payload; of the message when DETACHED */
 } ws_event;
 
 typedef struct ws_block {
@@ -57,7 +57,7 @@ enum {
 
 static inline size_t ws_event_size(const ws_event *event)
 {
-    size_t payload = event->flags & WS_EVENT_LENT ? sizeof(ws_block) : (size_t)event->length;
+    size_t payload = event->flags & WS_EVENT_DETACHED ? sizeof(ws_block) : (size_t)event->length;
     return sizeof(ws_event) + ((payload + 7) & ~(size_t)7);
 }
 

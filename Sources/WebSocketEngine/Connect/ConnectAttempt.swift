@@ -234,7 +234,7 @@ final class ConnectAttempt {
     }
 
     private func note(_ line: @autoclosure () -> String, _ loop: inout LoopContext) {
-        socket.debugLine(line(), &loop.log)
+        socket.debugLine(line(), &loop.records)
     }
 
     private func failed(_ failure: Failure) -> Progress {

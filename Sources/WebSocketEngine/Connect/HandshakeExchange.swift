@@ -50,7 +50,7 @@ final class HandshakeExchange {
         defer { transport.setInterest(request.isEmpty ? .read : [.read, .write], loop.poller) }
         while !request.isEmpty {
             switch transport.write(UnsafeRawBufferPointer(request.bytes)) {
-            case .bytes(let count): request.consume(count)
+            case .bytes(let count): request.didRead(count)
             case .wouldBlock: return read(&loop)
             case .end: return .broken("the connection was closed")
             case .failed(.tls(let failure)): return .insecure(failure)

@@ -27,7 +27,7 @@ final class ProxyExchange {
         for _ in 0..<Transport.maxReadsPerTurn {
             while !tunnel.output.isEmpty {
                 switch transport.write(UnsafeRawBufferPointer(tunnel.output.bytes)) {
-                case .bytes(let count): tunnel.output.consume(count)
+                case .bytes(let count): tunnel.output.didRead(count)
                 case .wouldBlock: return .pending
                 case .end: return .broken("it closed the connection")
                 case .failed(let fault): return .broken("the connection broke: \(fault.words)")

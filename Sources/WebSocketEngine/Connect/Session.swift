@@ -155,7 +155,7 @@ final class Session {
         guard let url = socket.options.url else { return }
         socket.setState(.connecting)
         socket.setAttempts(reconnectState.attempts)
-        socket.debugLine("attempt \(reconnectState.attempts) at \(url.redactedDescription)", &loop.log)
+        socket.debugLine("attempt \(reconnectState.attempts) at \(url.redactedDescription)", &loop.records)
         let opening = ConnectAttempt(socket, url, slot: slot, hasWorked: hasOpened, now: loop.now)
         self.opening = opening
         handle(opening.start(&loop), &loop)
@@ -187,7 +187,7 @@ final class Session {
     }
 
     private func failed(_ failure: ConnectAttempt.Failure, _ loop: inout LoopContext) {
-        socket.debugLine("failed: \(failure.reason)", &loop.log)
+        socket.debugLine("failed: \(failure.reason)", &loop.records)
         var info = EventInfo(error: "Unable to connect to \(socket.options.url?.description ?? ""): \(failure.reason)")
         info.add("kind", failure.kind)
         info.add("attempt", reconnectState.attempts)
@@ -212,7 +212,7 @@ final class Session {
         switch next {
         case .retry(let seconds):
             info.add("retryin", seconds)
-            socket.debugLine("next attempt in \(seconds) s", &loop.log)
+            socket.debugLine("next attempt in \(seconds) s", &loop.records)
             retryAt = loop.now + Nanoseconds(seconds: seconds)
             socket.setState(.waiting)
             emit(type, info, &loop)
@@ -228,7 +228,7 @@ final class Session {
     // MARK: - The open connection
 
     private func failed(_ kind: String, _ reason: String, _ loop: inout LoopContext) {
-        socket.debugLine("failed: \(reason)", &loop.log)
+        socket.debugLine("failed: \(reason)", &loop.records)
         var info = EventInfo(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
         info.add("kind", kind)
         if case .retry(let seconds) = reconnectState.announceNext(loop.now, random: loop.random.next() ?? 0) {
@@ -246,7 +246,7 @@ final class Session {
         if channel.lingers { lingerOn(to: channel, &loop) }
         socket.debugLine(
             "closed: \(result.code.rawValue), \(result.reason.isEmpty ? "" : "\(result.reason), ")\(result.isClean ? "clean" : "not clean"), "
-                + "begun by \(result.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &loop.log)
+                + "begun by \(result.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &loop.records)
         var info = EventInfo()
         info.add("code", Int(result.code.rawValue))
         info.add("reason", result.reason)
@@ -267,7 +267,7 @@ final class Session {
     // MARK: - Events
 
     private func emit(_ type: Int, _ info: EventInfo, flags: Int = 0, _ loop: inout LoopContext) {
-        socket.publishEvent(type, info, flags: flags, &loop.log)
+        socket.publishEvent(type, info, flags: flags, &loop.records)
     }
 
     /// The last event of a start.

@@ -18,7 +18,7 @@ struct LoopContext: ~Copyable {
     /// Sockets whose scripts send so much that more is awaited before the next write.
     var coalescing: [Poller.Token] = []
     /// Events of the session at work, not published yet.
-    var log = EventRecords()
+    var records = EventRecords()
     /// Whether the process ends: nothing is begun any more.
     var isShuttingDown = false
     /// When this turn's wait ended.

@@ -65,7 +65,7 @@ extension OpenConnection {
     func refuse(_ bytes: Int, _ loop: inout LoopContext) -> Progress {
         guard !closing.hasPeerEnded else { return .going }
         let failure = ProtocolFailure(.tooBig, "Lua has no memory for a message of \(bytes) bytes")
-        socket.debugLine("failed: \(failure.reason)", &loop.log)
+        socket.debugLine("failed: \(failure.reason)", &loop.records)
         connection.fail(failure)
         if isPaused { unpause(&loop) }
         renewClosingDeadline(&loop)

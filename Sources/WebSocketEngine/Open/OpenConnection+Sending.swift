@@ -26,9 +26,9 @@ extension OpenConnection {
 
     /// False when memory or randomness is out.
     private func appendPongs(_ loop: inout LoopContext) -> Bool {
-        while writeBuffer.count < Self.pongLimit, let payload = connection.nextPong() {
+        while writeBuffer.count < Self.pongLimit, let payload = connection.dequeuePong() {
             guard writeBuffer.append(.pong, payload, socket.sendQueue, &loop.random) else { return false }
-            socket.debugLine("sent PONG, \(payload.count) bytes", &loop.log)
+            socket.debugLine("sent PONG, \(payload.count) bytes", &loop.records)
         }
         return true
     }
@@ -118,8 +118,8 @@ extension OpenConnection {
         guard memoryDeadline != nil else { return }
         memoryDeadline = nil
         writeBuffer.shrink(socket.sendQueue)
-        socket.queue.freeSpares()
-        loop.log.freeSpares()
+        socket.queue.freePooledBlocks()
+        loop.records.pool.removeAll()
     }
 
     /// The rest goes when the socket is writable again.
@@ -140,7 +140,7 @@ extension OpenConnection {
             }
         }
         if socket.options.debug {
-            for frame in writeBuffer.descriptions { socket.debugLine("sent \(frame)", &loop.log) }
+            for frame in writeBuffer.descriptions { socket.debugLine("sent \(frame)", &loop.records) }
         }
         return .made
     }
@@ -168,7 +168,7 @@ extension OpenConnection {
             guard withUnsafeBytes(of: payload, { writeBuffer.append(.ping, $0, socket.sendQueue, &loop.random) }) else {
                 return over()
             }
-            socket.debugLine("sent PING, 8 bytes, of the keepalive", &loop.log)
+            socket.debugLine("sent PING, 8 bytes, of the keepalive", &loop.records)
             return flush(&loop)
         }
     }

@@ -142,7 +142,7 @@ final class OpenConnection {
                 if !unread.isEmpty { break }
                 continue
             }
-            let direct = connection.payloadDestination(&loop.log)
+            let direct = connection.payloadDestination(&loop.records)
             let target = direct ?? UnsafeMutableRawBufferPointer(rebasing: loop.readBuffer.prefix(room))
             room = direct == nil ? loop.readBuffer.count : Self.headRoom
             switch transport.read(into: target) {
@@ -153,12 +153,12 @@ final class OpenConnection {
             case .end:
                 hasEnded = true
                 if transport.tls?.isTruncated == true {
-                    socket.debugLine("TLS: the peer closed the connection without close_notify", &loop.log)
+                    socket.debugLine("TLS: the peer closed the connection without close_notify", &loop.records)
                 }
                 return over()
             case .failed(let fault):
                 hasEnded = true
-                socket.debugLine("the connection broke: \(fault.words)", &loop.log)
+                socket.debugLine("the connection broke: \(fault.words)", &loop.records)
                 // Behind the peer's Close, or a failure, nothing counts any more (RFC 6455 1.4).
                 if !closing.hasPeerEnded, case .tls = fault { failed?("tls", fault.words, &loop) }
                 return over()
@@ -170,7 +170,7 @@ final class OpenConnection {
                     guard parse(input, &loop) == .going else { return .over }
                     if !unread.isEmpty { break reading }
                 } else {
-                    let outcome = connection.didReadPayload(count, into: &loop.log)
+                    let outcome = connection.didReadPayload(count, into: &loop.records)
                     guard received(outcome, &loop) == .going else { return .over }
                 }
                 // Fewer than there was room for: the next read would block.
@@ -185,22 +185,22 @@ final class OpenConnection {
 
     /// Takes bytes of the peer.
     private func parse(_ input: UnsafeMutableRawBufferPointer, _ loop: inout LoopContext) -> Progress {
-        let outcome = connection.receive(input, into: &loop.log)
+        let outcome = connection.receive(input, into: &loop.records)
         // Before anything else may read on.
-        if connection.unread > 0 { unread = Array(input.suffix(connection.unread)) }
+        if connection.unconsumed > 0 { unread = Array(input.suffix(connection.unconsumed)) }
         return received(outcome, &loop)
     }
 
     /// Answers pings, hands the events of a read to Lua, then sees whether it was the last.
     private func received(_ outcome: MessageReader.Outcome, _ loop: inout LoopContext) -> Progress {
-        if loop.log.hasLent { scheduleMemoryRelease(&loop) }
+        if loop.records.hasDetachedBlocks { scheduleMemoryRelease(&loop) }
         heard(&loop)
         // First of all: an answer of the script to what came with the ping must not overtake the pong.
         let progress = answerPings(&loop)
-        socket.publish(&loop.log)
+        socket.publish(&loop.records)
         // Asked once: the answer to a second time would be that to the first.
         if !isPaused, socket.pauseIfQueueFull() {
-            socket.debugLine("reading stops until the script has caught up with maxqueued", &loop.log)
+            socket.debugLine("reading stops until the script has caught up with maxqueued", &loop.records)
             pause(&loop)
         }
         switch outcome {
@@ -221,7 +221,7 @@ final class OpenConnection {
         connection.keepalivePong = nil
         guard let latency = keepalive!.answered(pong, loop.now) else { return }
         socket.setLatency(latency)
-        socket.debugLine("latency \(latency.seconds) s", &loop.log)
+        socket.debugLine("latency \(latency.seconds) s", &loop.records)
     }
 
     /// Reads no more until Lua has caught up.

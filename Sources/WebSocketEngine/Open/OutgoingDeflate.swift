@@ -16,7 +16,7 @@ struct OutgoingDeflate: ~Copyable {
 
     /// A large message, and how much of its payload is in the frame.
     private struct Large: ~Copyable {
-        var frame: PiecewiseFrame
+        var frame: FrameBuilder
         var used = 0
     }
 
@@ -77,7 +77,7 @@ struct OutgoingDeflate: ~Copyable {
                 FrameEncoder.append(
                     frame.opcode, compressed: compresses, payload, mask: Mask(key: key), to: &writeBuffer)
             else { return .failed }
-            frames.consume(frame.size)
+            frames.didRead(frame.size)
         }
         if frames.isEmpty { rest() }
         return .made
@@ -92,7 +92,7 @@ struct OutgoingDeflate: ~Copyable {
             large = begun
         } else {
             guard let key = random.next(),
-                let frame = PiecewiseFrame(opcode, compressed: payload.count >= threshold, mask: Mask(key: key))
+                let frame = FrameBuilder(opcode, compressed: payload.count >= threshold, mask: Mask(key: key))
             else { return .failed }
             large = Large(frame: frame)
         }
@@ -106,7 +106,7 @@ struct OutgoingDeflate: ~Copyable {
             return .unfinished
         }
         large.frame.finish(into: &writeBuffer)
-        frames.consume(size)
+        frames.didRead(size)
         if frames.isEmpty { rest() }
         return .made
     }

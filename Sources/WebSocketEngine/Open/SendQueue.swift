@@ -163,7 +163,7 @@ struct SendQueue: ~Copyable {
             Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
         // The loop meets the same error, and handles it.
         if written > 0 {
-            frames.consume(written)
+            frames.didRead(written)
             if recordsWriteTimes { lastDirectWrite = now() }
             if frames.isEmpty {
                 wakes = !isAcknowledgementWatched

@@ -64,7 +64,7 @@ struct WriteBuffer: ~Copyable {
     }
 
     /// Counts bytes that have left.
-    mutating func consume(_ count: Int) { frames.consume(count) }
+    mutating func consume(_ count: Int) { frames.didRead(count) }
 
     /// Gives large memory back that is not in use.
     mutating func shrink(_ sendQueue: borrowing Mutex<SendQueue>) {

@@ -1,4 +1,4 @@
-// Events on their way from the engine to one Lua state: the engine publishes a log for each read, Lua takes
+// Events on their way from the engine to one Lua state: the engine publishes records after each read, Lua takes
 // all of them at once by exchange. One lock on either side for a whole batch; a wake-up only when somebody
 // waits.
 
@@ -10,15 +10,15 @@ public import WebSocketProtocol
 
 public final class EventQueue: Sendable {
     private final class Rest {
-        var log = EventRecords()
+        var records = EventRecords()
     }
 
     private struct Shared: ~Copyable {
-        var log = EventRecords()
+        var records = EventRecords()
         /// Logs behind it: there was no memory to append them.
         var more: [Rest] = []
         /// Whether large messages come, so that the memory of those that were delivered is soon used again.
-        var keepsSpares = false
+        var keepsBlocks = false
         /// Whether somebody waits for the descriptor, and was not signalled yet.
         var isAwaited = false
         /// Whether the Lua state is gone: events are dropped.
@@ -29,34 +29,34 @@ public final class EventQueue: Sendable {
         var wakeup: FileDescriptor?
 
         @inline(__always)
-        var count: Int { more.isEmpty ? log.count : countWithRest }
+        var count: Int { more.isEmpty ? records.count : countWithRest }
 
-        private var countWithRest: Int { more.reduce(log.count) { $0 + $1.log.count } }
+        private var countWithRest: Int { more.reduce(records.count) { $0 + $1.records.count } }
 
         /// Puts the records behind those that wait, and leaves `other` empty.
         @inline(__always)
         mutating func append(_ other: inout EventRecords) {
-            if !more.isEmpty || !log.take(&other) { appendAsRest(&other) }
+            if !more.isEmpty || !records.moveRecords(from: &other) { appendAsRest(&other) }
         }
 
         @inline(never)
         private mutating func appendAsRest(_ other: inout EventRecords) {
             let rest = Rest()
-            swap(&rest.log, &other)
+            swap(&rest.records, &other)
             more.append(rest)
         }
 
-        /// Exchanges the first log for `other`, which is empty.
+        /// Exchanges the first records for `other`, which is empty.
         @inline(__always)
         mutating func takeFirst(_ other: inout EventRecords) {
-            swap(&log, &other)
+            swap(&records, &other)
             if !more.isEmpty { takeNext() }
         }
 
         @inline(never)
         private mutating func takeNext() {
             let next = more.removeFirst()
-            swap(&log, &next.log)
+            swap(&records, &next.records)
         }
 
         /// Makes the descriptor, if there is none or the host has closed it. False when none is to be had.
@@ -78,20 +78,20 @@ public final class EventQueue: Sendable {
 
     // MARK: - The engine's side
 
-    /// Queues the records of `log` and leaves it empty. False when nobody will ever read them.
+    /// Queues the records of `records` and leaves it empty. False when nobody will ever read them.
     @discardableResult
-    func publish(_ log: inout EventRecords) -> Bool {
+    func publish(_ records: inout EventRecords) -> Bool {
         var waked: Int32 = -1
         // After the lock is released, because the woken thread takes it at once. The descriptor stays as long as its thread
         // sleeps.
         defer { if waked >= 0 { eventfd_write(waked, 1) } }
         return shared.withLock { shared in
             if shared.isShut {
-                log.removeAll()
+                records.removeAll()
             } else {
-                if log.hasLent { shared.keepsSpares = true }
-                shared.append(&log)
-                log.takeSpares(of: &shared.log)
+                if records.hasDetachedBlocks { shared.keepsBlocks = true }
+                shared.append(&records)
+                records.pool.moveBlocks(from: &shared.records.pool)
                 queued.store(shared.count, ordering: .releasing)
             }
             if shared.isAwaited {
@@ -104,10 +104,10 @@ public final class EventQueue: Sendable {
 
     /// No large message has come for a moment: the memory of the last ones is kept no longer, even if it is given back
     /// only later.
-    func freeSpares() {
+    func freePooledBlocks() {
         shared.withLock { shared in
-            shared.keepsSpares = false
-            shared.log.freeSpares()
+            shared.keepsBlocks = false
+            shared.records.pool.removeAll()
         }
     }
 
@@ -130,14 +130,14 @@ public final class EventQueue: Sendable {
             defer { shared.live = [:] }
             return shared.live.values
         }
-        var log = EventRecords()
+        var records = EventRecords()
         for (socket, starts) in live {
             let wasOpen = socket.engineEnded()
             var error = EventInfo(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
             error.add("kind", "system")
-            socket.publishEvent(WS_EVENT_ERROR, error, flags: wasOpen ? 0 : WS_EVENT_FINAL, &log)
-            if wasOpen { socket.publishEvent(WS_EVENT_CLOSE, .brokenConnection, flags: WS_EVENT_FINAL, &log) }
-            for _ in 1..<starts { socket.publishEvent(WS_EVENT_ENDED, EventInfo(), flags: WS_EVENT_FINAL, &log) }
+            socket.publishEvent(WS_EVENT_ERROR, error, flags: wasOpen ? 0 : WS_EVENT_FINAL, &records)
+            if wasOpen { socket.publishEvent(WS_EVENT_CLOSE, .brokenConnection, flags: WS_EVENT_FINAL, &records) }
+            for _ in 1..<starts { socket.publishEvent(WS_EVENT_ENDED, EventInfo(), flags: WS_EVENT_FINAL, &records) }
         }
     }
 
@@ -145,21 +145,21 @@ public final class EventQueue: Sendable {
 
     public var count: Int { queued.load(ordering: .acquiring) }
 
-    /// Exchanges `log`, whose records were all delivered, for what is queued.
-    public func take(_ log: inout EventRecords) {
-        log.removeAll()
+    /// Exchanges `records`, whose records were all delivered, for what is queued.
+    public func take(_ records: inout EventRecords) {
+        records.removeAll()
         guard !isEmpty else { return }
         shared.withLock { shared in
-            shared.takeFirst(&log)
+            shared.takeFirst(&records)
             // Where the engine finds it.
-            shared.log.takeSpares(of: &log)
+            shared.records.pool.moveBlocks(from: &records.pool)
             queued.store(shared.count, ordering: .relaxed)
         }
     }
 
     /// Takes the memory of a delivered message back, for the next ones or none.
     public func giveBack(_ block: ws_block) {
-        let isKept = shared.withLock { $0.keepsSpares && $0.log.keep(block) }
+        let isKept = shared.withLock { $0.keepsBlocks && $0.records.pool.put(block) }
         if !isKept { free(block.bytes) }
     }
 
@@ -174,7 +174,7 @@ public final class EventQueue: Sendable {
         }
         guard served == nil else { return }
         // The engine has ended, and publishes the end of what is live.
-        while awaits({ $0.log.isEmpty && !$0.live.isEmpty }), sleep(until: limit, mask) {}
+        while awaits({ $0.records.isEmpty && !$0.live.isEmpty }), sleep(until: limit, mask) {}
         _ = awaits { _ in false }
         // Nothing can come.
         if isEmpty { _ = Self.sleep(-1, until: limit, mask) }
@@ -182,7 +182,7 @@ public final class EventQueue: Sendable {
 
     private func sleepUntilSignalled(_ limit: Double, _ mask: UnsafePointer<sigset_t>?) {
         // Dropped events also signal the descriptor: look at the queue again.
-        while awaits({ $0.log.isEmpty }), sleep(until: limit, mask) {}
+        while awaits({ $0.records.isEmpty }), sleep(until: limit, mask) {}
         _ = awaits { _ in false }
     }
 
@@ -235,7 +235,7 @@ public final class EventQueue: Sendable {
         let deadline = now() + Nanoseconds(seconds: seconds)
         shared.withLock { shared in
             shared.isShut = true
-            shared.log.removeAll()
+            shared.records.removeAll()
             shared.more = []
             queued.store(0, ordering: .relaxed)
         }

@@ -191,12 +191,12 @@ public final class WebSocket: Sendable {
     func setAttempts(_ count: Int) { attemptsNow.store(count, ordering: .relaxed) }
 
     /// Hands records to Lua.
-    func publish(_ log: inout EventRecords) {
-        let bytes = log.size
+    func publish(_ records: inout EventRecords) {
+        let bytes = records.size
         guard bytes > 0 else { return }
         // Where nobody listens nothing is queued, but whoever waits for the end looks again.
-        if isAbandoned { log.removeAll() }
-        guard queue.publish(&log), !isAbandoned else { return }
+        if isAbandoned { records.removeAll() }
+        guard queue.publish(&records), !isAbandoned else { return }
         undelivered.add(bytes, ordering: .sequentiallyConsistent)
     }
 
@@ -219,15 +219,15 @@ public final class WebSocket: Sendable {
     }
 
     /// Publishes an event that carries words or an `info` table.
-    func publishEvent(_ type: Int, _ info: EventInfo, flags: Int = 0, _ log: inout EventRecords) {
-        info.payload.withUnsafeBytes { log.append(essential: type, socket: id, flags: flags, $0) }
-        publish(&log)
+    func publishEvent(_ type: Int, _ info: EventInfo, flags: Int = 0, _ records: inout EventRecords) {
+        info.payload.withUnsafeBytes { records.append(essential: type, socket: id, flags: flags, $0) }
+        publish(&records)
     }
 
     /// Tells the script what goes on, if it wants to know.
-    func debugLine(_ line: @autoclosure () -> String, _ log: inout EventRecords) {
+    func debugLine(_ line: @autoclosure () -> String, _ records: inout EventRecords) {
         guard options.debug else { return }
-        log.append(line: replacingControlCharacters(line()), socket: id)
-        publish(&log)
+        records.append(line: replacingControlCharacters(line()), socket: id)
+        publish(&records)
     }
 }

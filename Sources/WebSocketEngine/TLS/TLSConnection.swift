@@ -227,7 +227,7 @@ final class TLSConnection {
     private func flush() -> Int32? {
         let sent = records.isEmpty ? 0 : send(UnsafeRawBufferPointer(records.bytes))
         guard sent >= 0 else { return errno == EAGAIN ? nil : errno }
-        records.consume(sent)
+        records.didRead(sent)
         if records.isEmpty {
             swap(&records, &context.spare)
             // Another connection's may have come back meanwhile.

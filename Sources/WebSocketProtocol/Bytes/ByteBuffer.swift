@@ -30,7 +30,7 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
     }
 
     /// Room behind the last byte, valid until the next mutation.
-    public var space: UnsafeMutableRawBufferPointer {
+    public var writableBytes: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(start: base.map { $0 + end }, count: capacity - end)
     }
 
@@ -65,10 +65,10 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         return true
     }
 
-    /// Counts bytes that were written into `space`.
-    public mutating func produced(_ count: Int) { end += count }
+    /// Counts bytes that were written into `writableBytes`.
+    public mutating func didWrite(_ count: Int) { end += count }
 
-    public mutating func consume(_ count: Int) {
+    public mutating func didRead(_ count: Int) {
         start += count
         if start == end { removeAll() }
     }

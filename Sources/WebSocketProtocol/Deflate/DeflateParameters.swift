@@ -45,12 +45,12 @@ public struct DeflateParameters: Equatable, Sendable {
 
     /// What the server's answer makes of `offer`; strict, as section 7.1 wants it: an answer that is not a correct answer
     /// to one of the two offers fails the handshake.
-    func agreed(on answer: [ExtensionParameter]) throws(HandshakeFailure) -> DeflateParameters {
+    func negotiated(from answer: [ExtensionParameter]) throws(HandshakeFailure) -> DeflateParameters {
         var agreed = DeflateParameters(client: Direction(takeover: client.takeover))
         var seen: Set<String> = []
         for parameter in answer {
             guard seen.insert(parameter.name).inserted else {
-                throw .unacceptable("its permessage-deflate answer repeats \(parameter.name)")
+                throw .invalidResponse("its permessage-deflate answer repeats \(parameter.name)")
             }
             switch parameter.name {
             case "server_no_context_takeover":
@@ -64,7 +64,7 @@ public struct DeflateParameters: Equatable, Sendable {
             case "client_max_window_bits":
                 agreed.client.windowBits = try parameter.windowBits(atMost: hasPlainOffer ? 15 : client.windowBits)
             default:
-                throw .unacceptable("its permessage-deflate answer has the unknown parameter \(parameter.name)")
+                throw .invalidResponse("its permessage-deflate answer has the unknown parameter \(parameter.name)")
             }
         }
         // 7.1.2.2: without an answer the client may use what it likes, and its own limit still holds.
@@ -75,7 +75,7 @@ public struct DeflateParameters: Equatable, Sendable {
     // MARK: - Server
 
     /// Accepts an offer as it stands; nil when it is malformed or asks for what zlib can't do.
-    static func accepting(_ offer: [ExtensionParameter]) -> (parameters: DeflateParameters, answer: String)? {
+    static func answer(to offer: [ExtensionParameter]) -> (parameters: DeflateParameters, answer: String)? {
         var agreed = DeflateParameters()
         var answer = extensionName
         var seen: Set<String> = []
@@ -110,7 +110,7 @@ struct ExtensionParameter: Equatable {
     var value: String?
 
     func noValue() throws(HandshakeFailure) {
-        if let value { throw .unacceptable("its permessage-deflate parameter \(name) has a value, \(value)") }
+        if let value { throw .invalidResponse("its permessage-deflate parameter \(name) has a value, \(value)") }
     }
 
     /// RFC 7692 section 7.1.2: a decimal number from 8 to 15 without leading zeros.
@@ -118,11 +118,11 @@ struct ExtensionParameter: Equatable {
         guard let value, let first = value.utf8.first, first != UInt8(ascii: "0"), first != UInt8(ascii: "+"),
             let bits = Int(value), (8...15).contains(bits)
         else {
-            throw .unacceptable(
+            throw .invalidResponse(
                 "its permessage-deflate parameter \(name) is \(value ?? "empty"), not a number from 8 to 15")
         }
         guard bits <= limit else {
-            throw .unacceptable(
+            throw .invalidResponse(
                 "its permessage-deflate parameter \(name) is \(bits), more than the \(limit) that was offered")
         }
         return bits

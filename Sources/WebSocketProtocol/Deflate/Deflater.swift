@@ -46,11 +46,11 @@ public struct Deflater: ~Copyable {
         stream.pointee.avail_in = UInt32(piece.count)
         repeat {
             guard output.reserve(Int(deflateBound(stream, UInt(stream.pointee.avail_in))) + 16) else { return false }
-            let room = min(output.space.count, Int(Int32.max))
-            stream.pointee.next_out = output.space.baseAddress!.assumingMemoryBound(to: UInt8.self)
+            let room = min(output.writableBytes.count, Int(Int32.max))
+            stream.pointee.next_out = output.writableBytes.baseAddress!.assumingMemoryBound(to: UInt8.self)
             stream.pointee.avail_out = UInt32(room)
             _ = CZlib.deflate(stream, isLast ? Z_SYNC_FLUSH : Z_NO_FLUSH)
-            output.produced(room - Int(stream.pointee.avail_out))
+            output.didWrite(room - Int(stream.pointee.avail_out))
         } while stream.pointee.avail_out == 0
         guard isLast else { return true }
         if !parameters.takeover { deflateReset(stream) }

@@ -8,13 +8,13 @@ import Glibc
 struct Inflater: ~Copyable {
     enum Result {
         case done
-        /// `unread` bytes of the input are to be given again.
+        /// `remainingInput` bytes of the input are to be given again.
         case paused
         case tooBig, invalid, outOfMemory
     }
 
     private let parameters: DeflateParameters.Direction
-    /// `Thresholds.inflatingStep`.
+    /// `Thresholds.inflateSpace`.
     private let leastRoom: Int
     /// zlib keeps the address of its stream: it must not move.
     private var stream: UnsafeMutablePointer<z_stream>?
@@ -22,11 +22,11 @@ struct Inflater: ~Copyable {
     private var hasBegun = false
 
     /// Bytes at the end of the last input that were not consumed, when the message is too big or inflating has paused.
-    var unread: Int { stream.map { Int($0.pointee.avail_in) } ?? 0 }
+    var remainingInput: Int { stream.map { Int($0.pointee.avail_in) } ?? 0 }
 
     init(_ parameters: DeflateParameters.Direction, _ thresholds: Thresholds = Thresholds()) {
         self.parameters = parameters
-        leastRoom = thresholds.inflatingStep
+        leastRoom = thresholds.inflateSpace
     }
 
     deinit {
@@ -97,12 +97,12 @@ struct Inflater: ~Copyable {
             let beforePause = max(pause - min(produced, pause), leastRoom / 2)
             let most = min(limit - produced, beforePause, Int(Int32.max) - 1) + 1
             guard output.reserve(min(step, most)) else { return .outOfMemory }
-            let space = UnsafeMutableRawBufferPointer(rebasing: output.space.prefix(most))
+            let space = UnsafeMutableRawBufferPointer(rebasing: output.writableBytes.prefix(most))
             let room = UInt32(truncatingIfNeeded: space.count)
             stream.pointee.next_out = space.baseAddress!.assumingMemoryBound(to: UInt8.self)
             stream.pointee.avail_out = room
             let status = CZlib.inflate(stream, Z_SYNC_FLUSH)
-            output.produced(Int(room - stream.pointee.avail_out))
+            output.didWrite(Int(room - stream.pointee.avail_out))
             if output.count - before > limit { return .tooBig }
             // Without more input little can come: a match and the bits that zlib holds.
             if output.count - before >= pause, stream.pointee.avail_in > 0, status == Z_OK { return .paused }

@@ -14,7 +14,7 @@ public enum FrameEncoder {
     ) -> Bool {
         guard buffer.reserve(count + maximumOverhead) else { return false }
         let header = FrameHeader(rsv1: compressed, opcode: opcode, mask: mask, length: count)
-        let target = buffer.space.baseAddress!
+        let target = buffer.writableBytes.baseAddress!
         var size = header.write(to: target)
         let payload = size
         for part in parts {
@@ -24,7 +24,7 @@ public enum FrameEncoder {
             key.apply(bytes, target + size, part.count)
             size += part.count
         }
-        buffer.produced(size)
+        buffer.didWrite(size)
         return true
     }
 

@@ -5,7 +5,7 @@ struct HeaderAssembler {
     private(set) var count = 0
 
     /// Takes bytes from `p` on; the header once it is whole.
-    mutating func take(_ p: inout UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer) throws(ProtocolFailure)
+    mutating func append(_ p: inout UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer) throws(ProtocolFailure)
         -> FrameHeader?
     {
         let header = try withUnsafeMutableBytes(of: &bytes) { (storage) throws(ProtocolFailure) -> FrameHeader? in

@@ -58,12 +58,12 @@ public struct HTTPHeadParser: ~Copyable {
             let piece = UnsafeRawBufferPointer(rebasing: rest[..<(newline ?? rest.count)])
             total += piece.count + (newline == nil ? 0 : 1)
             guard total <= Self.maximumBytes else {
-                throw .unacceptable(
+                throw .invalidResponse(
                     "the head of its answer is larger than \(Self.maximumBytes) bytes"
                         + (interimAnswers > 0 ? ", interim answers included" : ""))
             }
             // Before any line is whole, what can't become a status line is told from a slow one.
-            guard line.append(piece) else { throw .unacceptable("out of memory for the head of its answer") }
+            guard line.append(piece) else { throw .invalidResponse("out of memory for the head of its answer") }
             if !hasStartLine { try checkBeginning() }
             guard newline != nil else { return nil }
             consumed += piece.count + 1
@@ -78,7 +78,7 @@ public struct HTTPHeadParser: ~Copyable {
     private mutating func skipInterimAnswer() throws(HandshakeFailure) {
         interimAnswers += 1
         guard interimAnswers <= Self.maximumInterimAnswers else {
-            throw .unacceptable("it sent more than \(Self.maximumInterimAnswers) interim answers")
+            throw .invalidResponse("it sent more than \(Self.maximumInterimAnswers) interim answers")
         }
         head = HTTPHead()
         hasStartLine = false
@@ -89,7 +89,7 @@ public struct HTTPHeadParser: ~Copyable {
         let begun = line.bytes.prefix(beginning.utf8.count)
         // A CR may be that of an empty line.
         guard beginning.utf8.starts(with: begun) || begun.elementsEqual([0x0D]) else {
-            throw .unacceptable("its answer is not HTTP")
+            throw .invalidResponse("its answer is not HTTP")
         }
     }
 
@@ -104,7 +104,7 @@ public struct HTTPHeadParser: ~Copyable {
         }
         // 5.5 of RFC 9110: CR, LF and NUL are dangerous in a value; the other controls have no place either.
         guard bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) else {
-            throw .unacceptable("the head of its answer has a control character")
+            throw .invalidResponse("the head of its answer has a control character")
         }
         guard hasStartLine else {
             head.startLine = String(decoding: bytes, as: UTF8.self)
@@ -113,19 +113,19 @@ public struct HTTPHeadParser: ~Copyable {
         }
         guard bytes[0] != 0x20, bytes[0] != 0x09 else {
             guard !head.fields.fields.isEmpty else {
-                throw .unacceptable("the head of its answer has white space before its first field")
+                throw .invalidResponse("the head of its answer has white space before its first field")
             }
             head.fields.fold(trim(Substring(String(decoding: bytes, as: UTF8.self))))
             return false
         }
         guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")) else {
-            throw .unacceptable("the head of its answer has a line without a colon")
+            throw .invalidResponse("the head of its answer has a line without a colon")
         }
         // 5.1: no white space between the name and the colon.
         let name = String(decoding: bytes[..<colon], as: UTF8.self)
-        guard isToken(name) else { throw .unacceptable("the head of its answer has a field with a malformed name") }
+        guard isToken(name) else { throw .invalidResponse("the head of its answer has a field with a malformed name") }
         guard head.fields.fields.count < Self.maximumFields else {
-            throw .unacceptable("the head of its answer has more than \(Self.maximumFields) fields")
+            throw .invalidResponse("the head of its answer has more than \(Self.maximumFields) fields")
         }
         let value = String(decoding: bytes[(colon + 1)...], as: UTF8.self)
         head.fields.append(name, String(trim(Substring(value))))

@@ -54,32 +54,33 @@ public struct ClientHandshake: Sendable {
 
     /// Checks the answer's head point by point (section 4.1, "the client MUST validate the server's response").
     public func verify(_ head: HTTPHead) throws(HandshakeFailure) -> Agreement {
-        guard let status = head.status else { throw .unacceptable("its answer is not HTTP/1.1") }
+        guard let status = head.status else { throw .invalidResponse("its answer is not HTTP/1.1") }
         // Point 1.
         guard status == 101 else {
             let phrase = head.reasonPhrase.isEmpty ? "" : " \(quotedForError(head.reasonPhrase))"
             throw HandshakeFailure(
                 reason: "it answered \(status)\(phrase) instead of 101 Switching Protocols", status: status)
         }
-        guard head.startLine.hasPrefix("HTTP/1.1 ") else { throw .unacceptable("its answer is not HTTP/1.1") }
+        guard head.startLine.hasPrefix("HTTP/1.1 ") else { throw .invalidResponse("its answer is not HTTP/1.1") }
         // Point 2.
         let upgrade = head.fields.list("Upgrade")
-        guard !upgrade.isEmpty else { throw .unacceptable("its answer has no Upgrade field") }
+        guard !upgrade.isEmpty else { throw .invalidResponse("its answer has no Upgrade field") }
         guard upgrade.count == 1, isEqual(upgrade[0], "websocket", ignoringCase: true) else {
             let names = quotedForError(upgrade.joined(separator: ", "))
-            throw .unacceptable("the Upgrade field of its answer is \"\(names)\", not \"websocket\"")
+            throw .invalidResponse("the Upgrade field of its answer is \"\(names)\", not \"websocket\"")
         }
         // Point 3.
         guard head.fields.list("Connection", contains: "upgrade") else {
-            throw .unacceptable("the Connection field of its answer does not name Upgrade")
+            throw .invalidResponse("the Connection field of its answer does not name Upgrade")
         }
         // Point 4.
         let accepts = head.fields.values("Sec-WebSocket-Accept")
         guard accepts.count == 1 else {
-            throw .unacceptable("its answer has \(accepts.isEmpty ? "no" : "more than one") Sec-WebSocket-Accept field")
+            throw .invalidResponse(
+                "its answer has \(accepts.isEmpty ? "no" : "more than one") Sec-WebSocket-Accept field")
         }
         guard isEqual(accepts[0], acceptance(of: key)) else {
-            throw .unacceptable("the Sec-WebSocket-Accept field of its answer is wrong: it did not read our key")
+            throw .invalidResponse("the Sec-WebSocket-Accept field of its answer is wrong: it did not read our key")
         }
         var agreement = Agreement()
         try verifyExtensions(head, &agreement)
@@ -91,16 +92,18 @@ public struct ClientHandshake: Sendable {
     private func verifyExtensions(_ head: HTTPHead, _ agreement: inout Agreement) throws(HandshakeFailure) {
         guard let text = head.fields["Sec-WebSocket-Extensions"] else { return }
         guard let extensions = parseExtensions(text) else {
-            throw .unacceptable(
+            throw .invalidResponse(
                 "the Sec-WebSocket-Extensions field of its answer is malformed: \"\(quotedForError(text))\"")
         }
         guard !extensions.isEmpty else { return }
         for answer in extensions {
             guard answer.name == DeflateParameters.extensionName, let deflate else {
-                throw .unacceptable("it chose the extension \(answer.name), which was not offered")
+                throw .invalidResponse("it chose the extension \(answer.name), which was not offered")
             }
-            guard agreement.deflate == nil else { throw .unacceptable("it chose the extension \(answer.name) twice") }
-            agreement.deflate = try deflate.agreed(on: answer.parameters)
+            guard agreement.deflate == nil else {
+                throw .invalidResponse("it chose the extension \(answer.name) twice")
+            }
+            agreement.deflate = try deflate.negotiated(from: answer.parameters)
         }
         agreement.extensions = text
     }
@@ -111,7 +114,7 @@ public struct ClientHandshake: Sendable {
         guard let subprotocol = chosen.first else { return }
         guard chosen.count == 1, subprotocols.contains(where: { isEqual($0, subprotocol) }) else {
             let names = quotedForError(chosen.joined(separator: ", "))
-            throw .unacceptable("it chose the subprotocol \"\(names)\", which was not offered")
+            throw .invalidResponse("it chose the subprotocol \"\(names)\", which was not offered")
         }
         agreement.subprotocol = subprotocol
     }

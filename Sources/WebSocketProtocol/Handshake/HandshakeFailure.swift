@@ -12,5 +12,5 @@ public struct HandshakeFailure: Error, Equatable, Sendable {
     }
 
     /// An answer that breaks the rules.
-    static func unacceptable(_ reason: String) -> HandshakeFailure { HandshakeFailure(reason: reason) }
+    static func invalidResponse(_ reason: String) -> HandshakeFailure { HandshakeFailure(reason: reason) }
 }

@@ -33,7 +33,7 @@ public enum ServerHandshake {
         }
         let offers = fields["Sec-WebSocket-Extensions"].flatMap(parseExtensions) ?? []
         for offer in offers where deflate && offer.name == DeflateParameters.extensionName {
-            guard let accepted = DeflateParameters.accepting(offer.parameters) else { continue }
+            guard let accepted = DeflateParameters.answer(to: offer.parameters) else { continue }
             agreement.deflate = accepted.parameters
             agreement.extensions = accepted.answer
             response += "Sec-WebSocket-Extensions: \(accepted.answer)\r\n"

@@ -7,9 +7,9 @@ extension MessageReader {
         /// In `message`, as far as it has come.
         case inMessage
         /// It is complete, and in the log.
-        case inLog
+        case inRecord
         /// This many bytes of the piece are to be given again, after the events were delivered.
-        case paused(left: Int)
+        case paused(unconsumed: Int)
     }
 
     /// Inflates the next piece of a message.
@@ -17,9 +17,9 @@ extension MessageReader {
         _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventRecords
     ) throws(ProtocolFailure) -> Inflated {
         if finishes, message.isEmpty {
-            guard let start = events.begin() else { throw outOfMemory }
+            guard let start = events.beginRecord() else { throw outOfMemory }
             do throws(ProtocolFailure) { return try inflate(chunk, recordFrom: start, &events) } catch {
-                events.drop(start)
+                events.discardRecord(start)
                 throw error
             }
         }
@@ -32,29 +32,30 @@ extension MessageReader {
         let before = message.count
         let result = inflater!.inflate(
             chunk, finishes: finishes, into: &message, limit: maximumMessageSize - before,
-            pause: thresholds.inflatedAtOnce)
+            pause: thresholds.inflatedPerCall)
         let inflated = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[before...])
         try verify(result, inflated, finishes: finishes)
-        return result == .paused ? .paused(left: inflater?.unread ?? 0) : .inMessage
+        return result == .paused ? .paused(unconsumed: inflater?.remainingInput ?? 0) : .inMessage
     }
 
     /// A message in one piece, inflated where it stays unless it turns out to be large.
     private mutating func inflate(
         _ chunk: UnsafeRawBufferPointer, recordFrom start: Int, _ events: inout EventRecords
     ) throws(ProtocolFailure) -> Inflated {
-        let limit = min(maximumMessageSize, thresholds.inflatedInLog)
-        let result = inflater!.inflate(chunk, finishes: true, into: &events.records, limit: limit)
+        let limit = min(maximumMessageSize, thresholds.inflateIntoRecord)
+        let result = inflater!.inflate(chunk, finishes: true, into: &events.buffer, limit: limit)
         let inflated = events.payload(from: start)
         if result == .tooBig, limit < maximumMessageSize {
             try verify(.done, inflated, finishes: false)
             guard message.append(inflated) else { throw outOfMemory }
-            events.drop(start)
-            return try inflate(UnsafeRawBufferPointer(rebasing: chunk.suffix(inflater?.unread ?? 0)), finishes: true)
+            events.discardRecord(start)
+            return try inflate(
+                UnsafeRawBufferPointer(rebasing: chunk.suffix(inflater?.remainingInput ?? 0)), finishes: true)
         }
         try verify(result, inflated, finishes: true)
-        guard events.end(start, type: messageType, socket: socket) else { throw outOfMemory }
+        guard events.commitRecord(start, type: messageType, socket: socket) else { throw outOfMemory }
         messageOpcode = nil
-        return .inLog
+        return .inRecord
     }
 
     private mutating func verify(

@@ -2,7 +2,7 @@
 // sections 5 to 7). Both roles. Sending needs none of this state: see FrameEncoder.
 //
 // The owner calls `receive` (or `payloadDestination` and `didReadPayload`) with whatever arrived, then looks at
-// the outcome, at `nextPong` and at `unread`. After `.closed` or `.failed` every further byte is ignored (section 1.4).
+// the outcome, at `dequeuePong` and at `unconsumed`. After `.closed` or `.failed` every further byte is ignored (section 1.4).
 
 import CEvents
 
@@ -27,7 +27,7 @@ public struct MessageReader: ~Copyable {
     private var outcome = Outcome.open
     private var frame: FrameHeader?
     private var remaining = 0
-    private var partialHeader = HeaderAssembler()
+    private var headerAssembler = HeaderAssembler()
     /// Whether its last bytes went straight to their place: the rest does, however little it is.
     private var readsIntoMessage = false
 
@@ -39,7 +39,7 @@ public struct MessageReader: ~Copyable {
 
     /// Bytes at the end of the last input that were not consumed, because inflating them would take too long at once. The
     /// owner delivers the events and lets others work, then gives these bytes again.
-    public private(set) var unread = 0
+    public private(set) var unconsumed = 0
 
     private var pongs: PendingPongs
     private var control = ByteBuffer()
@@ -71,11 +71,11 @@ public struct MessageReader: ~Copyable {
     }
 
     /// Whether the rest of a message is still to come.
-    public var isInMessage: Bool { frame != nil || messageOpcode != nil || partialHeader.count > 0 }
+    public var isInMessage: Bool { frame != nil || messageOpcode != nil || headerAssembler.count > 0 }
 
     /// Takes bytes of the peer, in any cut. They may be changed (a server unmasks in place).
     public mutating func receive(_ input: UnsafeMutableRawBufferPointer, into events: inout EventRecords) -> Outcome {
-        unread = 0
+        unconsumed = 0
         guard outcome == .open, var p = input.baseAddress else { return outcome }
         let end = p + input.count
         let before = events.size
@@ -84,7 +84,7 @@ public struct MessageReader: ~Copyable {
                 if frame == nil {
                     p = try readWholeFrames(p, end, &events)
                     if p == end { break }
-                    if partialHeader.count == 0 {
+                    if headerAssembler.count == 0 {
                         if end - p >= 2 {
                             let size = FrameHeader.size(secondByte: p.load(fromByteOffset: 1, as: UInt8.self))
                             if end - p >= size {
@@ -94,7 +94,7 @@ public struct MessageReader: ~Copyable {
                         }
                     }
                     if frame == nil {
-                        guard let whole = try partialHeader.take(&p, end) else { break }
+                        guard let whole = try headerAssembler.append(&p, end) else { break }
                         try begin(whole, &events)
                     }
                 }
@@ -102,12 +102,12 @@ public struct MessageReader: ~Copyable {
                 let left = try payload(chunk, &events)
                 p += chunk.count - left
                 if left > 0 {
-                    unread = end - p
+                    unconsumed = end - p
                     break
                 }
                 if outcome != .open { break }
-                if inflater != nil, events.size - before >= thresholds.inflatedAtOnce {
-                    unread = end - p
+                if inflater != nil, events.size - before >= thresholds.inflatedPerCall {
+                    unconsumed = end - p
                     break
                 }
             }
@@ -122,7 +122,7 @@ public struct MessageReader: ~Copyable {
     private mutating func readWholeFrames(
         _ start: UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer, _ events: inout EventRecords
     ) throws(ProtocolFailure) -> UnsafeMutableRawPointer {
-        guard role == .client, messageOpcode == nil, partialHeader.count == 0, !traces else { return start }
+        guard role == .client, messageOpcode == nil, headerAssembler.count == 0, !traces else { return start }
         var p = start
         while end - p >= 4 {
             let isText = p.load(as: UInt8.self) == 0x81
@@ -234,7 +234,7 @@ public struct MessageReader: ~Copyable {
         defer { control.removeAll(keepingAtMost: 0) }
         switch opcode {
         case .ping:
-            pongs.add(body)
+            pongs.enqueue(body)
             guard events.append(type: WS_EVENT_PING, socket: socket, body) else { throw noMemory(body.count) }
         case .pong:
             if let keepaliveKey, body.count == 8, body.loadUnaligned(as: UInt32.self) == keepaliveKey {
@@ -251,7 +251,7 @@ public struct MessageReader: ~Copyable {
     public var hasPongs: Bool { !pongs.isEmpty }
 
     /// The payload of the next ping to answer, valid until the next mutation.
-    public mutating func nextPong() -> UnsafeRawBufferPointer? { pongs.next() }
+    public mutating func dequeuePong() -> UnsafeRawBufferPointer? { pongs.dequeue() }
 
     // MARK: - Messages
 
@@ -262,8 +262,8 @@ public struct MessageReader: ~Copyable {
         if messageCompressed {
             switch try inflate(chunk, finishes: finishes, &events) {
             case .inMessage: break
-            case .inLog: return 0
-            case .paused(let left): return left
+            case .inRecord: return 0
+            case .paused(let unconsumed): return unconsumed
             }
         } else if finishes, message.isEmpty {
             // The whole message in one piece: from the read buffer into the log, once.
@@ -301,7 +301,7 @@ public struct MessageReader: ~Copyable {
         let type = messageType
         messageOpcode = nil
         let count = message.count
-        guard events.append(type: type, socket: socket, taking: &message, lendingFrom: thresholds.lending) else {
+        guard events.append(type: type, socket: socket, moving: &message, detachedFrom: thresholds.detach) else {
             throw noMemory(count)
         }
     }
@@ -326,7 +326,7 @@ public struct MessageReader: ~Copyable {
         var wanted = count
         if message.capacity == 0 {
             wanted = max(count, min(total, thresholds.reservation))
-            if wanted >= thresholds.lending, let spare = events.spare(wanted) { message = spare }
+            if wanted >= thresholds.detach, let block = events.pool.take(atLeast: wanted) { message = block }
         }
         guard message.reserve(wanted) else {
             throw noMemory(message.count)
@@ -345,24 +345,25 @@ public struct MessageReader: ~Copyable {
     /// Where the next bytes of the peer may be read to, past the read buffer, while a large frame arrives;
     /// nil at all other times. Valid until the next call.
     public mutating func payloadDestination(_ events: inout EventRecords) -> UnsafeMutableRawBufferPointer? {
-        guard outcome == .open, readsIntoMessage || remaining >= thresholds.direct, let frame, !frame.opcode.isControl,
+        guard outcome == .open, readsIntoMessage || remaining >= thresholds.readIntoMessage, let frame,
+            !frame.opcode.isControl,
             !messageCompressed
         else { return nil }
-        do { try reserve(min(remaining, thresholds.direct), expecting: remaining, &events) } catch {
+        do { try reserve(min(remaining, thresholds.readIntoMessage), expecting: remaining, &events) } catch {
             outcome = .failed(error)
             return nil
         }
-        return UnsafeMutableRawBufferPointer(rebasing: message.space.prefix(remaining))
+        return UnsafeMutableRawBufferPointer(rebasing: message.writableBytes.prefix(remaining))
     }
 
     /// Takes the first `count` bytes of what `payloadDestination` returned.
     public mutating func didReadPayload(_ count: Int, into events: inout EventRecords) -> Outcome {
         guard let header = frame else { return outcome }
-        let chunk = UnsafeMutableRawBufferPointer(rebasing: message.space.prefix(count))
+        let chunk = UnsafeMutableRawBufferPointer(rebasing: message.writableBytes.prefix(count))
         if let mask = header.mask {
             mask.advanced(by: header.length - remaining).apply(chunk.baseAddress!, chunk.baseAddress!, count)
         }
-        message.produced(count)
+        message.didWrite(count)
         remaining -= count
         readsIntoMessage = remaining > 0
         let finishes = remaining == 0 && header.fin

@@ -8,12 +8,12 @@ struct PendingPongs: ~Copyable {
     /// With more bytes than this, those that wait are forgotten when another comes.
     private let backlog: Int
 
-    init(_ thresholds: Thresholds = Thresholds()) { backlog = thresholds.pongs }
+    init(_ thresholds: Thresholds = Thresholds()) { backlog = thresholds.pendingPongs }
 
     var isEmpty: Bool { payloads.isEmpty }
 
     /// - Parameter payload: 125 bytes at most.
-    mutating func add(_ payload: UnsafeRawBufferPointer) {
+    mutating func enqueue(_ payload: UnsafeRawBufferPointer) {
         let size = 1 + payload.count
         // Where there is no memory for all of them, the latest is kept alone.
         if payloads.count > backlog || !payloads.reserve(size) { payloads.removeAll() }
@@ -23,10 +23,10 @@ struct PendingPongs: ~Copyable {
     }
 
     /// The payload of the next answer, valid until the next mutation.
-    mutating func next() -> UnsafeRawBufferPointer? {
+    mutating func dequeue() -> UnsafeRawBufferPointer? {
         guard let length = payloads.bytes.first else { return nil }
         let payload = UnsafeRawBufferPointer(rebasing: payloads.bytes[1..<1 + Int(length)])
-        payloads.consume(1 + Int(length))
+        payloads.didRead(1 + Int(length))
         return payload
     }
 }

@@ -28,11 +28,11 @@ struct HTTPConnect: ~Copyable {
     private mutating func parse(
         _ input: UnsafeRawBufferPointer
     ) throws(TunnelFailure) -> (head: HTTPHead, consumed: Int)? {
-        do throws(HandshakeFailure) { return try parser.parse(input) } catch { throw .unacceptable(error.reason) }
+        do throws(HandshakeFailure) { return try parser.parse(input) } catch { throw .invalidResponse(error.reason) }
     }
 
     private func checkSuccess(_ head: HTTPHead) throws(TunnelFailure) {
-        guard let status = head.status else { throw .unacceptable("its answer is not HTTP/1.1") }
+        guard let status = head.status else { throw .invalidResponse("its answer is not HTTP/1.1") }
         // 9.3.6: Content-Length and Transfer-Encoding mean nothing in such an answer; the head is all of it.
         if (200...299).contains(status) { return }
         // The line from the status on.

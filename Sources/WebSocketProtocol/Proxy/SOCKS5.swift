@@ -27,7 +27,7 @@ struct SOCKS5 {
             address = [literal.isIPv6 ? 4 : 1] + literal.bytes
         } else {
             guard (1...255).contains(host.utf8.count) else {
-                throw .unacceptable("it can't be asked for a name of \(host.utf8.count) bytes")
+                throw .invalidResponse("it can't be asked for a name of \(host.utf8.count) bytes")
             }
             address = [3] + counted(host)
         }
@@ -61,9 +61,9 @@ struct SOCKS5 {
         switch (answer[1], credentials) {
         case (0, _): send(request, &output, awaiting: .reply)
         case (2, let credentials?): send(credentials, &output, awaiting: .authentication)
-        case (0xFF, _): throw .unacceptable("it accepts none of our ways to authenticate")
+        case (0xFF, _): throw .invalidResponse("it accepts none of our ways to authenticate")
         case (let method, _):
-            throw .unacceptable("it chose the way \(method) to authenticate, which was not offered")
+            throw .invalidResponse("it chose the way \(method) to authenticate, which was not offered")
         }
     }
 
@@ -71,7 +71,7 @@ struct SOCKS5 {
     private mutating func readAuthentication(_ output: inout ByteBuffer) throws(TunnelFailure) {
         try checkVersion(1)
         guard answer.count == 2 else { return }
-        guard answer[1] == 0 else { throw .unacceptable("it does not accept user and password") }
+        guard answer[1] == 0 else { throw .invalidResponse("it does not accept user and password") }
         send(request, &output, awaiting: .reply)
     }
 
@@ -89,13 +89,13 @@ struct SOCKS5 {
         case 1: length = 4
         case 3: length = 1 + Int(answer[4])
         case 4: length = 16
-        case let type: throw .unacceptable("its answer has an address of the unknown type \(type)")
+        case let type: throw .invalidResponse("its answer has an address of the unknown type \(type)")
         }
         if answer.count == 4 + length + 2 { state = .established }
     }
 
     private func checkVersion(_ version: UInt8) throws(TunnelFailure) {
-        guard answer[0] == version else { throw .unacceptable("its answer is not SOCKS5") }
+        guard answer[0] == version else { throw .invalidResponse("its answer is not SOCKS5") }
     }
 
     private mutating func send(_ bytes: [UInt8], _ output: inout ByteBuffer, awaiting next: State) {

@@ -17,10 +17,10 @@ public struct TunnelFailure: Error, Equatable, Sendable {
     }
 
     /// An answer that breaks the rules.
-    static func unacceptable(_ reason: String) -> TunnelFailure { TunnelFailure(reason: reason) }
+    static func invalidResponse(_ reason: String) -> TunnelFailure { TunnelFailure(reason: reason) }
 
     /// The host waits for our first word: such bytes are not its, and what they mean to the proxy is not known.
-    static let moreThanAnAnswer = unacceptable("it sent more than its answer")
+    static let moreThanAnAnswer = invalidResponse("it sent more than its answer")
 }
 
 public struct Tunnel: ~Copyable {

@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct EventQueueTests: ~Copyable {
     private let queue: EventQueue
-    private var engine = EventQueueTests.log()
+    private var engine = EventQueueTests.largeMessage()
     private var lua = EventRecords()
 
     /// A large message is at Lua.
@@ -18,45 +18,43 @@ import Testing
         queue.take(&lua)
     }
 
-    /// A log with a message that is lent.
-    private static func log() -> EventRecords {
-        var log = EventRecords()
+    /// One record with a detached block.
+    private static func largeMessage() -> EventRecords {
+        var records = EventRecords()
         var message = ByteBuffer()
         message.reserve(1 << 20)
-        message.produced(1 << 20)
-        let isAppended = log.append(type: WS_EVENT_BINARY, socket: 0, taking: &message)
+        message.didWrite(1 << 20)
+        let isAppended = records.append(type: WS_EVENT_BINARY, socket: 0, moving: &message)
         precondition(isAppended)
-        return log
+        return records
     }
 
-    /// The memory of the message in the log, which is then the caller's.
-    private static func block(of log: borrowing EventRecords) -> ws_block {
-        let event = log.bytes.baseAddress!.assumingMemoryBound(to: ws_event.self)
-        event.pointee.flags &= ~UInt8(WS_EVENT_LENT)
-        defer { event.pointee.length = UInt64(MemoryLayout<ws_block>.size) }
-        return (log.bytes.baseAddress! + MemoryLayout<ws_event>.size).load(as: ws_block.self)
+    /// Removes the block of the first record.
+    private static func removeBlock(from records: borrowing EventRecords) -> ws_block {
+        var elements = records.elements
+        return elements.next()!.removeBlock()!
     }
 
     @Test mutating func memoryThatLuaGivesBackIsTheEnginesAgain() {
         // Given back behind a publish, it went to Lua's side with the next take, and stayed there.
-        let block = Self.block(of: lua)
-        engine = Self.log()
+        let block = Self.removeBlock(from: lua)
+        engine = Self.largeMessage()
         queue.publish(&engine)
         queue.giveBack(block)
         queue.take(&lua)
-        #expect(lua.countSpares() == 0)
-        queue.giveBack(Self.block(of: lua))
-        engine = Self.log()
+        #expect(lua.countBlocks() == 0)
+        queue.giveBack(Self.removeBlock(from: lua))
+        engine = Self.largeMessage()
         queue.publish(&engine)
-        #expect(engine.countSpares() == 2)
+        #expect(engine.countBlocks() == 2)
     }
 
     @Test mutating func memoryIsNotKeptOnceNothingLargeComes() {
-        queue.freeSpares()
-        queue.giveBack(Self.block(of: lua))
+        queue.freePooledBlocks()
+        queue.giveBack(Self.removeBlock(from: lua))
         engine.append(line: "small", socket: 0)
         queue.publish(&engine)
-        #expect(engine.countSpares() == 0)
+        #expect(engine.countBlocks() == 0)
     }
 
     /// They wait as they are, and Lua takes one after the other.
@@ -67,32 +65,32 @@ import Testing
             for byte in 1...3 as ClosedRange<UInt8> {
                 let rest = Rest()
                 let payload = [UInt8](repeating: byte, count: 100_000)
-                let isAppended = payload.withUnsafeBytes { rest.log.append(type: WS_EVENT_TEXT, socket: 0, $0) }
+                let isAppended = payload.withUnsafeBytes { rest.records.append(type: WS_EVENT_TEXT, socket: 0, $0) }
                 precondition(isAppended)
                 logs.append(rest)
             }
-            withoutMemory { for rest in logs { queue.publish(&rest.log) } }
+            withoutMemory { for rest in logs { queue.publish(&rest.records) } }
             precondition(queue.count == 3)
             var taken = EventRecords()
             for byte in 1...3 as ClosedRange<UInt8> {
                 queue.take(&taken)
-                precondition(taken.count == 1 && taken.bytes[MemoryLayout<ws_event>.size] == byte)
+                precondition(taken.count == 1 && taken.elements.allSatisfy { $0.payload.first == byte })
             }
             precondition(queue.isEmpty)
         }
     }
 
     private final class Rest {
-        var log = EventRecords()
+        var records = EventRecords()
     }
 }
 
 extension EventRecords {
-    /// Takes all spares out.
-    fileprivate mutating func countSpares() -> Int {
+    /// Takes all blocks out of the pool and counts them.
+    fileprivate mutating func countBlocks() -> Int {
         var count = 0
-        while let spare = spare(1) {
-            _ = consume spare
+        while let block = pool.take(atLeast: 1) {
+            _ = consume block
             count += 1
         }
         return count

@@ -9,7 +9,7 @@ import Testing
         #expect(buffer.array == [])
         #expect(buffer.count == 0)
         #expect(buffer.capacity == 0)
-        #expect(buffer.space.count == 0)
+        #expect(buffer.writableBytes.count == 0)
     }
 
     @Test func bytesComeOutInOrder() {
@@ -17,7 +17,7 @@ import Testing
         buffer.append([4])
         buffer.append("5")
         #expect(buffer.array == [1, 2, 3, 4, 0x35])
-        buffer.consume(2)
+        buffer.didRead(2)
         #expect(buffer.array == [3, 4, 0x35])
         #expect(buffer.count == 3)
     }
@@ -25,21 +25,21 @@ import Testing
     @Test func whatIsWrittenIntoSpaceCounts() {
         var buffer = ByteBuffer([1])
         buffer.reserve(2)
-        buffer.space.copyBytes(from: [2, 3])
-        buffer.produced(2)
+        buffer.writableBytes.copyBytes(from: [2, 3])
+        buffer.didWrite(2)
         #expect(buffer.array == [1, 2, 3])
     }
 
     @Test func consumingEverythingStartsAtTheFrontAgain() {
         var buffer = ByteBuffer([1, 2, 3])
-        buffer.consume(3)
+        buffer.didRead(3)
         #expect(buffer.count == 0)
-        #expect(buffer.space.count == buffer.capacity)
+        #expect(buffer.writableBytes.count == buffer.capacity)
     }
 
     @Test func growingKeepsTheBytesThatWait() {
         var buffer = ByteBuffer(Array(0...199))
-        buffer.consume(50)
+        buffer.didRead(50)
         buffer.append(Array(0...199))
         #expect(buffer.array == Array(50...199) + Array(0...199))
         #expect(buffer.capacity == 512, "doubled")
@@ -51,7 +51,7 @@ import Testing
 
     @Test func theFreeFrontIsUsedBeforeMoreMemory() {
         var buffer = ByteBuffer([UInt8](repeating: 1, count: 250))
-        buffer.consume(240)
+        buffer.didRead(240)
         buffer.append([UInt8](repeating: 2, count: 100))
         #expect(buffer.capacity == 256)
         #expect(buffer.array == [UInt8](repeating: 1, count: 10) + [UInt8](repeating: 2, count: 100))
@@ -86,7 +86,7 @@ import Testing
 
     @Test func whatIsTruncatedIsForgotten() {
         var buffer = ByteBuffer([1, 2, 3, 4])
-        buffer.consume(1)
+        buffer.didRead(1)
         buffer.truncate(to: 2)
         #expect(buffer.array == [2, 3])
         buffer.append([9])
@@ -120,7 +120,7 @@ import Testing
 
     @Test func consumedOrMissingMemoryIsNotHandedOver() {
         var consumed = ByteBuffer([1, 2])
-        consumed.consume(1)
+        consumed.didRead(1)
         let ofConsumed = consumed.release() == nil
         var empty = ByteBuffer()
         let ofEmpty = empty.release() == nil

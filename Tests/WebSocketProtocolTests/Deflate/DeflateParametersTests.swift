@@ -168,7 +168,7 @@ import Testing
         ),
     ])
     func acceptedOffer(offer: String, parameters: DeflateParameters, answer: String) throws {
-        let accepted = try #require(DeflateParameters.accepting(try parameterList(offer)))
+        let accepted = try #require(DeflateParameters.answer(to: try parameterList(offer)))
         #expect(accepted.parameters == parameters)
         #expect(accepted.answer == answer)
     }
@@ -181,14 +181,14 @@ import Testing
         "permessage-deflate; client_max_window_bits; client_max_window_bits",
     ])
     func refusedOffer(offer: String) throws {
-        #expect(DeflateParameters.accepting(try parameterList(offer)) == nil)
+        #expect(DeflateParameters.answer(to: try parameterList(offer)) == nil)
     }
 
     // MARK: -
 
     @discardableResult
     private func agreed(_ offer: DeflateParameters, _ answer: String) throws -> DeflateParameters {
-        try offer.agreed(on: parameterList(answer))
+        try offer.negotiated(from: parameterList(answer))
     }
 
     private func parameterList(_ text: String) throws -> [ExtensionParameter] {

@@ -120,7 +120,7 @@ import Testing
         var found: [(Opcode, [UInt8])] = []
         while let frame = FrameEncoder.first(in: frames) {
             found.append((frame.opcode, Array(frame.payload)))
-            frames.consume(frame.size)
+            frames.didRead(frame.size)
         }
         #expect(found.map(\.0) == [.binary, .binary, .binary, .binary, .close])
         #expect(found.map(\.1) == [[], [1, 2, 3], [UInt8](repeating: 9, count: 200), large, [0x03, 0xE8]])

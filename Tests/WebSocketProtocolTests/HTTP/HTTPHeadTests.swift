@@ -74,11 +74,11 @@ import Testing
     ])
     func whatIsNotHTTPIsToldFromASlowServerAtOnce(text: String) throws {
         var whole = HTTPHeadParser()
-        #expect(throws: HandshakeFailure.unacceptable("its answer is not HTTP")) {
+        #expect(throws: HandshakeFailure.invalidResponse("its answer is not HTTP")) {
             try whole.parse(Array(text.utf8)[...])
         }
         var slow = HTTPHeadParser()
-        #expect(throws: HandshakeFailure.unacceptable("its answer is not HTTP")) {
+        #expect(throws: HandshakeFailure.invalidResponse("its answer is not HTTP")) {
             for byte in text.utf8 { _ = try slow.parse([byte]) }
         }
     }

@@ -199,8 +199,8 @@ extension MessageReaderTests {
             repeat {
                 let rest = UnsafeMutableRawBufferPointer(rebasing: bytes.suffix(left))
                 #expect(connection.receive(rest, into: &events) == .open)
-                #expect(connection.unread < left, "each call consumes something")
-                left = connection.unread
+                #expect(connection.unconsumed < left, "each call consumes something")
+                left = connection.unconsumed
                 sizes.append(events.size)
             } while left > 0
         }
@@ -217,14 +217,14 @@ extension MessageReaderTests {
         #expect(verifier.verify(input).events == [.text(String(decoding: text, as: UTF8.self)), .binary(noise(size))])
     }
 
-    @Test func largeInflatedMessagesAreLent() throws {
+    @Test func largeInflatedMessagesBecomeDetachedBlocks() throws {
         let payload = noise(200_000)
         var connection = Self.takeover.connection()
         var events = EventRecords()
         _ = connection.receive(serverFrame(0xC2, try deflated(payload)), into: &events)
         let records = events.records()
         #expect(records.map(\.event) == [.binary(payload)])
-        #expect(records.first?.isLent == true)
+        #expect(records.first?.isDetached == true)
     }
 
     /// Regression: the four bytes that the receiver appends were taken for the last four of a plain block.

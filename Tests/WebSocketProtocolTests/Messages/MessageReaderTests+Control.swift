@@ -131,7 +131,7 @@ extension MessageReaderTests {
         for i in 0..<1000 as Range<UInt64> {
             let outcome = connection.receive(serverFrame(0x89, bigEndian(i, bytes: 8)), into: &events)
             #expect(outcome == .open)
-            let pongs = connection.takePongs()
+            let pongs = connection.dequeuePongs()
             #expect(pongs == [bigEndian(i, bytes: 8)])
         }
     }

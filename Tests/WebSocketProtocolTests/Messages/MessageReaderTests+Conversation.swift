@@ -96,7 +96,7 @@ private struct Peer: ~Copyable {
     mutating func sendPing(_ payload: [UInt8]) { send(.ping, payload) }
 
     mutating func sendPongs() {
-        for payload in connection.takePongs() { send(.pong, payload) }
+        for payload in connection.dequeuePongs() { send(.pong, payload) }
     }
 
     mutating func sendClose(_ frame: CloseFrame) {
@@ -111,7 +111,7 @@ private struct Peer: ~Copyable {
         while other.output.count > 0 {
             let packet = other.output.array.prefix(1460)
             outcome = connection.receive(packet, into: &events)
-            other.output.consume(packet.count)
+            other.output.didRead(packet.count)
         }
         return outcome
     }

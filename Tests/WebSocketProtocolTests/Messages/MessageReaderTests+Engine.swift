@@ -11,10 +11,10 @@ extension MessageReaderTests {
     ) -> (events: [Event], pong: UInt64?) {
         var connection = MessageReader(
             role: .client, maximumMessageSize: 100, inflating: nil, keepaliveKey: key, traces: traces)
-        var log = EventRecords()
+        var records = EventRecords()
         var input = input
-        _ = input.withUnsafeMutableBytes { connection.receive($0, into: &log) }
-        return (log.records().map(\.event), connection.keepalivePong)
+        _ = input.withUnsafeMutableBytes { connection.receive($0, into: &records) }
+        return (records.records().map(\.event), connection.keepalivePong)
     }
 
     /// Those behind it, when many come at once, tell less of the time that the first has taken.

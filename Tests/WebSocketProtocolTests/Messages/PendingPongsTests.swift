@@ -7,7 +7,7 @@ import Testing
     @Test func payloadsComeInTheirOrder() {
         var pongs = PendingPongs()
         let pings = [[1, 2], [], [UInt8](repeating: 3, count: 125)]
-        for ping in pings { pongs.add(ping) }
+        for ping in pings { pongs.enqueue(ping) }
         let isEmpty = pongs.isEmpty
         #expect(!isEmpty)
         let payloads = pongs.payloads()
@@ -19,7 +19,7 @@ import Testing
     /// RFC 6455 section 5.5.3.
     @Test func ofManyTheLatestAreKept() {
         var pongs = PendingPongs()
-        for number in UInt8(0)..<200 { pongs.add([UInt8](repeating: number, count: 125)) }
+        for number in UInt8(0)..<200 { pongs.enqueue([UInt8](repeating: number, count: 125)) }
         let payloads = pongs.payloads()
         #expect(payloads.last == [UInt8](repeating: 199, count: 125))
         #expect(payloads.count < 40)
@@ -30,7 +30,7 @@ import Testing
         await #expect(processExitsWith: .success) {
             var pongs = PendingPongs()
             let pings = (UInt8(0)..<30).map { [UInt8](repeating: $0, count: 125) }
-            withoutMemory { for ping in pings { pongs.add(ping) } }
+            withoutMemory { for ping in pings { pongs.enqueue(ping) } }
             let payloads = pongs.payloads()
             #expect(payloads.count < 30)
             #expect(payloads == pings.suffix(payloads.count))
@@ -40,11 +40,11 @@ import Testing
 }
 
 extension PendingPongs {
-    fileprivate mutating func add(_ payload: [UInt8]) { payload.withUnsafeBytes { add($0) } }
+    fileprivate mutating func enqueue(_ payload: [UInt8]) { payload.withUnsafeBytes { enqueue($0) } }
 
     fileprivate mutating func payloads() -> [[UInt8]] {
         var payloads: [[UInt8]] = []
-        while let payload = next() { payloads.append(Array(payload)) }
+        while let payload = dequeue() { payloads.append(Array(payload)) }
         return payloads
     }
 }

@@ -89,7 +89,7 @@ import Testing
         (String(repeating: "HTTP/1.1 100 x\r\n\r\n", count: 33), "it sent more than 32 interim answers"),
     ])
     func noAnswer(answer: String, reason: String) throws {
-        #expect(try verify(answer).failure == .unacceptable(reason))
+        #expect(try verify(answer).failure == .invalidResponse(reason))
     }
 
     // MARK: -

@@ -59,7 +59,7 @@ import Testing
         ] as [([UInt8], String)])
     func noMethod(answer: [UInt8], reason: String) throws {
         let exchange = try verify(answer)
-        #expect(exchange.failure == .unacceptable(reason))
+        #expect(exchange.failure == .invalidResponse(reason))
         #expect(exchange.sent == [5, 1, 0])
     }
 
@@ -73,7 +73,7 @@ import Testing
             ([5, 2, 1, 0, 1], "its answer is not SOCKS5"),
         ] as [([UInt8], String)])
     func notAuthenticated(answer: [UInt8], reason: String) throws {
-        #expect(try verify(answer, user: "u:p@").failure == .unacceptable(reason))
+        #expect(try verify(answer, user: "u:p@").failure == .invalidResponse(reason))
     }
 
     // MARK: - The request
@@ -115,7 +115,7 @@ import Testing
             let answer = [5, 0, 5, 0, reserved] + address
             #expect(try verify(answer).outcome == .established)
             #expect(try verify(answer.dropLast()).outcome == .pending)
-            #expect(try verify(answer + [0]).failure == .unacceptable("it sent more than its answer"))
+            #expect(try verify(answer + [0]).failure == .invalidResponse("it sent more than its answer"))
         }
     }
 
@@ -136,12 +136,12 @@ import Testing
     @Test(arguments: [0, 2, 5, 255] as [UInt8]) func anUnknownTypeOfAddress(type: UInt8) throws {
         #expect(
             try verify([5, 0, 5, 0, 0, type, 0]).failure
-                == .unacceptable("its answer has an address of the unknown type \(type)"))
+                == .invalidResponse("its answer has an address of the unknown type \(type)"))
     }
 
     @Test func anotherVersion() throws {
-        #expect(try verify([5, 0, 0]).failure == .unacceptable("its answer is not SOCKS5"))
-        #expect(try verify([5, 0, 4, 0]).failure == .unacceptable("its answer is not SOCKS5"))
+        #expect(try verify([5, 0, 0]).failure == .invalidResponse("its answer is not SOCKS5"))
+        #expect(try verify([5, 0, 4, 0]).failure == .invalidResponse("its answer is not SOCKS5"))
     }
 
     // MARK: -

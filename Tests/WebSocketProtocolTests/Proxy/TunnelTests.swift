@@ -8,7 +8,7 @@ import Testing
     @Test func outputIsTheCallers() throws {
         var tunnel = try Tunnel(Proxy("socks5h://p"), to: "h", port: 80, userAgent: "test/1")
         #expect(tunnel.output.array == [5, 1, 0])
-        tunnel.output.consume(1)
+        tunnel.output.didRead(1)
         #expect(try !tunnel.receive([5, 0]))
         #expect(tunnel.output.array == [1, 0] + [5, 1, 0, 3, 1, 0x68, 0, 80])
     }

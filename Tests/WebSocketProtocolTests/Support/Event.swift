@@ -1,4 +1,4 @@
-// The records of an event log in domain words, read back as CEvents.h lays them out.
+// Event records by value, so that tests can compare them.
 
 import CEvents
 import Testing
@@ -31,40 +31,26 @@ struct Record: Equatable {
     var event: Event
     var socket: UInt32 = 0
     var flags = 0
-    /// Where a lent message is.
+    /// Address and capacity of the detached block, if there is one.
     var block: UnsafeMutableRawPointer?
     var capacity = 0
 
-    var isLent: Bool { flags & WS_EVENT_LENT != 0 }
+    var isDetached: Bool { flags & WS_EVENT_DETACHED != 0 }
 }
 
 extension EventRecords {
     /// Every record, after a check that records, `count` and `size` agree.
     func records(sourceLocation: SourceLocation = #_sourceLocation) -> [Record] {
-        var records: [Record] = []
-        var offset = 0
-        var lentBytes = 0
-        let bytes = UnsafeRawBufferPointer(bytes)
-        while offset < bytes.count {
-            let header = bytes.loadUnaligned(fromByteOffset: offset, as: ws_event.self)
-            var record = Record(
-                event: .text(""), socket: header.socket, flags: Int(header.flags))
-            let body = bytes.baseAddress! + offset + MemoryLayout<ws_event>.size
-            var payload = UnsafeRawBufferPointer(start: body, count: Int(header.length))
-            if record.isLent {
-                let block = body.load(as: ws_block.self)
-                record.block = block.bytes
-                record.capacity = Int(block.capacity)
-                payload = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.length))
-                lentBytes += payload.count
-            }
-            record.event = Event(type: Int(header.type), payload: Array(payload))
-            records.append(record)
-            offset += withUnsafePointer(to: header) { ws_event_size($0) }
+        var sizeOfAll = 0
+        let records = elements.map { element in
+            sizeOfAll += element.countedSize
+            return Record(
+                event: Event(type: element.type, payload: Array(element.payload)), socket: element.socket,
+                flags: element.flags, block: element.block?.bytes, capacity: element.block.map { Int($0.capacity) } ?? 0
+            )
         }
-        #expect(offset == bytes.count, "a record goes past the end of the log", sourceLocation: sourceLocation)
         #expect(count == records.count, sourceLocation: sourceLocation)
-        #expect(size == bytes.count + lentBytes, sourceLocation: sourceLocation)
+        #expect(size == sizeOfAll, sourceLocation: sourceLocation)
         return records
     }
 

@@ -50,7 +50,7 @@ struct FeedVerifier {
         var events = EventRecords()
         var outcome = MessageReader.Outcome.open
         for piece in pieces { outcome = connection.receive(piece, into: &events) }
-        return Reception(events: events.events(), outcome: outcome, pongs: connection.takePongs())
+        return Reception(events: events.events(), outcome: outcome, pongs: connection.dequeuePongs())
     }
 
     /// As the engine does it: into the connection's own memory whenever it offers some.
@@ -71,7 +71,7 @@ struct FeedVerifier {
                 rest = rest.dropFirst(piece.count)
             }
         }
-        return Reception(events: events.events(), outcome: outcome, pongs: connection.takePongs())
+        return Reception(events: events.events(), outcome: outcome, pongs: connection.dequeuePongs())
     }
 }
 
@@ -82,16 +82,16 @@ extension MessageReader {
             var rest = bytes[...]
             while true {
                 let outcome = receive(UnsafeMutableRawBufferPointer(rebasing: rest), into: &events)
-                guard unread > 0 else { return outcome }
-                rest = rest.suffix(unread)
+                guard unconsumed > 0 else { return outcome }
+                rest = rest.suffix(unconsumed)
             }
         }
     }
 
     /// The payloads of all pongs to send.
-    mutating func takePongs() -> [[UInt8]] {
+    mutating func dequeuePongs() -> [[UInt8]] {
         var pongs: [[UInt8]] = []
-        while let pong = nextPong() { pongs.append(Array(pong)) }
+        while let pong = dequeuePong() { pongs.append(Array(pong)) }
         return pongs
     }
 }

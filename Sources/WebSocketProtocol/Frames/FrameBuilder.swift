@@ -1,7 +1,7 @@
 // One large frame of a client, made a piece at a time: compressed or as it is, and masked where it stays. Its length is
 // known only at the end, so the header is written last, in front of the payload.
 
-public struct PiecewiseFrame: ~Copyable {
+public struct FrameBuilder: ~Copyable {
     private let opcode: Opcode
     private let compressed: Bool
     private let mask: Mask
@@ -16,7 +16,7 @@ public struct PiecewiseFrame: ~Copyable {
         self.compressed = compressed
         self.mask = mask
         guard buffer.reserve(Self.room) else { return nil }
-        buffer.produced(Self.room)
+        buffer.didWrite(Self.room)
     }
 
     /// Takes the next piece of the message; the first and the last one are told to the deflater. False when there is no
@@ -42,7 +42,7 @@ public struct PiecewiseFrame: ~Copyable {
             let size = header.write(to: bytes.baseAddress!)
             let start = Self.room - size
             (buffer.bytes.baseAddress! + start).copyMemory(from: bytes.baseAddress!, byteCount: size)
-            buffer.consume(start)
+            buffer.didRead(start)
         }
         swap(&buffer, &frames)
     }
