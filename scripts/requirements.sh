@@ -1,38 +1,27 @@
-# Sourced by the scripts: installs what is missing, or says what is.
+# Sourced by the scripts, from the project's folder: prints a script's help, installs missing packages, builds the module.
 
-# need PROGRAM-OR-FILE PACKAGE…: what is not there is remembered for install_needed.
-needed=()
-need() {
-    local wanted=$1
-    shift
-    case $wanted in
-    /*) [ -e "$wanted" ] || needed+=("$@") ;;
-    *) command -v "$wanted" >/dev/null || needed+=("$@") ;;
-    esac
+# help_from FILE [ARGUMENT…]: if the first argument is --help, prints FILE's header comment and exits.
+help_from() {
+    [ "${2:-}" = --help ] || [ "${2:-}" = -h ] || return 0
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"
+    exit
 }
 
+# need PROGRAM-OR-FILE PURPOSE PACKAGE…: if PROGRAM-OR-FILE is missing, install_needed installs the Debian packages.
+needed=()
+purposes=()
+need() {
+    case $1 in
+    /*) [ -e "$1" ] && return ;;
+    *) command -v "$1" >/dev/null && return ;;
+    esac
+    needed+=("${@:3}")
+    purposes+=("${*:3}: $2")
+}
+
+# Installs the packages that `need` has collected, after printing each with its purpose; then checks Swift's version.
 install_needed() {
-    if [ ${#needed[@]} -gt 0 ]; then
-        echo "installing what is missing: ${needed[*]}"
-        if ! command -v apt-get >/dev/null; then
-            echo "there is no apt-get: install these (Debian's names) with the system's own means: ${needed[*]}" >&2
-            exit 1
-        fi
-        local as_root=()
-        if [ "$(id -u)" -ne 0 ]; then
-            if ! command -v sudo >/dev/null; then
-                echo "not root, and no sudo: run as root: apt-get install ${needed[*]}" >&2
-                exit 1
-            fi
-            as_root=(sudo)
-        fi
-        "${as_root[@]}" apt-get update -qq || true
-        if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${needed[@]}" >/dev/null; then
-            echo "apt-get could not install: ${needed[*]}" >&2
-            exit 1
-        fi
-        needed=()
-    fi
+    [ ${#needed[@]} -eq 0 ] || install_packages
     if ! command -v swift >/dev/null; then
         echo "Swift is missing: install Swift 6.3 or later from swift.org and put its usr/bin on the PATH" >&2
         exit 1
@@ -45,20 +34,41 @@ install_needed() {
     fi
 }
 
-need_to_build() {
-    need lua5.4 lua5.4
-    need /usr/include/lua5.4/lua.h liblua5.4-dev
-    need /usr/include/zlib.h zlib1g-dev
-    need /usr/include/openssl/ssl.h libssl-dev
-    need pkg-config pkg-config
-    need cmake cmake
-    need make make
-    need cc gcc libc6-dev
-    # Part of the module (linking/); which folder it is in, the compiler knows.
-    [ -e "$(cc -print-file-name=libstdc++.a 2>/dev/null)" ] || needed+=(g++)
+install_packages() {
+    local as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    echo "these Debian packages are missing and will be installed with ${as_root[*]:+sudo }apt-get:"
+    printf '  %s\n' "${purposes[@]}"
+    if ! command -v apt-get >/dev/null; then
+        echo "there is no apt-get: install the packages with your system's package manager" >&2
+        exit 1
+    fi
+    if ! command -v "${as_root[@]:-true}" >/dev/null; then
+        echo "not root, and no sudo: run as root: apt-get install ${needed[*]}" >&2
+        exit 1
+    fi
+    "${as_root[@]}" apt-get update -qq || true
+    if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${needed[@]}" >/dev/null; then
+        echo "apt-get could not install: ${needed[*]}" >&2
+        exit 1
+    fi
+    needed=() purposes=()
 }
 
-# build_module: build/websocket.so. Silent unless it fails.
+need_to_build() {
+    need lua5.4 "the interpreter that loads the module" lua5.4
+    need /usr/include/lua5.4/lua.h "Lua's C headers" liblua5.4-dev
+    need /usr/include/zlib.h "zlib, for permessage-deflate" zlib1g-dev
+    need /usr/include/openssl/ssl.h "OpenSSL, for TLS and SHA-1" libssl-dev
+    need pkg-config "finds zlib and OpenSSL" pkg-config
+    need cmake "builds the module" cmake
+    need make "builds the module" make
+    need cc "a C compiler and the C library's headers" gcc libc6-dev
+    # Only the compiler knows the folder of this library.
+    need "$(cc -print-file-name=libstdc++.a 2>/dev/null)" "the static C++ runtime, which Swift's runtime needs" g++
+}
+
+# Builds build/websocket.so. Silent unless it fails.
 build_module() {
     mkdir -p build
     if ! { cmake -B build && cmake --build build; } >build/build.log 2>&1; then
@@ -68,39 +78,37 @@ build_module() {
 }
 
 need_python() {
-    # Debian's Python can make environments only with a package of its own.
-    python3 -c 'import ensurepip, venv' 2>/dev/null || needed+=(python3 python3-venv)
+    python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        need "" "Python with venv, for build/venv" python3 python3-venv
 }
 
-# python_packages NAME…: in build/venv, from PyPI.
-python_packages() {
+# python_package NAME PURPOSE: installs a package from PyPI into build/venv.
+python_package() {
     [ -x build/venv/bin/python ] || python3 -m venv build/venv || exit 1
-    local package
-    for package in "$@"; do
-        build/venv/bin/python -c "import $package" 2>/dev/null ||
-            build/venv/bin/python -m pip install --quiet --disable-pip-version-check "$package" || exit 1
-    done
+    if ! build/venv/bin/python -c "import $1" 2>/dev/null; then
+        echo "installing from PyPI into build/venv: $1: $2"
+        build/venv/bin/python -m pip install --quiet --disable-pip-version-check "$1" || exit 1
+    fi
 }
 
 need_to_test() {
-    need busted lua-busted
-    need node nodejs
-    need /usr/share/nodejs/ws/package.json node-ws
-    need openssl openssl
-    # Where services run, Debian starts nginx as one; the tests start their own.
-    need /usr/sbin/nginx nginx-light
-    need libwebsockets-test-server libwebsockets-test-server
-    need tinyproxy tinyproxy
-    need microsocks microsocks
-    need ss iproute2
-    need strace strace
-    need /usr/sbin/nft nftables
+    need busted "runs the Lua tests" lua-busted
+    need node "runs a WebSocket server of the tests" nodejs
+    need /usr/share/nodejs/ws/package.json "a WebSocket server of the tests" node-ws
+    need openssl "makes certificates; a TLS server of the tests" openssl
+    need /usr/sbin/nginx "a TLS server of the tests (Debian may also start it as a service)" nginx-light
+    need libwebsockets-test-server "a WebSocket server of the tests" libwebsockets-test-server
+    need tinyproxy "an HTTP proxy of the tests" tinyproxy
+    need microsocks "a SOCKS5 proxy of the tests" microsocks
+    need ss "shows the states of sockets" iproute2
+    need strace "counts system calls and makes them fail" strace
+    need /usr/sbin/nft "drops packets in the tests' networks" nftables
     need_python
 }
 
-# prepare_to_test: what the servers of the Lua tests need.
+# Prepares the environment of the Lua tests.
 prepare_to_test() {
-    python_packages websockets
-    # The tests have proxies of their own.
+    python_package websockets "a WebSocket server of the tests"
+    # The tests start their own proxies.
     unset {ws,wss,http,https,all,no}_proxy {WS,WSS,HTTP,HTTPS,ALL,NO}_PROXY
 }
