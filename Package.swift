@@ -63,7 +63,7 @@ let package = Package(
         ),
         .executableTarget(
             name: "EchoServer",
-            dependencies: ["WebSocketProtocol", "CLinux"],
+            dependencies: ["WebSocketProtocol", "CEvents", "CLinux"],
             swiftSettings: settings
         ),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
