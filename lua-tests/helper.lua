@@ -35,6 +35,12 @@ function helper.now()
   return file:read("n")
 end
 
+--- Lets `seconds` pass without calling poll, in a busy loop: stock Lua has no sleep.
+function helper.compute(seconds)
+  local from = helper.now()
+  repeat until helper.now() - from >= seconds
+end
+
 --- Delivers events until `condition()` is true, and returns its result.
 function helper.wait(condition, what)
   local deadline = helper.now() + helper.TIMEOUT

@@ -198,12 +198,6 @@ describe("keepalive:", function()
     assert.equal(0, c:count("ERROR") + c:count("PONG") + c:count("CLOSE"))
   end)
 
-  --- Lets `seconds` pass without calling poll, in a busy loop: stock Lua has no sleep.
-  local function compute(seconds)
-    local from = helper.now()
-    repeat until helper.now() - from >= seconds
-  end
-
   it("goes on while the script computes", function()
     local c, _, url = beats("", { pinginterval = 0.05 })
     assert.is_true(helper.watch(url, 4) >= 4)
@@ -214,7 +208,7 @@ describe("keepalive:", function()
     local c = helper.client {
       url = python:url("/flood?count=2000&size=5000"), maxqueued = 1 << 16, pinginterval = 0.05, pongtimeout = 1,
     }:open()
-    compute(1.5)
+    helper.compute(1.5)
     c:get("TEXT", 2001)
     assert.equal(0, c:count("ERROR") + c:count("CLOSE"))
   end)

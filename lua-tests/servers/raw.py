@@ -63,6 +63,12 @@ class Peer:
         body = await self.reader.readexactly(4 + (head[1] & 127))
         return head[0] & 15, bytes(c ^ body[i % 4] for i, c in enumerate(body[4:]))
 
+    async def tell(self, text):
+        """101 and one text message, then reads to the end."""
+        await self.switch()
+        await self.send(frame(text))
+        await self.rest()
+
     async def rest(self, answers=True):
         """Reads frames up to a Close, which it answers, or to the connection's end. Keeps the bytes for /captured."""
         data, opcode = b"", None
@@ -307,9 +313,7 @@ async def bombs(peer):
 
 
 async def tell_attempts(peer):
-    await peer.switch()
-    await peer.send(frame(str(attempts.get(peer.key, 0))))
-    await peer.rest()
+    await peer.tell(str(attempts.get(peer.key, 0)))
 
 
 async def release(peer):
@@ -319,35 +323,25 @@ async def release(peer):
 
 
 async def tell_pings(peer):
-    await peer.switch()
-    await peer.send(frame(str(pings.get(peer.key, 0))))
-    await peer.rest()
+    await peer.tell(str(pings.get(peer.key, 0)))
 
 
 async def tell_captured(peer):
-    await peer.switch()
     async with ended:
         await ended.wait_for(lambda: peer.key in captured)
-    await peer.send(frame(captured[peer.key].hex()))
-    await peer.rest()
+    await peer.tell(captured[peer.key].hex())
 
 
 async def tell_request(peer):
-    await peer.switch()
-    await peer.send(frame(peer.head))
-    await peer.rest()
+    await peer.tell(peer.head)
 
 
 async def tell_tls(peer):
-    await peer.switch()
-    await peer.send(frame(json.dumps(secure.describe(peer.writer))))
-    await peer.rest()
+    await peer.tell(json.dumps(secure.describe(peer.writer)))
 
 
 async def tell_ending(peer):
-    await peer.switch()
-    await peer.send(frame(await secure.ending(peer.query["of"])))
-    await peer.rest()
+    await peer.tell(await secure.ending(peer.query["of"]))
 
 
 behaviours = {

@@ -264,7 +264,6 @@ struct SendQueue: ~Copyable {
         switch writer {
         case .script: writer = .loop(wakesAt: .max, firstIsPartlyWritten: false)
         case .loop(_, firstIsPartlyWritten: true):
-            assert(buffer.isEmpty, "frames before the rest of a frame")
             take(&buffer)
         case .loop(_, firstIsPartlyWritten: false): break
         }
@@ -272,6 +271,7 @@ struct SendQueue: ~Copyable {
 
     /// Exchanges the queued frames for the empty `buffer`. If there are none, the loop's right to write ends.
     mutating func take(_ buffer: inout ByteBuffer) {
+        assert(buffer.isEmpty, "frames that are not written yet")
         swap(&frames, &buffer)
         if !segments.isEmpty {
             let next = segments.removeFirst()
