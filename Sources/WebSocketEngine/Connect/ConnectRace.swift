@@ -12,38 +12,38 @@ final class ConnectRace {
         case failed(String)
     }
 
-    private struct Contender {
+    private struct Attempt {
         let transport: Transport
         let address: Address
     }
 
     /// RFC 8305 section 8: the recommended Connection Attempt Delay.
-    private static let delay = Nanoseconds(seconds: 0.25)
+    private static let attemptDelay = Nanoseconds(seconds: 0.25)
 
     private let slot: Int
-    private var waiting: ArraySlice<Address>
-    private var attempts: [Contender] = []
+    private var untried: ArraySlice<Address>
+    private var attempts: [Attempt] = []
     private var failures: [String] = []
     /// When the next address is tried even though none has failed.
     private(set) var nextStart: Nanoseconds?
 
     init(_ addresses: [Address], slot: Int) {
-        waiting = addresses[...]
+        untried = addresses[...]
         self.slot = slot
     }
 
     /// Starts the attempts that are due.
-    func advance(_ loop: inout LoopContext) -> Progress {
-        while let address = waiting.first {
+    func startDueAttempts(_ loop: inout LoopContext) -> Progress {
+        while let address = untried.first {
             guard attempts.isEmpty || loop.now >= nextStart ?? 0 else { return .pending }
-            waiting.removeFirst()
+            untried.removeFirst()
             do throws(SystemError) {
                 let transport = try Transport(connecting: address, slot: slot, &loop.poller)
-                attempts.append(Contender(transport: transport, address: address))
+                attempts.append(Attempt(transport: transport, address: address))
             } catch {
                 failures.append("\(address.description): \(SystemError.message(error.number))")
             }
-            nextStart = waiting.isEmpty ? nil : loop.now + Self.delay
+            nextStart = untried.isEmpty ? nil : loop.now + Self.attemptDelay
         }
         guard attempts.isEmpty else { return .pending }
         return .failed(failures.isEmpty ? "the name has no address" : summary)
@@ -52,8 +52,8 @@ final class ConnectRace {
     /// Which address failed how, and which have not answered, in words.
     var summary: String {
         let silent = attempts.map { "\($0.address.description): no answer" }
-        let untried = waiting.map { "\($0.description): not tried" }
-        return (failures + silent + untried).joined(separator: "; ")
+        let notTried = untried.map { "\($0.description): not tried" }
+        return (failures + silent + notTried).joined(separator: "; ")
     }
 
     func ready(_ token: Poller.Token, _ loop: inout LoopContext) -> Progress {
@@ -68,8 +68,8 @@ final class ConnectRace {
             attempts.remove(at: index)
             failures.append("\(attempt.address.description): \(SystemError.message(number))")
             // Nothing is left to start: a time in the past would be due for ever.
-            nextStart = waiting.isEmpty ? nil : loop.now
-            return advance(&loop)
+            nextStart = untried.isEmpty ? nil : loop.now
+            return startDueAttempts(&loop)
         }
     }
 }

@@ -6,22 +6,22 @@ final class HandshakeExchange {
     enum Progress {
         case pending
         /// The connection is open; `rest` came behind the answer.
-        case agreed(ClientHandshake.Agreement, rest: [UInt8])
+        case completed(ClientHandshake.Agreement, rest: [UInt8])
         /// To the place that its Location names.
         case redirected(HTTPHead)
         /// Another status than 101: `refusal`, `head` and `body` tell.
         case refused
         /// An answer that no WebSocket server gives.
-        case unacceptable(HandshakeFailure)
+        case invalidResponse(HandshakeFailure)
         /// The connection ended in the middle, in words.
-        case broken(String)
+        case connectionLost(String)
         /// TLS failed: a server may refuse our certificate as late as this (RFC 8446 section 4.4.2.4).
-        case insecure(TLSFailure)
+        case tlsFailed(TLSFailure)
     }
 
     /// Of a refused handshake's body so many bytes are kept, and waited for no longer than this.
-    private static let bodySize = 1 << 10
-    private static let bodyPatience = Nanoseconds(seconds: 1)
+    private static let maximumBodySize = 1 << 10
+    private static let bodyTimeout = Nanoseconds(seconds: 1)
 
     let transport: Transport
     let address: Address
@@ -34,7 +34,7 @@ final class HandshakeExchange {
     /// What a server that refused said.
     private(set) var refusal = ""
     private var responseBody: ResponseBody?
-    private(set) var bodyLimit: Nanoseconds?
+    private(set) var bodyDeadline: Nanoseconds?
 
     init(_ transport: Transport, _ address: Address, _ handshake: ClientHandshake) {
         self.transport = transport
@@ -52,8 +52,8 @@ final class HandshakeExchange {
             switch transport.write(UnsafeRawBufferPointer(request.bytes)) {
             case .bytes(let count): request.didRead(count)
             case .wouldBlock: return read(&loop)
-            case .end: return .broken("the connection was closed")
-            case .failed(.tls(let failure)): return .insecure(failure)
+            case .end: return .connectionLost("the connection was closed")
+            case .failed(.tls(let failure)): return .tlsFailed(failure)
             case .failed(let fault):
                 // A server may refuse before it has the whole request: its answer is there to be read.
                 unsent = fault
@@ -71,14 +71,15 @@ final class HandshakeExchange {
                 return .pending
             case .bytes(let count):
                 let input = UnsafeRawBufferPointer(rebasing: loop.readBuffer[..<count])
-                if let progress = received(input, loop.now) { return progress }
+                if let progress = receive(input, loop.now) { return progress }
             case .wouldBlock where head == nil, .end where head == nil && unsent != nil,
                 .failed where head == nil && unsent != nil:
-                return .broken("the request could not be sent: \(unsent?.words ?? "")")
+                return .connectionLost("the request could not be sent: \(unsent?.words ?? "")")
             case .end where head == nil:
-                return .broken("the connection was closed before the handshake was answered")
-            case .failed(.tls(let failure)) where head == nil: return .insecure(failure)
-            case .failed(let fault) where head == nil: return .broken("the handshake was cut off: \(fault.words)")
+                return .connectionLost("the connection was closed before the handshake was answered")
+            case .failed(.tls(let failure)) where head == nil: return .tlsFailed(failure)
+            case .failed(let fault) where head == nil:
+                return .connectionLost("the handshake was cut off: \(fault.words)")
             case .wouldBlock, .end, .failed: return .refused
             }
         }
@@ -86,26 +87,26 @@ final class HandshakeExchange {
         return .pending
     }
 
-    private func received(_ input: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
+    private func receive(_ input: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
         if head != nil { return receiveBody(input) }
         do throws(HandshakeFailure) {
             guard let (head, consumed) = try parser.parse(input) else { return nil }
             self.head = head
-            return answered(head, UnsafeRawBufferPointer(rebasing: input[consumed...]), now)
+            return receiveHead(head, UnsafeRawBufferPointer(rebasing: input[consumed...]), now)
         } catch {
-            return .unacceptable(error)
+            return .invalidResponse(error)
         }
     }
 
-    private func answered(_ head: HTTPHead, _ rest: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
+    private func receiveHead(_ head: HTTPHead, _ rest: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
         do throws(HandshakeFailure) {
-            return .agreed(try handshake.verify(head), rest: Array(rest))
+            return .completed(try handshake.verify(head), rest: Array(rest))
         } catch {
-            guard error.status != nil else { return .unacceptable(error) }
+            guard error.status != nil else { return .invalidResponse(error) }
             refusal = error.reason
             if head.isRedirect { return .redirected(head) }
-            bodyLimit = now + Self.bodyPatience
-            responseBody = ResponseBody(head, limit: Self.bodySize)
+            bodyDeadline = now + Self.bodyTimeout
+            responseBody = ResponseBody(head, limit: Self.maximumBodySize)
             return receiveBody(rest)
         }
     }

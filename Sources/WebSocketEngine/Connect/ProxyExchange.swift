@@ -8,7 +8,7 @@ final class ProxyExchange {
         case established
         case refused(TunnelFailure)
         /// The connection to the proxy ended in the middle, in words.
-        case broken(String)
+        case connectionLost(String)
     }
 
     let transport: Transport
@@ -29,14 +29,14 @@ final class ProxyExchange {
                 switch transport.write(UnsafeRawBufferPointer(tunnel.output.bytes)) {
                 case .bytes(let count): tunnel.output.didRead(count)
                 case .wouldBlock: return .pending
-                case .end: return .broken("it closed the connection")
-                case .failed(let fault): return .broken("the connection broke: \(fault.words)")
+                case .end: return .connectionLost("it closed the connection")
+                case .failed(let fault): return .connectionLost("the connection broke: \(fault.words)")
                 }
             }
             switch transport.read(into: loop.readBuffer) {
             case .wouldBlock: return .pending
-            case .end: return .broken("it closed the connection")
-            case .failed(let fault): return .broken("the connection broke: \(fault.words)")
+            case .end: return .connectionLost("it closed the connection")
+            case .failed(let fault): return .connectionLost("the connection broke: \(fault.words)")
             case .bytes(let count):
                 let input = UnsafeRawBufferPointer(rebasing: loop.readBuffer[..<count])
                 do throws(TunnelFailure) {

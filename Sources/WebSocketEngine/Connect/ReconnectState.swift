@@ -4,7 +4,7 @@
 struct ReconnectState {
     enum Phase: Equatable {
         case stopped
-        case opening
+        case connecting
         case open(since: Nanoseconds)
         /// The script has asked for the end, and the closing handshake goes on.
         case closing
@@ -14,13 +14,13 @@ struct ReconnectState {
     enum Action: Equatable {
         case none
         /// Begin an attempt now.
-        case open
+        case startAttempt
         /// Drop the attempt, or the wait for the next; the start is over.
         case abort
         /// Begin the closing handshake.
-        case close
+        case startClosingHandshake
         /// The start that was asked for is over before it began.
-        case cancel
+        case endPendingConnect
     }
 
     /// What follows an attempt that failed or a connection that ended.
@@ -38,34 +38,34 @@ struct ReconnectState {
     private(set) var attempts = 0
     private var retries = 0
     private var backoff: Backoff
-    private let limit: Int?
+    private let reconnectLimit: Int?
     /// What was told of what follows this connection.
     private var announcedNext: Next?
     /// Whether a `connect` came while closing.
-    private var restarts = false
+    private var hasPendingConnect = false
 
     /// - Parameter reconnect: how many attempts in a row after one that failed; nil: no end.
-    init(backoff: Backoff, reconnect limit: Int?) {
+    init(backoff: Backoff, reconnect reconnectLimit: Int?) {
         self.backoff = backoff
-        self.limit = limit
+        self.reconnectLimit = reconnectLimit
     }
 
     mutating func connect() -> Action {
         switch phase {
         case .stopped:
-            begin()
-            return .open
+            beginConnect()
+            return .startAttempt
         case .closing:
-            restarts = true
+            hasPendingConnect = true
             return .none
-        case .opening, .open, .waiting:
+        case .connecting, .open, .waiting:
             // Lua's side lets a second connect through only after a close.
-            return .cancel
+            return .endPendingConnect
         }
     }
 
-    private mutating func begin() {
-        phase = .opening
+    private mutating func beginConnect() {
+        phase = .connecting
         attempts = 1
         retries = 0
         backoff.reset()
@@ -74,20 +74,20 @@ struct ReconnectState {
     mutating func close() -> Action {
         switch phase {
         case .stopped: return .none
-        case .opening, .waiting:
+        case .connecting, .waiting:
             phase = .stopped
             return .abort
         case .open:
             phase = .closing
-            return .close
+            return .startClosingHandshake
         case .closing:
-            guard restarts else { return .none }
-            restarts = false
-            return .cancel
+            guard hasPendingConnect else { return .none }
+            hasPendingConnect = false
+            return .endPendingConnect
         }
     }
 
-    mutating func opened(_ now: Nanoseconds) {
+    mutating func connectionOpened(_ now: Nanoseconds) {
         phase = .open(since: now)
         attempts = 0
         announcedNext = nil
@@ -96,11 +96,11 @@ struct ReconnectState {
     /// - Parameters:
     ///   - permanent: trying again would not help.
     ///   - atLeast: seconds that the server asked to wait.
-    mutating func failed(permanent: Bool, atLeast: Double = 0, random: UInt32) -> Next {
-        guard !permanent, limit.map({ retries < $0 }) ?? true else { return stop() }
+    mutating func attemptFailed(permanent: Bool, atLeast: Double = 0, random: UInt32) -> Next {
+        guard !permanent, reconnectLimit.map({ retries < $0 }) ?? true else { return stop() }
         retries += 1
         phase = .waiting
-        return .retry(after: max(backoff.failed(random: random), atLeast))
+        return .retry(after: max(backoff.delayAfterFailure(random: random), atLeast))
     }
 
     /// What follows when the open connection is gone, unless the script asks for the end before. Once told, it stays so.
@@ -108,31 +108,31 @@ struct ReconnectState {
         guard case .open(let since) = phase else { return .stop }
         if let announcedNext { return announcedNext }
         // An open connection was a success, but one that did not last must not make a tight loop.
-        let wait = backoff.lost(afterUp: (now - since).seconds, random: random)
+        let wait = backoff.delayAfterConnection(lasted: (now - since).seconds, random: random)
         if backoff.failures == 0 { retries = 0 }
-        let next: Next = limit.map { retries < $0 } ?? true ? .retry(after: wait) : .stop
+        let next: Next = reconnectLimit.map { retries < $0 } ?? true ? .retry(after: wait) : .stop
         retries += 1
         announcedNext = next
         return next
     }
 
     /// The connection is gone, whoever ended it.
-    mutating func lost(_ now: Nanoseconds, random: UInt32) -> Next {
+    mutating func connectionLost(_ now: Nanoseconds, random: UInt32) -> Next {
         guard case .open = phase, case .retry(let wait) = announceNext(now, random: random) else { return stop() }
         phase = .waiting
         return .retry(after: wait)
     }
 
-    mutating func retry() {
-        phase = .opening
+    mutating func beginRetry() {
+        phase = .connecting
         attempts += 1
     }
 
     private mutating func stop() -> Next {
         phase = .stopped
-        guard restarts else { return .stop }
-        restarts = false
-        begin()
+        guard hasPendingConnect else { return .stop }
+        hasPendingConnect = false
+        beginConnect()
         return .restart
     }
 }

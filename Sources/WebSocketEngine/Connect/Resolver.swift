@@ -21,7 +21,7 @@ struct HostAndPort: Hashable, Sendable {
 enum Resolver {
     /// The addresses of a host: at once those that are known, else later, as a command to the loop for this token.
     static func resolve(_ name: HostAndPort, _ token: Poller.Token, _ loop: inout LoopContext) -> Resolution? {
-        let addresses = known(name)
+        let addresses = literalAddresses(name)
         guard addresses.isEmpty else { return .addresses(addresses) }
         if loop.lookups.add(token, for: name) {
             let commandQueue = loop.commandQueue
@@ -35,7 +35,7 @@ enum Resolver {
     }
 
     /// What needs no look-up: an address that is written out, and `localhost`.
-    static func known(_ name: HostAndPort) -> [Address] {
+    static func literalAddresses(_ name: HostAndPort) -> [Address] {
         let literals = isLocalhost(name.host) ? ["127.0.0.1", "::1"] : [name.host]
         return literals.flatMap { literal -> [Address] in
             if case .addresses(let addresses) = lookUp(literal, name.port, AI_NUMERICHOST) { addresses } else { [] }

@@ -162,7 +162,7 @@ public final class Engine: Sendable {
         engine.post(.stopLoop(stopped))
         // At once, unless the loop is at work; it never works long.
         engine.whileWaiting { _ = stopped.wait(timeout: max(deadline, .now() + 0.1)) }
-        _ = TLSContextCache.making.wait(timeout: deadline)
+        _ = TLSContextCache.unfinishedThreads.wait(timeout: deadline)
         // A stopped loop would end another thread's wait at once, again and again.
         engine.clearCurrent()
     }

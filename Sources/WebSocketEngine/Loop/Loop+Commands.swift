@@ -47,11 +47,11 @@ extension Loop {
         case .lookupFinished(let name, let resolution):
             commands += context.lookups.remove(name).map { .lookupResult($0, resolution) }
         case .lookupResult(let token, let resolution):
-            withSession(at: Poller.slot(of: token)) { $0.resolved(token, resolution, &$1) }
+            withSession(at: Poller.slot(of: token)) { $0.lookupFinished(token, resolution, &$1) }
         case .tlsContextMade(let options, let result):
-            commands += context.tlsContexts.prepared(options, result).map { .tlsContextResult($0, result) }
+            commands += context.tlsContexts.finished(options, result).map { .tlsContextResult($0, result) }
         case .tlsContextResult(let token, let result):
-            withSession(at: Poller.slot(of: token)) { $0.prepared(token, result, &$1) }
+            withSession(at: Poller.slot(of: token)) { $0.tlsContextFinished(token, result, &$1) }
         }
     }
 
@@ -68,6 +68,8 @@ extension Loop {
     }
 
     private mutating func appendCommands(forSessions isMeant: (WebSocket) -> Bool, _ command: (WebSocket) -> Command) {
-        for case let session? in sessions where isMeant(session.socket) { commands.append(command(session.socket)) }
+        for case let session? in sessions where isMeant(session.websocket) {
+            commands.append(command(session.websocket))
+        }
     }
 }

@@ -214,7 +214,7 @@ struct Loop: ~Copyable {
     /// Lets go of all sessions without an event; no turn follows. Their sockets are closed: nobody may write to them.
     mutating func dropAll() {
         isStopped = true
-        for session in sessions { session?.socket.sendQueue.withLock { _ = $0.close() } }
+        for session in sessions { session?.websocket.sendQueue.withLock { _ = $0.close() } }
         sessions.removeAll()
         slots.removeAll()
     }
@@ -244,7 +244,7 @@ struct Loop: ~Copyable {
         }
         guard isOver, let session = sessions[slot] else { return }
         sessions[slot] = nil
-        slots[ObjectIdentifier(session.socket)] = nil
+        slots[ObjectIdentifier(session.websocket)] = nil
         free.append(slot)
         if slots.isEmpty { shutdownSignal?.signal() }
     }

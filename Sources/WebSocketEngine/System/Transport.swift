@@ -203,11 +203,11 @@ final class Transport {
     }
 
     /// Tells the peer that TLS ends here.
-    func sendCloseNotify() { tls?.finish() }
+    func sendCloseNotify() { tls?.sendCloseNotify() }
 
     /// No more from us; what the peer still sends is read to its end.
     func shutDownWriting() {
-        tls?.finish()
+        tls?.sendCloseNotify()
         shutdown(descriptor.number, Int32(SHUT_WR))
     }
 }

@@ -7,7 +7,7 @@ import WebSocketProtocol
 enum Certificate {
     /// Why a chain was refused; goes on after the URL.
     /// - Parameter expected: the name or address that was asked for.
-    static func words(_ store: OpaquePointer, expected: String) -> String {
+    static func verifyError(_ store: OpaquePointer, expected: String) -> String {
         let error = X509_STORE_CTX_get_error(store)
         let certificate = X509_STORE_CTX_get_current_cert(store) ?? X509_STORE_CTX_get0_cert(store)
         let which = X509_STORE_CTX_get_error_depth(store) == 0 ? "the server's certificate" : "the CA certificate"

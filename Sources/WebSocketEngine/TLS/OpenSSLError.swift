@@ -15,7 +15,7 @@ enum OpenSSL {
 
 enum OpenSSLError {
     /// The reason of the oldest error of this thread, in OpenSSL's or the system's words; empties the queue.
-    static func words() -> String {
+    static func takeReason() -> String {
         let code = ERR_get_error()
         defer { ERR_clear_error() }
         guard code != 0 else { return "no reason is known" }

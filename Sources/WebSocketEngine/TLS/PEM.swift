@@ -22,7 +22,7 @@ struct PEM: ~Copyable {
     // MARK: - What is in it
 
     /// The next certificate; the caller frees it. nil at the end, or where one is broken.
-    func certificate() -> OpaquePointer? { PEM_read_bio_X509_AUX(bio, nil, { _, _, _, _ in -1 }, nil) }
+    func nextCertificate() -> OpaquePointer? { PEM_read_bio_X509_AUX(bio, nil, { _, _, _, _ in -1 }, nil) }
 
     /// Whether `certificate` found nothing more that could be one.
     var isAtEnd: Bool { OpenSSLError.isLast(PEM_R_NO_START_LINE) }
@@ -85,7 +85,7 @@ struct PEM: ~Copyable {
     private static func cause(_ number: Int32) -> TLSFailure.Cause {
         switch number {
         case ENOENT, ENOTDIR, EACCES, EPERM, EISDIR, EINVAL, EFBIG, ENAMETOOLONG, ELOOP: .options
-        default: .moment
+        default: .temporary
         }
     }
 
@@ -114,14 +114,14 @@ struct PEM: ~Copyable {
 
     /// The certificate files of a folder, with their paths: those named by the hash of a name, as c_rehash makes
     /// them, or else `.pem`, `.crt` and `.cer`. nil when it is none.
-    static func files(inFolder name: String) throws(TLSFailure) -> [String]? {
+    static func certificateFiles(inFolder name: String) throws(TLSFailure) -> [String]? {
         func failure() -> TLSFailure {
             TLSFailure(
                 reason: "the folder '\(quotedForError(name))' can't be read: \(SystemError.message(errno))",
                 cause: cause(errno))
         }
         guard let folder = opendir(name) else {
-            guard cause(errno) != .moment else { throw failure() }
+            guard cause(errno) != .temporary else { throw failure() }
             return nil
         }
         defer { closedir(folder) }
@@ -152,14 +152,14 @@ struct PEM: ~Copyable {
     }
 
     /// The files of those whom the system trusts, where OpenSSL would look.
-    static func system() throws(TLSFailure) -> [String] {
+    static func systemFiles() throws(TLSFailure) -> [String] {
         func place(_ variable: UnsafePointer<CChar>?, _ standard: UnsafePointer<CChar>?) -> String {
             if let variable, let value = getenv(variable) { return String(cString: value) }
             return standard.map { String(cString: $0) } ?? ""
         }
         var files = [place(X509_get_default_cert_file_env(), X509_get_default_cert_file())]
         for folder in place(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()).split(separator: ":") {
-            files += try Self.files(inFolder: String(folder)) ?? []
+            files += try Self.certificateFiles(inFolder: String(folder)) ?? []
         }
         return files
     }

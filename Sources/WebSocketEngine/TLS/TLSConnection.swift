@@ -12,32 +12,32 @@ final class TLSConnection {
     /// An SSL.
     private let ssl: OpaquePointer
     /// Whom the certificate must name.
-    private let name: String
+    private let expectedName: String
     /// Whose sessions may be resumed.
-    private let server: String
+    private let sessionKey: String
     /// Why the certificate was refused.
     private var refusal: TLSFailure?
     /// What a certificate would have been refused for, were it not for verify = false.
     private var ignoredVerifyError: String?
     private var hasFailed = false
     /// Whether the certificate was looked at, in this handshake or in that of the session that is resumed.
-    private var isVerified: Bool { wasAccepted || SSL_session_reused(ssl) == 1 }
-    private var wasAccepted = false
+    private var isVerified: Bool { isCertificateAccepted || SSL_session_reused(ssl) == 1 }
+    private var isCertificateAccepted = false
     /// How many bytes of the socket may still be read in this call.
-    private var budget = 0
+    private var readBudget = 0
     /// Of one call, so that others get their turn; also of one that writes.
-    private static let budget = 256 << 10
+    private static let bytesInCall = 256 << 10
     /// What the socket must be ready for until the call that would have blocked can be made again.
     private(set) var readNeeds = Poller.Interest.read
     private(set) var writeNeeds = Poller.Interest.write
     /// Records on their way to the socket, which takes many of them with one call.
     private var records = ByteBuffer()
-    private var isGathering = false
+    private var isEncrypting = false
     /// How many bytes of `write`'s buffer are in `records`, still the caller's: there are records only as long as the
     /// caller has some of theirs, and so comes again.
-    private var held = 0
+    private var unconfirmedPlaintext = 0
     /// What came behind bytes that were read in the same call.
-    private var deferred: Transport.Result?
+    private var resultAfterBytes: Transport.Result?
     /// Whether more can be read without the socket becoming readable: OpenSSL has it, or the last call read no more
     /// of the socket than it may.
     private(set) var hasPending = false
@@ -55,8 +55,8 @@ final class TLSConnection {
         var name = context.options.serverName ?? host
         // A root's dot is none of the certificate's.
         if name.hasSuffix(".") { name.removeLast() }
-        self.name = name
-        server = "\(name):\(port)"
+        expectedName = name
+        sessionKey = "\(name):\(port)"
         guard let ssl = SSL_new(context.context) else { throw Self.failure("OpenSSL can't begin") }
         self.ssl = ssl
         guard let bio = BIO_new(Self.method) else { throw Self.failure("OpenSSL can't begin") }
@@ -83,20 +83,20 @@ final class TLSConnection {
                     UnsafeMutableRawPointer(mutating: $0))
             }
         }
-        context.resume(ssl, for: server)
+        context.resumeSession(ssl, for: sessionKey)
         SSL_set_connect_state(ssl)
     }
 
     private static func failure(_ what: String) -> TLSFailure {
-        TLSFailure(reason: "\(what): \(OpenSSLError.words())", cause: .moment)
+        TLSFailure(reason: "\(what): \(OpenSSLError.takeReason())", cause: .temporary)
     }
 
     deinit {
-        finish()
+        sendCloseNotify()
         SSL_free(ssl)
     }
 
-    /// OpenSSL's own socket BIO, but that it gathers what is written (`put`), raises no SIGPIPE, which would end the
+    /// OpenSSL's own socket BIO, but that it gathers what is written (`bioWrite`), raises no SIGPIPE, which would end the
     /// host, and has an end to reading: OpenSSL skips some records by itself, and would not return while a peer sends
     /// nothing else.
     // unsafe: made once; from then on OpenSSL only reads it.
@@ -110,13 +110,13 @@ final class TLSConnection {
         BIO_meth_set_read(method) { bio, bytes, count in
             guard let context = BIO_get_ex_data(bio, 0) else { return -1 }
             let connection = Unmanaged<TLSConnection>.fromOpaque(context).takeUnretainedValue()
-            guard connection.budget > 0 else {
+            guard connection.readBudget > 0 else {
                 BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
                 return -1
             }
             // OpenSSL takes an interruption for a read that would block.
             let read = retrying { Int(BIO_meth_get_read(BIO_s_socket())!(bio, bytes, count)) }
-            connection.budget -= max(read, 0)
+            connection.readBudget -= max(read, 0)
             guard read == 0, count > 0 else { return Int32(read) }
             // OpenSSL fails for good when the socket ends without close_notify, and our Close could not leave any more:
             // to OpenSSL the socket has nothing yet; `outcome` reports the end.
@@ -127,7 +127,7 @@ final class TLSConnection {
         BIO_meth_set_write(method) { bio, bytes, count in
             guard let context = BIO_get_ex_data(bio, 0) else { return -1 }
             let connection = Unmanaged<TLSConnection>.fromOpaque(context).takeUnretainedValue()
-            return connection.put(UnsafeRawBufferPointer(start: bytes, count: Int(count)), bio)
+            return connection.bioWrite(UnsafeRawBufferPointer(start: bytes, count: Int(count)), bio)
         }
         return method
     }()
@@ -136,11 +136,11 @@ final class TLSConnection {
 
     /// Goes on with the handshake; `bytes` when it is done.
     func shakeHands() -> Transport.Result {
-        budget = Self.budget
-        forgetErrors()
+        readBudget = Self.bytesInCall
+        clearErrors()
         let result = SSL_do_handshake(ssl)
         readNeeds = .read
-        hasPending = budget <= 0
+        hasPending = readBudget <= 0
         guard result != 1 else {
             // Some ciphers know no certificates.
             return isVerified
@@ -153,14 +153,14 @@ final class TLSConnection {
 
     /// Fills the buffer as far as records have come.
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Transport.Result {
-        if let result = deferred {
-            deferred = nil
+        if let result = resultAfterBytes {
+            resultAfterBytes = nil
             hasPending = false
             return result
         }
         readNeeds = .read
-        budget = Self.budget
-        forgetErrors()
+        readBudget = Self.bytesInCall
+        clearErrors()
         var total = 0
         while total < buffer.count {
             var count = 0
@@ -171,11 +171,11 @@ final class TLSConnection {
             }
             let (outcome, needs) = outcome(result, during: "TLS")
             readNeeds = needs
-            hasPending = budget <= 0
+            hasPending = readBudget <= 0
             guard total > 0 else { return outcome }
             if case .wouldBlock = outcome {
             } else {
-                deferred = outcome
+                resultAfterBytes = outcome
                 hasPending = true
             }
             return .bytes(total)
@@ -189,36 +189,37 @@ final class TLSConnection {
     func write(_ buffer: UnsafeRawBufferPointer) -> Transport.Result {
         writeNeeds = .write
         var refusal: Transport.Result?
-        if records.isEmpty { refusal = gather(buffer) }
+        if records.isEmpty { refusal = encryptIntoRecords(buffer) }
         if let number = flush() {
             hasFailed = true
             refusal = .failed(.system(number))
         }
         // A record is longer than what is in it.
-        let left = min(held, records.count)
-        let count = min(held - left, buffer.count)
-        held = left
+        let left = min(unconfirmedPlaintext, records.count)
+        let count = min(unconfirmedPlaintext - left, buffer.count)
+        unconfirmedPlaintext = left
         return count > 0 ? .bytes(count) : refusal ?? .wouldBlock
     }
 
     /// Makes records of what the buffer begins with. If OpenSSL takes no more: why.
-    private func gather(_ buffer: UnsafeRawBufferPointer) -> Transport.Result? {
-        let limit = min(buffer.count, Self.budget)
-        swap(&records, &context.spare)
+    private func encryptIntoRecords(_ buffer: UnsafeRawBufferPointer) -> Transport.Result? {
+        let limit = min(buffer.count, Self.bytesInCall)
+        swap(&records, &context.recordBuffer)
         records.reserve(limit + (limit / Int(SSL3_RT_MAX_PLAIN_LENGTH) + 1) * Int(SSL3_RT_MAX_ENCRYPTED_OVERHEAD))
-        isGathering = true
-        defer { isGathering = false }
-        forgetErrors()
-        while held < limit {
+        isEncrypting = true
+        defer { isEncrypting = false }
+        clearErrors()
+        while unconfirmedPlaintext < limit {
             var count = 0
             // The whole of what is left: a call that is made again must not be given less.
-            let result = SSL_write_ex(ssl, buffer.baseAddress! + held, buffer.count - held, &count)
+            let result = SSL_write_ex(
+                ssl, buffer.baseAddress! + unconfirmedPlaintext, buffer.count - unconfirmedPlaintext, &count)
             guard result == 1 else {
                 let (outcome, needs) = outcome(result, during: "TLS")
                 writeNeeds = needs
                 return outcome
             }
-            held += count
+            unconfirmedPlaintext += count
         }
         return nil
     }
@@ -229,7 +230,7 @@ final class TLSConnection {
         guard sent >= 0 else { return errno == EAGAIN ? nil : errno }
         records.didRead(sent)
         if records.isEmpty {
-            swap(&records, &context.spare)
+            swap(&records, &context.recordBuffer)
             // Another connection's may have come back meanwhile.
             records.removeAll(keepingAtMost: 0)
         }
@@ -242,7 +243,7 @@ final class TLSConnection {
     }
 
     /// Takes a record from OpenSSL.
-    private func put(_ record: UnsafeRawBufferPointer, _ bio: OpaquePointer?) -> Int32 {
+    private func bioWrite(_ record: UnsafeRawBufferPointer, _ bio: OpaquePointer?) -> Int32 {
         BIO_clear_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY)
         if BIO_test_flags(bio, WS_BIO_FLAGS_KTLS_TX_CTRL_MSG) != 0 {
             // The socket must have got the data before it.
@@ -253,10 +254,10 @@ final class TLSConnection {
                     return BIO_meth_get_write(BIO_s_socket())!(bio, bytes.baseAddress, Int32(bytes.count))
                 }
             }
-        } else if records.isEmpty, !isGathering {
+        } else if records.isEmpty, !isEncrypting {
             let sent = send(record)
             if sent >= 0 || errno != EAGAIN { return Int32(sent) }
-        } else if records.count < 2 * Self.budget {
+        } else if records.count < 2 * Self.bytesInCall {
             if records.append(record) { return Int32(record.count) }
             errno = ENOMEM
             return -1
@@ -266,7 +267,7 @@ final class TLSConnection {
     }
 
     /// Sends close_notify, if that is possible at once.
-    func finish() {
+    func sendCloseNotify() {
         // OpenSSL forbids it after a fatal error, and it means nothing before the handshake is done. The end of what
         // has not left can't be told.
         guard !hasFailed, records.isEmpty, SSL_is_init_finished(ssl) == 1,
@@ -277,7 +278,7 @@ final class TLSConnection {
     }
 
     /// Those of others on this thread, above all: `outcome` reads both. A call that succeeds leaves none.
-    private func forgetErrors() {
+    private func clearErrors() {
         ERR_clear_error()
         errno = 0
     }
@@ -297,7 +298,7 @@ final class TLSConnection {
             return (number == 0 ? .end : .failed(.system(number)), .read)
         default:
             hasFailed = true
-            return (.failed(.tls(TLSFailure(reason: words(during: what), cause: .moment))), .read)
+            return (.failed(.tls(TLSFailure(reason: words(during: what), cause: .temporary))), .read)
         }
     }
 
@@ -305,7 +306,7 @@ final class TLSConnection {
         if OpenSSLError.isFirst(SSL_R_WRONG_VERSION_NUMBER), SSL_is_init_finished(ssl) == 0 {
             return "the server does not speak TLS on this port; is it ws:// instead of wss://?"
         }
-        return "\(what) failed: \(OpenSSLError.words())"
+        return "\(what) failed: \(OpenSSLError.takeReason())"
     }
 
     /// What was agreed on, for a log.
@@ -315,7 +316,7 @@ final class TLSConnection {
         let session = SSL_session_reused(ssl) == 1 ? "session resumed" : "new session"
         let trust =
             context.options.verifies
-            ? "verified as \(name)"
+            ? "verified as \(expectedName)"
             : "certificate not verified (tls.verify = false)" + (ignoredVerifyError.map { ": \($0)" } ?? "")
         return "\(version), \(cipher), \(session), \(trust)"
     }
@@ -336,19 +337,19 @@ final class TLSConnection {
     private func accepts(_ store: OpaquePointer) -> Bool {
         let options = context.options
         if X509_verify_cert(store) != 1 {
-            let words = Certificate.words(store, expected: name)
+            let words = Certificate.verifyError(store, expected: expectedName)
             guard !options.verifies else {
                 let error = X509_STORE_CTX_get_error(store)
-                let isMoment = error == X509_V_ERR_OUT_OF_MEM || error == X509_V_ERR_STORE_LOOKUP
-                refusal = TLSFailure(reason: words, cause: isMoment ? .moment : .refusal)
+                let isTemporary = error == X509_V_ERR_OUT_OF_MEM || error == X509_V_ERR_STORE_LOOKUP
+                refusal = TLSFailure(reason: words, cause: isTemporary ? .temporary : .permanent)
                 return false
             }
             ignoredVerifyError = words
             X509_STORE_CTX_set_error(store, X509_V_OK)
         }
         let digest = X509_STORE_CTX_get0_cert(store).flatMap(Certificate.publicKeyDigest)
-        wasAccepted = options.pins.isEmpty || digest.map(options.pins.contains) ?? false
-        guard !wasAccepted else { return true }
+        isCertificateAccepted = options.pins.isEmpty || digest.map(options.pins.contains) ?? false
+        guard !isCertificateAccepted else { return true }
         X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
         refusal = TLSFailure(
             reason: "the server's key does not match tls.pin: it is sha256//\(digest ?? "?")")
@@ -356,8 +357,8 @@ final class TLSConnection {
     }
 
     /// The server gave a session.
-    static func keep(_ session: OpaquePointer?, of ssl: OpaquePointer?) {
+    static func storeSession(_ session: OpaquePointer?, of ssl: OpaquePointer?) {
         guard let connection = connection(of: ssl), let session else { return }
-        connection.context.keep(session, for: connection.server)
+        connection.context.storeSession(session, for: connection.sessionKey)
     }
 }

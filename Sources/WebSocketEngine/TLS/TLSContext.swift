@@ -16,7 +16,7 @@ final class TLSContext: @unchecked Sendable {
     /// The files of our certificate and key, as they were when they were read.
     private let files: [String: FileStamp?]
     /// Memory for records: a connection has it while it writes, and for as long as the socket does not take them.
-    var spare = ByteBuffer()
+    var recordBuffer = ByteBuffer()
 
     /// What the options' files have.
     private struct Contents {
@@ -66,7 +66,7 @@ final class TLSContext: @unchecked Sendable {
         SSL_CTX_ctrl(
             context, SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL), nil)
         SSL_CTX_sess_set_new_cb(context) { ssl, session in
-            TLSConnection.keep(session, of: ssl)
+            TLSConnection.storeSession(session, of: ssl)
             // Its reference stays OpenSSL's.
             return 0
         }
@@ -81,10 +81,10 @@ final class TLSContext: @unchecked Sendable {
 
     // MARK: - Files
 
-    var isOfFiles: Bool { !files.isEmpty || !TrustStore.isFixed(options.ca) }
+    var dependsOnFiles: Bool { !files.isEmpty || !TrustStore.isFixed(options.ca) }
 
     /// Whether its files are still the same. Waits for them: not for the loop's thread.
-    var isCurrent: Bool {
+    var matchesFiles: Bool {
         guard let latest = try? TrustStore.current(options.ca) else { return false }
         return latest === trust && Self.stamps(options) == files
     }
@@ -98,7 +98,7 @@ final class TLSContext: @unchecked Sendable {
 
     /// Keeps a session for the next connection to the same server. It is a copy: OpenSSL takes back the one
     /// of a connection that ends without close_notify, which is when we reconnect.
-    func keep(_ session: OpaquePointer, for server: String) {
+    func storeSession(_ session: OpaquePointer, for server: String) {
         guard let copy = SSL_SESSION_dup(session) else { return }
         if sessions.count >= Self.maximumSessions, sessions[server] == nil, let other = sessions.first {
             SSL_SESSION_free(other.value)
@@ -108,7 +108,7 @@ final class TLSContext: @unchecked Sendable {
     }
 
     /// Offers to `ssl` the session of a server, if there is one.
-    func resume(_ ssl: OpaquePointer, for server: String) {
+    func resumeSession(_ ssl: OpaquePointer, for server: String) {
         guard let session = sessions[server] else { return }
         SSL_set_session(ssl, session)
         // RFC 8446 appendix C.4: a ticket is used once.
@@ -139,13 +139,13 @@ final class TLSContext: @unchecked Sendable {
         }
         let name = PEM.name(text, "tls.cert")
         let chain = try PEM(certificate)
-        guard let leaf = chain.certificate() else {
+        guard let leaf = chain.nextCertificate() else {
             if OpenSSLError.isOutOfMemory { throw .outOfMemory }
             throw TLSFailure(reason: "\(name) has no certificate in PEM form", cause: .options)
         }
         defer { X509_free(leaf) }
         guard SSL_CTX_use_certificate(context, leaf) == 1 else { throw Self.failure("\(name) can't be used") }
-        while let issuer = chain.certificate() {
+        while let issuer = chain.nextCertificate() {
             // On success it is the context's.
             if SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 0, UnsafeMutableRawPointer(issuer)) != 1 { X509_free(issuer) }
         }
@@ -171,7 +171,7 @@ final class TLSContext: @unchecked Sendable {
     }
 
     private static func failure(_ what: String) -> TLSFailure {
-        let cause: TLSFailure.Cause = OpenSSLError.isOutOfMemory ? .moment : .options
-        return TLSFailure(reason: "\(what): \(OpenSSLError.words())", cause: cause)
+        let cause: TLSFailure.Cause = OpenSSLError.isOutOfMemory ? .temporary : .options
+        return TLSFailure(reason: "\(what): \(OpenSSLError.takeReason())", cause: cause)
     }
 }

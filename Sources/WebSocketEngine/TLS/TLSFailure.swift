@@ -3,15 +3,15 @@
 struct TLSFailure: Error, Sendable {
     enum Cause: Sendable {
         /// The peer is not whom it should be: another attempt would end the same.
-        case refusal
+        case permanent
         /// An option, or a file that it names, can't be used. If it could before, it may again: files are replaced.
         case options
         /// This moment's trouble: no memory, no descriptor, a broken connection.
-        case moment
+        case temporary
     }
 
     let reason: String
-    var cause = Cause.refusal
+    var cause = Cause.permanent
 
-    static var outOfMemory: TLSFailure { TLSFailure(reason: "out of memory", cause: .moment) }
+    static var outOfMemory: TLSFailure { TLSFailure(reason: "out of memory", cause: .temporary) }
 }

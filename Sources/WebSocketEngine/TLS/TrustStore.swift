@@ -66,14 +66,14 @@ final class TrustStore: @unchecked Sendable {
     /// Of the files that the option names; the system's are read once.
     private static func stamps(_ ca: String?) -> [String: FileStamp?] {
         guard let ca, !isFixed(ca) else { return [:] }
-        let files = [ca] + ((try? PEM.files(inFolder: ca)) ?? [])
+        let files = [ca] + ((try? PEM.certificateFiles(inFolder: ca)) ?? [])
         return Dictionary(files.map { ($0, FileStamp($0)) }) { first, _ in first }
     }
 
     // MARK: - Reading
 
     private func read(_ ca: String) throws(TLSFailure) {
-        guard !PEM.isText(ca), let names = try PEM.files(inFolder: ca) else {
+        guard !PEM.isText(ca), let names = try PEM.certificateFiles(inFolder: ca) else {
             let name = PEM.name(ca, "tls.ca")
             switch try trust(try PEM.content(ca, name)) {
             case .whole: return
@@ -89,10 +89,10 @@ final class TrustStore: @unchecked Sendable {
 
     /// All of it now: OpenSSL would look into the folder in the middle of a handshake.
     private func readSystem() throws(TLSFailure) {
-        guard try !readAll(PEM.system()) else { return }
+        guard try !readAll(PEM.systemFiles()) else { return }
         throw TLSFailure(
             reason: "no certificates of CAs were found on this system; install them (ca-certificates) or give tls.ca",
-            cause: .moment)
+            cause: .temporary)
     }
 
     /// Trusts what the files have, but for those that can't be used. Returns whether any can.
@@ -105,7 +105,7 @@ final class TrustStore: @unchecked Sendable {
                 }
             } catch {
                 // A store with a hole would refuse servers for good.
-                guard error.cause != .moment else { throw error }
+                guard error.cause != .temporary else { throw error }
             }
         }
         return hasAny
@@ -119,7 +119,7 @@ final class TrustStore: @unchecked Sendable {
         var count = 0
         while true {
             let isAdded = try Fork.whileBlocked { () throws(TLSFailure) -> Bool in
-                guard let certificate = source.certificate() else { return false }
+                guard let certificate = source.nextCertificate() else { return false }
                 defer { X509_free(certificate) }
                 guard X509_STORE_add_cert(store, certificate) == 1 else { throw .outOfMemory }
                 return true

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct AddressTests {
     private func address(_ host: String) throws -> Address {
-        try #require(Resolver.known(HostAndPort(host: host, port: 80)).first)
+        try #require(Resolver.literalAddresses(HostAndPort(host: host, port: 80)).first)
     }
 
     @Test(arguments: [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80"), ("10.1.2.3", "10.1.2.3:80")])
@@ -15,11 +15,13 @@ import Testing
     }
 
     @Test(arguments: ["localhost", "shop.localhost"]) func localhostIsThisMachineInBothFamilies(_ host: String) throws {
-        let addresses = Resolver.known(HostAndPort(host: host, port: 80))
+        let addresses = Resolver.literalAddresses(HostAndPort(host: host, port: 80))
         #expect(addresses.map(\.description) == ["127.0.0.1:80", "[::1]:80"])
     }
 
-    @Test func namesAreNotKnown() { #expect(Resolver.known(HostAndPort(host: "example.com", port: 80)).isEmpty) }
+    @Test func namesAreNotKnown() {
+        #expect(Resolver.literalAddresses(HostAndPort(host: "example.com", port: 80)).isEmpty)
+    }
 
     @Test func theAddressOfAUnixSocketIsItsPath() throws {
         let address = try #require(Address(path: "/tmp/a.sock"))

@@ -8,7 +8,7 @@ private let middle = UInt32.max / 2
 @Suite struct BackoffTests {
     private func waits(_ backoff: Backoff, _ count: Int, random: UInt32 = middle) -> [Double] {
         var backoff = backoff
-        return (0..<count).map { _ in (backoff.failed(random: random) * 1000).rounded() / 1000 }
+        return (0..<count).map { _ in (backoff.delayAfterFailure(random: random) * 1000).rounded() / 1000 }
     }
 
     @Test func doublesFromATenthToTheMaximum() {
@@ -37,27 +37,29 @@ private let middle = UInt32.max / 2
 
     @Test func doublingNeverOverflows() {
         var backoff = Backoff(minimum: 0, maximum: 3)
-        for _ in 0..<200 { _ = backoff.failed(random: middle) }
-        #expect((backoff.failed(random: middle) - 3).magnitude < 1e-6)
+        for _ in 0..<200 { _ = backoff.delayAfterFailure(random: middle) }
+        #expect((backoff.delayAfterFailure(random: middle) - 3).magnitude < 1e-6)
     }
 
     @Test func connectionThatStayedUpIsReplacedAtOnce() {
         var backoff = Backoff(minimum: 0, maximum: 10)
-        _ = backoff.failed(random: middle)
-        _ = backoff.failed(random: middle)
+        _ = backoff.delayAfterFailure(random: middle)
+        _ = backoff.delayAfterFailure(random: middle)
         // Two failures earned 0.4 s.
-        #expect(backoff.lost(afterUp: 0.4, random: middle) == 0)
+        #expect(backoff.delayAfterConnection(lasted: 0.4, random: middle) == 0)
         #expect(backoff.failures == 0)
     }
 
     @Test func connectionThatIsClosedAtOnceCountsAsAFailure() {
         var backoff = Backoff(minimum: 0, maximum: 10)
-        let waits = (0..<4).map { _ in (backoff.lost(afterUp: 0.01, random: middle) * 1000).rounded() / 1000 }
+        let waits = (0..<4).map { _ in
+            (backoff.delayAfterConnection(lasted: 0.01, random: middle) * 1000).rounded() / 1000
+        }
         #expect(waits == [0.1, 0.2, 0.4, 0.8])
     }
 
     @Test func minimumIsKeptAfterALongConnectionToo() {
         var backoff = Backoff(minimum: 2, maximum: 10)
-        #expect(backoff.lost(afterUp: 3600, random: middle) == 2)
+        #expect(backoff.delayAfterConnection(lasted: 3600, random: middle) == 2)
     }
 }

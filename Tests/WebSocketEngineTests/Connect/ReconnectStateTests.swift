@@ -15,9 +15,9 @@ import Testing
 
     @Test func connectOpensOnceAndOnlyOnce() {
         var reconnectState = reconnectState()
-        #expect(reconnectState.connect() == .open)
+        #expect(reconnectState.connect() == .startAttempt)
         // Each start has its end.
-        #expect(reconnectState.connect() == .cancel)
+        #expect(reconnectState.connect() == .endPendingConnect)
         #expect(reconnectState.attempts == 1)
     }
 
@@ -27,7 +27,7 @@ import Testing
         #expect(reconnectState.close() == .abort)
         #expect(reconnectState.phase == .stopped)
         _ = reconnectState.connect()
-        #expect(isRetry(reconnectState.failed(permanent: false, random: 0)))
+        #expect(isRetry(reconnectState.attemptFailed(permanent: false, random: 0)))
         #expect(reconnectState.phase == .waiting)
         #expect(reconnectState.close() == .abort)
     }
@@ -40,46 +40,46 @@ import Testing
     @Test func permanentFailureStops() {
         var reconnectState = reconnectState()
         _ = reconnectState.connect()
-        #expect(reconnectState.failed(permanent: true, random: 0) == .stop)
+        #expect(reconnectState.attemptFailed(permanent: true, random: 0) == .stop)
         #expect(reconnectState.phase == .stopped)
-        #expect(reconnectState.connect() == .open)
+        #expect(reconnectState.connect() == .startAttempt)
     }
 
     @Test func countOfAttemptsInARowIsLimited() {
         var reconnectState = reconnectState(reconnect: 2)
         _ = reconnectState.connect()
-        #expect(isRetry(reconnectState.failed(permanent: false, random: 0)))
-        reconnectState.retry()
-        #expect(isRetry(reconnectState.failed(permanent: false, random: 0)))
-        reconnectState.retry()
+        #expect(isRetry(reconnectState.attemptFailed(permanent: false, random: 0)))
+        reconnectState.beginRetry()
+        #expect(isRetry(reconnectState.attemptFailed(permanent: false, random: 0)))
+        reconnectState.beginRetry()
         #expect(reconnectState.attempts == 3)
-        #expect(reconnectState.failed(permanent: false, random: 0) == .stop)
+        #expect(reconnectState.attemptFailed(permanent: false, random: 0) == .stop)
     }
 
     @Test func successStartsTheCountAgain() {
         var reconnectState = reconnectState(reconnect: 1)
         _ = reconnectState.connect()
-        #expect(isRetry(reconnectState.failed(permanent: false, random: 0)))
-        reconnectState.retry()
-        reconnectState.opened(0)
-        #expect(isRetry(reconnectState.lost(Self.second, random: 0)))
-        reconnectState.retry()
+        #expect(isRetry(reconnectState.attemptFailed(permanent: false, random: 0)))
+        reconnectState.beginRetry()
+        reconnectState.connectionOpened(0)
+        #expect(isRetry(reconnectState.connectionLost(Self.second, random: 0)))
+        reconnectState.beginRetry()
         #expect(reconnectState.attempts == 1)
-        #expect(reconnectState.failed(permanent: false, random: 0) == .stop)
+        #expect(reconnectState.attemptFailed(permanent: false, random: 0) == .stop)
     }
 
     @Test func withoutReconnectALostConnectionIsTheEnd() {
         var reconnectState = reconnectState(reconnect: 0)
         _ = reconnectState.connect()
-        reconnectState.opened(0)
-        #expect(reconnectState.lost(Self.second, random: 0) == .stop)
+        reconnectState.connectionOpened(0)
+        #expect(reconnectState.connectionLost(Self.second, random: 0) == .stop)
     }
 
     @Test func lostAfterAWhileIsReplacedAtOnce() {
         var reconnectState = reconnectState()
         _ = reconnectState.connect()
-        reconnectState.opened(Self.second)
-        #expect(reconnectState.lost(2 * Self.second, random: 0) == .retry(after: 0))
+        reconnectState.connectionOpened(Self.second)
+        #expect(reconnectState.connectionLost(2 * Self.second, random: 0) == .retry(after: 0))
     }
 
     @Test func acceptedAndClosedIsNoTightLoop() {
@@ -87,13 +87,13 @@ import Testing
         _ = reconnectState.connect()
         var waits: [Double] = []
         for _ in 0..<6 {
-            reconnectState.opened(0)
-            guard case .retry(let wait) = reconnectState.lost(1000, random: 0) else {
+            reconnectState.connectionOpened(0)
+            guard case .retry(let wait) = reconnectState.connectionLost(1000, random: 0) else {
                 Issue.record("no retry after \(waits)")
                 return
             }
             waits.append(wait)
-            reconnectState.retry()
+            reconnectState.beginRetry()
         }
         #expect(waits == waits.sorted())
         #expect(waits[0] >= 0.075)
@@ -104,82 +104,82 @@ import Testing
         var reconnectState = reconnectState(reconnect: 2)
         _ = reconnectState.connect()
         for _ in 0..<2 {
-            reconnectState.opened(0)
-            #expect(isRetry(reconnectState.lost(1000, random: 0)))
-            reconnectState.retry()
+            reconnectState.connectionOpened(0)
+            #expect(isRetry(reconnectState.connectionLost(1000, random: 0)))
+            reconnectState.beginRetry()
         }
-        reconnectState.opened(0)
-        #expect(reconnectState.lost(1000, random: 0) == .stop)
+        reconnectState.connectionOpened(0)
+        #expect(reconnectState.connectionLost(1000, random: 0) == .stop)
     }
 
     @Test func whatFollowsIsTheSameAsWasForeseen() {
         var reconnectState = reconnectState(reconnect: 1)
         _ = reconnectState.connect()
-        reconnectState.opened(0)
+        reconnectState.connectionOpened(0)
         let next = reconnectState.announceNext(1000, random: 0)
         #expect(isRetry(next))
-        #expect(reconnectState.lost(Self.second, random: .max) == next)
-        reconnectState.retry()
-        reconnectState.opened(0)
+        #expect(reconnectState.connectionLost(Self.second, random: .max) == next)
+        reconnectState.beginRetry()
+        reconnectState.connectionOpened(0)
         #expect(reconnectState.announceNext(1000, random: 0) == .stop)
-        #expect(reconnectState.lost(Self.second, random: .max) == .stop)
+        #expect(reconnectState.connectionLost(Self.second, random: .max) == .stop)
     }
 
     @Test func whatWasForeseenEndsWithTheScriptsClose() {
         var reconnectState = reconnectState()
         _ = reconnectState.connect()
-        reconnectState.opened(0)
+        reconnectState.connectionOpened(0)
         #expect(isRetry(reconnectState.announceNext(1000, random: 0)))
         _ = reconnectState.close()
-        #expect(reconnectState.lost(1000, random: 0) == .stop)
+        #expect(reconnectState.connectionLost(1000, random: 0) == .stop)
     }
 
     @Test func attemptsAreThoseSinceTheLastSuccess() {
         var reconnectState = reconnectState()
         _ = reconnectState.connect()
-        _ = reconnectState.failed(permanent: false, random: 0)
-        reconnectState.retry()
+        _ = reconnectState.attemptFailed(permanent: false, random: 0)
+        reconnectState.beginRetry()
         #expect(reconnectState.attempts == 2)
-        reconnectState.opened(0)
+        reconnectState.connectionOpened(0)
         #expect(reconnectState.attempts == 0)
-        _ = reconnectState.lost(Self.second, random: 0)
+        _ = reconnectState.connectionLost(Self.second, random: 0)
         #expect(reconnectState.attempts == 0)
-        reconnectState.retry()
+        reconnectState.beginRetry()
         #expect(reconnectState.attempts == 1)
     }
 
     @Test func closedByTheScriptStops() {
         var reconnectState = reconnectState()
         _ = reconnectState.connect()
-        reconnectState.opened(0)
-        #expect(reconnectState.close() == .close)
+        reconnectState.connectionOpened(0)
+        #expect(reconnectState.close() == .startClosingHandshake)
         #expect(reconnectState.close() == .none)
-        #expect(reconnectState.lost(0, random: 0) == .stop)
+        #expect(reconnectState.connectionLost(0, random: 0) == .stop)
     }
 
     @Test func connectWhileClosingStartsAgainAfterTheClose() {
         var reconnectState = reconnectState()
         _ = reconnectState.connect()
-        reconnectState.opened(0)
+        reconnectState.connectionOpened(0)
         _ = reconnectState.close()
         #expect(reconnectState.connect() == .none)
-        #expect(reconnectState.lost(0, random: 0) == .restart)
-        #expect(reconnectState.phase == .opening)
+        #expect(reconnectState.connectionLost(0, random: 0) == .restart)
+        #expect(reconnectState.phase == .connecting)
     }
 
     @Test func connectWhileClosingCanBeTakenBack() {
         var reconnectState = reconnectState()
         _ = reconnectState.connect()
-        reconnectState.opened(0)
+        reconnectState.connectionOpened(0)
         _ = reconnectState.close()
         _ = reconnectState.connect()
-        #expect(reconnectState.close() == .cancel)
-        #expect(reconnectState.lost(0, random: 0) == .stop)
+        #expect(reconnectState.close() == .endPendingConnect)
+        #expect(reconnectState.connectionLost(0, random: 0) == .stop)
     }
 
     @Test func serversWishToWaitIsKept() {
         var reconnectState = reconnectState()
         _ = reconnectState.connect()
-        #expect(reconnectState.failed(permanent: false, atLeast: 5, random: 0) == .retry(after: 5))
+        #expect(reconnectState.attemptFailed(permanent: false, atLeast: 5, random: 0) == .retry(after: 5))
     }
 }

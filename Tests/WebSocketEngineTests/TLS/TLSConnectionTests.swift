@@ -136,9 +136,9 @@ import WebSocketProtocol
         let message = bytes(200_000)
         var written = slow.write(message[...])
         #expect(written < message.count)
-        #expect(context.spare.capacity == 0)
+        #expect(context.recordBuffer.capacity == 0)
         #expect(other.write(message[..<1000]) == 1000)
-        #expect(context.spare.capacity > 0)
+        #expect(context.recordBuffer.capacity > 0)
         var received: [UInt8] = []
         while written < message.count {
             received += slow.received()
@@ -146,7 +146,7 @@ import WebSocketProtocol
         }
         #expect(received + slow.received() == message)
         #expect(other.received() == Array(message[..<1000]))
-        #expect(1..<2 * message.count ~= context.spare.capacity)
+        #expect(1..<2 * message.count ~= context.recordBuffer.capacity)
     }
 
     @Test func aPeerThatIsGoneIsAFailureWithoutSIGPIPE() throws {
