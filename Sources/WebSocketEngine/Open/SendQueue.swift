@@ -34,10 +34,17 @@ struct SendQueue: ~Copyable {
 
     /// What the frames are.
     private enum Encoding {
-        /// Ready for the wire. `direct`: the socket's descriptor, where Lua's thread may write to it, that is without TLS.
-        case masked(direct: Int32?)
+        /// Ready for the wire, and Lua's thread may write to this socket.
+        case writable(socket: Int32)
+        /// Ready for the wire; the loop alone writes, as with TLS.
+        case masked
         /// Without masks: the loop compresses them and makes the real frames.
-        case toCompress
+        case unmasked
+
+        var isMasked: Bool {
+            if case .unmasked = self { return false }
+            return true
+        }
     }
 
     /// Frames of a large message and those behind it.
@@ -62,7 +69,7 @@ struct SendQueue: ~Copyable {
     /// stands, and no connection opens.
     private var pendingCalls = 0
     private var writer = Writer.script
-    private var encoding = Encoding.masked(direct: nil)
+    private var encoding = Encoding.masked
     /// Whether the loop watches what the peer acknowledges. If not, the next direct write wakes it.
     private var isAcknowledgementWatched = false
     /// When Lua's thread wrote to the socket last; only with `pinginterval`.
@@ -87,7 +94,7 @@ struct SendQueue: ~Copyable {
     ) -> SendResult {
         guard state == .open, self.count <= limit, count <= limit - self.count else { return refusal(count, limit) }
         var mask: Mask?
-        if case .masked = encoding {
+        if encoding.isMasked {
             guard let key = random.next() else { return Self.noMask }
             mask = Mask(key: key)
         }
@@ -100,6 +107,7 @@ struct SendQueue: ~Copyable {
         return .sent
     }
 
+    @inline(never)
     private mutating func appendBehindSegments(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int, mask: Mask?
     ) -> Bool {
@@ -115,7 +123,7 @@ struct SendQueue: ~Copyable {
     ) -> SendResult? {
         guard state == .open, self.count <= limit, count <= limit - self.count else { return refusal(count, limit) }
         frame.connection = connection
-        if case .masked = encoding {
+        if encoding.isMasked {
             guard let key = random.next() else { return Self.noMask }
             frame.mask = Mask(key: key)
         }
@@ -143,8 +151,8 @@ struct SendQueue: ~Copyable {
     private mutating func send(directly: Bool, _ wakes: inout Bool) {
         switch writer {
         case .script:
-            if directly, case .masked(let direct?) = encoding {
-                writeDirectly(direct, &wakes)
+            if directly, case .writable(let socket) = encoding {
+                writeDirectly(socket, &wakes)
             } else {
                 writer = .loop(wakesAt: .max, firstIsPartlyWritten: false)
                 wakes = true
@@ -222,7 +230,7 @@ struct SendQueue: ~Copyable {
         assert(queuedBytes == 0, "frames of an earlier connection")
         state = .open
         connection &+= 1
-        encoding = compresses ? .toCompress : .masked(direct: direct)
+        encoding = compresses ? .unmasked : direct.map { .writable(socket: $0) } ?? .masked
         self.recordsWriteTimes = recordsWriteTimes
         return true
     }
@@ -237,7 +245,7 @@ struct SendQueue: ~Copyable {
         stop()
         let unsent = count
         writer = .script
-        encoding = .masked(direct: nil)
+        encoding = .masked
         isAcknowledgementWatched = false
         lastDirectWrite = nil
         inFlightBytes = 0

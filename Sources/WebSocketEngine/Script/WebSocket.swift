@@ -94,9 +94,12 @@ public final class WebSocket: Sendable {
     ) -> SendResult {
         var wakes = false
         let result = enqueue(opcode, parts, random: &random, directly: directly, wakes: &wakes)
-        if wakes { Engine.withCurrent { $0.post(.flush(self)) } }
+        if wakes { wakeLoop() }
         return result
     }
+
+    @inline(never)
+    private func wakeLoop() { Engine.withCurrent { $0.post(.flush(self)) } }
 
     /// Queues one message, or writes it. `wakes` tells that the engine needs a `flush`.
     @inline(__always)
@@ -122,6 +125,7 @@ public final class WebSocket: Sendable {
     }
 
     /// Copies and masks the message without the lock.
+    @inline(never)
     private func sendLarge(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int, random: inout RandomPool,
         directly: Bool, wakes: inout Bool
@@ -149,11 +153,16 @@ public final class WebSocket: Sendable {
         // RFC 6455 section 5.5: control frames have at most 125 bytes.
         if opcode.isControl, count > 125 { return "it has \(count) bytes; 125 is the most" }
         guard opcode == .text else { return nil }
-        // 5.6: text is UTF-8; a character may be cut between two parts.
-        if parts.count == 1 { return UTF8Validator.isText(parts[0]) ? nil : "the text is not UTF-8" }
+        // 5.6: text is UTF-8.
+        let isText = parts.count == 1 ? UTF8Validator.isText(parts[0]) : areText(parts)
+        return isText ? nil : "the text is not UTF-8"
+    }
+
+    /// A character may be cut between two parts.
+    @inline(never)
+    private static func areText(_ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> Bool {
         var validator = UTF8Validator()
-        guard parts.allSatisfy({ validator.validate($0) }), validator.isComplete else { return "the text is not UTF-8" }
-        return nil
+        return parts.allSatisfy { validator.validate($0) } && validator.isComplete
     }
 
     /// So many bytes of its records were delivered: reading goes on once Lua has caught up.

@@ -32,7 +32,8 @@ public struct ClosingHandshake: Equatable, Sendable {
         case failure(ProtocolFailure)
     }
 
-    public enum State: Equatable, Sendable {
+    /// Indirect: whether the connection is open, which every event asks, is then a comparison of one word.
+    public indirect enum State: Equatable, Sendable {
         case open
         /// We have begun, and the peer's Close has not come.
         case closing(OurClose)
