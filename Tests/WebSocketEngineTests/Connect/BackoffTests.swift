@@ -13,7 +13,7 @@ private let middle = UInt32.max / 2
 
     @Test func doublesFromATenthToTheMaximum() {
         let backoff = Backoff(minimum: 0, maximum: 10)
-        #expect(waits(backoff, 9) == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10])
+        #expect(waits(backoff, 9) == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8.75, 8.75])
     }
 
     @Test func spreadsByAQuarterEitherWay() {
@@ -27,6 +27,26 @@ private let middle = UInt32.max / 2
         #expect(waits(Backoff(minimum: 0, maximum: 0.1), 3, random: .max) == [0.1, 0.1, 0.1])
     }
 
+    @Test func noWaitIsLikelierThanAnotherAtTheBounds() {
+        // Clients that failed together would come back together.
+        var maximum = Backoff(minimum: 0, maximum: 10)
+        for _ in 0..<7 { _ = maximum.delayAfterFailure(random: middle) }
+        let waits = stride(from: UInt32(0), through: .max - 3, by: 1 << 28).map {
+            maximum.delayAfterFailure(random: $0)
+        }
+        #expect(Set(waits).count == 16 && waits == waits.sorted())
+        #expect(waits[0] == 7.5 && waits[15] < 10)
+        var minimum = Backoff(minimum: 5, maximum: 10)
+        #expect(minimum.delayAfterFailure(random: 0) == 5)
+        for _ in 0..<5 { _ = minimum.delayAfterFailure(random: middle) }
+        // 6.4 s: the bounds leave 5 to 8 s of it.
+        let spread = [UInt32(0), .max].map { random in
+            var backoff = minimum
+            return (backoff.delayAfterFailure(random: random) * 1000).rounded() / 1000
+        }
+        #expect(spread == [5, 8])
+    }
+
     @Test func minimumWinsOverASmallerMaximum() {
         #expect(waits(Backoff(minimum: 20, maximum: 10), 2) == [20, 20])
     }
@@ -38,7 +58,7 @@ private let middle = UInt32.max / 2
     @Test func doublingNeverOverflows() {
         var backoff = Backoff(minimum: 0, maximum: 3)
         for _ in 0..<200 { _ = backoff.delayAfterFailure(random: middle) }
-        #expect((backoff.delayAfterFailure(random: middle) - 3).magnitude < 1e-6)
+        #expect(backoff.delayAfterFailure(random: .max) == 3)
     }
 
     @Test func connectionThatStayedUpIsReplacedAtOnce() {
