@@ -92,7 +92,7 @@ final class Transport {
         tls = try TLSConnection(context, host: host, port: port, socket: descriptor.number)
     }
 
-    func continueTLSHandshake() -> Result { tls?.shakeHands() ?? .bytes(0) }
+    func continueTLSHandshake() -> Result { tls?.continueHandshake() ?? .bytes(0) }
 
     /// The descriptor that Lua's thread may write to as well.
     var descriptorForScript: Int32? { tls == nil ? descriptor.number : nil }

@@ -1,0 +1,72 @@
+// The server's certificate and its sessions: what OpenSSL asks within the handshake of a TLSConnection, on the thread that
+// runs the loop.
+
+import COpenSSL
+import WebSocketProtocol
+
+extension TLSConnection {
+    /// Sets the name that the certificate must have, and sends it to the server unless it is an address.
+    func setExpectedName() throws(TLSFailure) {
+        let parameters = SSL_get0_param(ssl)
+        // RFC 9525: only the names in the certificate's extension count, not the subject's.
+        X509_VERIFY_PARAM_set_hostflags(
+            parameters, UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+        guard X509_VERIFY_PARAM_set1_ip_asc(parameters, expectedName) != 1 else { return }
+        ERR_clear_error()
+        // To OpenSSL "" means any name, and ".x" any name below x: both are refused, and wildcards with them.
+        guard isHostName(expectedName), !expectedName.utf8.contains(UInt8(ascii: "*")),
+            X509_VERIFY_PARAM_set1_host(parameters, expectedName, 0) == 1
+        else {
+            throw TLSFailure(reason: "'\(quotedForError(expectedName))' is no name that a certificate can have")
+        }
+        // RFC 6066 section 3: server_name has names, not addresses.
+        _ = expectedName.withCString {
+            SSL_ctrl(
+                ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name), UnsafeMutableRawPointer(mutating: $0)
+            )
+        }
+    }
+
+    private static func connection(of ssl: OpaquePointer?) -> TLSConnection? {
+        SSL_get_ex_data(ssl, 0).map { Unmanaged<TLSConnection>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// OpenSSL's verify callback: whether the handshake goes on with the server's certificate chain.
+    static func verify(_ store: OpaquePointer?) -> Bool {
+        let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx())
+        guard let store, let connection = connection(of: ssl.map { OpaquePointer($0) }) else { return false }
+        return connection.verifyChain(store) && connection.verifyPins(store)
+    }
+
+    private func verifyChain(_ store: OpaquePointer) -> Bool {
+        guard X509_verify_cert(store) != 1 else { return true }
+        let reason = Certificate.verifyError(store, expected: expectedName)
+        guard !context.options.verifies else {
+            let error = X509_STORE_CTX_get_error(store)
+            let isTemporary = error == X509_V_ERR_OUT_OF_MEM || error == X509_V_ERR_STORE_LOOKUP
+            refusal = TLSFailure(reason: reason, cause: isTemporary ? .temporary : .permanent)
+            return false
+        }
+        ignoredVerifyError = reason
+        X509_STORE_CTX_set_error(store, X509_V_OK)
+        return true
+    }
+
+    /// The pins count also without verification of the chain.
+    private func verifyPins(_ store: OpaquePointer) -> Bool {
+        let pins = context.options.pins
+        let digest = X509_STORE_CTX_get0_cert(store).flatMap(Certificate.publicKeyDigest)
+        isCertificateAccepted = pins.isEmpty || digest.map(pins.contains) ?? false
+        guard !isCertificateAccepted else { return true }
+        X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
+        refusal = TLSFailure(
+            reason: "the server's key does not match tls.pin: it is sha256//\(digest ?? "?")")
+        return false
+    }
+
+    /// The server has given a session that a later connection can resume.
+    static func storeSession(_ session: OpaquePointer?, of ssl: OpaquePointer?) {
+        guard let connection = connection(of: ssl), let session else { return }
+        connection.context.storeSession(session, for: connection.sessionKey)
+    }
+}
