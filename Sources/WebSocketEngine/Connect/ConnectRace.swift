@@ -1,5 +1,6 @@
-// Connects to the first of several addresses that answers (RFC 8305 section 5): one attempt after another,
-// a quarter of a second apart or as soon as one fails; the first wins and the losers are closed.
+// Connects to the first of several addresses that answers (RFC 8305 section 5): the attempts start a quarter of a second
+// apart, or as soon as one fails. The first socket that connects wins, the others are closed. ConnectAttempt owns a race
+// and calls it on the thread that runs the loop.
 
 import CLinux
 import Glibc
@@ -8,7 +9,7 @@ final class ConnectRace {
     enum Progress {
         case pending
         case connected(Transport, Address)
-        /// Which address failed how, in words.
+        /// Which address failed in which way, in words.
         case failed(String)
     }
 
@@ -17,14 +18,15 @@ final class ConnectRace {
         let address: Address
     }
 
-    /// RFC 8305 section 8: the recommended Connection Attempt Delay.
+    /// Nanoseconds between two attempts: the recommended Connection Attempt Delay (RFC 8305 section 8).
     private static let attemptDelay = Nanoseconds(seconds: 0.25)
 
     private let slot: Int
     private var untried: ArraySlice<Address>
     private var attempts: [Attempt] = []
+    /// `address: reason`
     private var failures: [String] = []
-    /// When the next address is tried even though none has failed.
+    /// When the next address is tried even if no attempt has failed; nil when no address is left.
     private(set) var nextStart: Nanoseconds?
 
     init(_ addresses: [Address], slot: Int) {
@@ -32,7 +34,6 @@ final class ConnectRace {
         self.slot = slot
     }
 
-    /// Starts the attempts that are due.
     func startDueAttempts(_ loop: inout LoopContext) -> Progress {
         while let address = untried.first {
             guard attempts.isEmpty || loop.now >= nextStart ?? 0 else { return .pending }
@@ -49,13 +50,14 @@ final class ConnectRace {
         return .failed(failures.isEmpty ? "the name has no address" : summary)
     }
 
-    /// Which address failed how, and which have not answered, in words.
+    /// Which address failed in which way, which has not answered and which was not tried, in words.
     var summary: String {
         let silent = attempts.map { "\($0.address.description): no answer" }
         let notTried = untried.map { "\($0.description): not tried" }
         return (failures + silent + notTried).joined(separator: "; ")
     }
 
+    /// The socket of this token is connected, or has failed.
     func ready(_ token: Poller.Token, _ loop: inout LoopContext) -> Progress {
         guard let index = attempts.firstIndex(where: { $0.transport.token == token }) else { return .pending }
         let attempt = attempts[index]
@@ -67,7 +69,6 @@ final class ConnectRace {
         case .failed(let number):
             attempts.remove(at: index)
             failures.append("\(attempt.address.description): \(SystemError.message(number))")
-            // Nothing is left to start: a time in the past would be due for ever.
             nextStart = untried.isEmpty ? nil : loop.now
             return startDueAttempts(&loop)
         }

@@ -1,25 +1,38 @@
-// The exchange of the opening handshake over a connected socket: the request out, the answer in.
+// The opening handshake over a connected socket: the request out, the response in, and the first bytes of the body if the
+// server refuses. ConnectAttempt owns it and calls it on the thread that runs the loop.
 
 import WebSocketProtocol
 
 final class HandshakeExchange {
     enum Progress {
         case pending
-        /// The connection is open; `rest` came behind the answer.
+        /// The connection is open; `rest` are the bytes that came behind the response.
         case completed(ClientHandshake.Agreement, rest: [UInt8])
-        /// To the place that its Location names.
-        case redirected(HTTPHead)
-        /// Another status than 101: `refusal`, `head` and `body` tell.
-        case refused
-        /// An answer that no WebSocket server gives.
+        /// The Location field says where to; `reason` is the response in words.
+        case redirected(HTTPHead, reason: String)
+        /// Another status than 101; the body is complete, or large enough.
+        case refused(Refusal)
+        /// A response that no WebSocket server gives.
         case invalidResponse(HandshakeFailure)
-        /// The connection ended in the middle, in words.
+        /// The socket ended before the response did, in words.
         case connectionLost(String)
-        /// TLS failed: a server may refuse our certificate as late as this (RFC 8446 section 4.4.2.4).
+        /// A server may refuse our certificate as late as this (RFC 8446 section 4.4.2.4).
         case tlsFailed(TLSFailure)
     }
 
-    /// Of a refused handshake's body so many bytes are kept, and waited for no longer than this.
+    /// A response with another status than 101.
+    struct Refusal {
+        let head: HTTPHead
+        /// The status in words.
+        let reason: String
+        /// When the rest of the body is waited for no longer.
+        let deadline: Nanoseconds
+        fileprivate var content: ResponseBody
+
+        var body: String { content.text }
+    }
+
+    /// Bytes of a refusal's body that are kept, and nanoseconds that it gets to come.
     private static let maximumBodySize = 1 << 10
     private static let bodyTimeout = Nanoseconds(seconds: 1)
 
@@ -27,14 +40,13 @@ final class HandshakeExchange {
     let address: Address
     private let handshake: ClientHandshake
     private var request = ByteBuffer()
-    /// Why some of the request never left.
-    private var unsent: Transport.Fault?
+    /// Why the rest of the request could not be written.
+    private var writeFault: Transport.Fault?
     private var parser = HTTPHeadParser()
+    /// The response, once its head is complete.
     private(set) var head: HTTPHead?
-    /// What a server that refused said.
-    private(set) var refusal = ""
-    private var responseBody: ResponseBody?
-    private(set) var bodyDeadline: Nanoseconds?
+    /// Set while the body of a refusal is read.
+    private(set) var refusal: Refusal?
 
     init(_ transport: Transport, _ address: Address, _ handshake: ClientHandshake) {
         self.transport = transport
@@ -43,9 +55,7 @@ final class HandshakeExchange {
         request.append(handshake.request)
     }
 
-    var body: String { responseBody?.text ?? "" }
-
-    /// Goes as far as the socket allows.
+    /// Writes and reads until the socket would block.
     func advance(_ loop: inout LoopContext) -> Progress {
         defer { transport.setInterest(request.isEmpty ? .read : [.read, .write], loop.poller) }
         while !request.isEmpty {
@@ -55,8 +65,8 @@ final class HandshakeExchange {
             case .end: return .connectionLost("the connection was closed")
             case .failed(.tls(let failure)): return .tlsFailed(failure)
             case .failed(let fault):
-                // A server may refuse before it has the whole request: its answer is there to be read.
-                unsent = fault
+                // A server may refuse before it has the whole request: its response is in the socket.
+                writeFault = fault
                 request.removeAll()
             }
         }
@@ -65,30 +75,36 @@ final class HandshakeExchange {
 
     private func read(_ loop: inout LoopContext) -> Progress {
         for _ in 0..<Transport.maxReadsPerTurn {
-            switch transport.read(into: loop.readBuffer) {
-            case .wouldBlock where unsent == nil:
-                transport.requestTurnIfPending(&loop)
-                return .pending
-            case .bytes(let count):
+            let result = transport.read(into: loop.readBuffer)
+            if case .bytes(let count) = result {
                 let input = UnsafeRawBufferPointer(rebasing: loop.readBuffer[..<count])
                 if let progress = receive(input, loop.now) { return progress }
-            case .wouldBlock where head == nil, .end where head == nil && unsent != nil,
-                .failed where head == nil && unsent != nil:
-                return .connectionLost("the request could not be sent: \(unsent?.words ?? "")")
-            case .end where head == nil:
-                return .connectionLost("the connection was closed before the handshake was answered")
-            case .failed(.tls(let failure)) where head == nil: return .tlsFailed(failure)
-            case .failed(let fault) where head == nil:
-                return .connectionLost("the handshake was cut off: \(fault.words)")
-            case .wouldBlock, .end, .failed: return .refused
+                continue
             }
+            if case .wouldBlock = result, writeFault == nil {
+                transport.requestTurnIfPending(&loop)
+                return .pending
+            }
+            return socketEnded(result)
         }
         transport.requestAnotherTurn(&loop)
         return .pending
     }
 
+    /// Nothing more will come: the last read said so, or it would block although the request could not be written.
+    private func socketEnded(_ result: Transport.Result) -> Progress {
+        if let refusal { return .refused(refusal) }
+        if let writeFault { return .connectionLost("the request could not be sent: \(writeFault.words)") }
+        switch result {
+        case .failed(.tls(let failure)): return .tlsFailed(failure)
+        case .failed(let fault): return .connectionLost("the handshake was cut off: \(fault.words)")
+        case .bytes, .wouldBlock, .end:
+            return .connectionLost("the connection was closed before the handshake was answered")
+        }
+    }
+
     private func receive(_ input: UnsafeRawBufferPointer, _ now: Nanoseconds) -> Progress? {
-        if head != nil { return receiveBody(input) }
+        if refusal != nil { return receiveBody(input) }
         do throws(HandshakeFailure) {
             guard let (head, consumed) = try parser.parse(input) else { return nil }
             self.head = head
@@ -103,17 +119,17 @@ final class HandshakeExchange {
             return .completed(try handshake.verify(head), rest: Array(rest))
         } catch {
             guard error.status != nil else { return .invalidResponse(error) }
-            refusal = error.reason
-            if head.isRedirect { return .redirected(head) }
-            bodyDeadline = now + Self.bodyTimeout
-            responseBody = ResponseBody(head, limit: Self.maximumBodySize)
+            if head.isRedirect { return .redirected(head, reason: error.reason) }
+            refusal = Refusal(
+                head: head, reason: error.reason, deadline: now + Self.bodyTimeout,
+                content: ResponseBody(head, limit: Self.maximumBodySize))
             return receiveBody(rest)
         }
     }
 
-    /// The body of a refusal, as far as it helps a person.
     private func receiveBody(_ input: UnsafeRawBufferPointer) -> Progress? {
-        responseBody?.receive(input)
-        return responseBody?.isComplete == false ? nil : .refused
+        refusal?.content.receive(input)
+        guard let refusal, refusal.content.isComplete else { return nil }
+        return .refused(refusal)
     }
 }

@@ -1,4 +1,5 @@
-// The exchange with a proxy over a connected socket, until the way to the server is open.
+// The exchange with a proxy (HTTP CONNECT or SOCKS) over a connected socket, until the proxy has connected to the server.
+// ConnectAttempt owns it and calls it on the thread that runs the loop.
 
 import WebSocketProtocol
 
@@ -7,7 +8,7 @@ final class ProxyExchange {
         case pending
         case established
         case refused(TunnelFailure)
-        /// The connection to the proxy ended in the middle, in words.
+        /// The connection to the proxy ended before it did, in words.
         case connectionLost(String)
     }
 
@@ -21,7 +22,7 @@ final class ProxyExchange {
         self.tunnel = tunnel
     }
 
-    /// Goes as far as the socket allows.
+    /// Writes and reads until the socket would block.
     func advance(_ loop: inout LoopContext) -> Progress {
         defer { transport.setInterest(tunnel.output.isEmpty ? .read : [.read, .write], loop.poller) }
         for _ in 0..<Transport.maxReadsPerTurn {

@@ -1,54 +1,56 @@
-// When to connect, to wait, to give up: a pure state machine. Session tells it what happened and performs
-// the action that it returns.
+// When to connect, when to wait and when to give up, for one websocket: a state machine without time or sockets of its
+// own. Session owns it, reports what happened, and performs the action that it gets; on the thread that runs the loop.
+//
+// "A connect" is one call of the script's `connect`: it ends with exactly one last event.
 
 struct ReconnectState {
     enum Phase: Equatable {
         case stopped
         case connecting
-        case open(since: Nanoseconds)
-        /// The script has asked for the end, and the closing handshake goes on.
-        case closing
+        /// - announced: what follows this connection, if an ERROR event has already told the script.
+        case open(since: Nanoseconds, announced: Next?)
+        /// The script has called `close`, and the closing handshake goes on.
+        /// - hasPendingConnect: the script has called `connect` again meanwhile.
+        case closing(hasPendingConnect: Bool)
+        /// For the time of the next attempt.
         case waiting
     }
 
     enum Action: Equatable {
         case none
-        /// Begin an attempt now.
         case startAttempt
-        /// Drop the attempt, or the wait for the next; the start is over.
+        /// Drop the attempt, or the wait for the next one: the connect ends.
         case abort
-        /// Begin the closing handshake.
         case startClosingHandshake
-        /// The start that was asked for is over before it began.
+        /// A connect that never began ends.
         case endPendingConnect
     }
 
     /// What follows an attempt that failed or a connection that ended.
     enum Next: Equatable {
-        /// Nothing: the start is over.
+        /// Nothing: the connect ends.
         case stop
-        /// A new start was asked for meanwhile: begin it now.
+        /// The connect ends, and the one that was asked for meanwhile begins.
         case restart
-        /// The next attempt, after so many seconds.
+        /// The next attempt, after this many seconds.
         case retry(after: Double)
     }
 
     private(set) var phase = Phase.stopped
-    /// Attempts of this start without a success since.
+    /// Attempts of this connect since its last open connection.
     private(set) var attempts = 0
+    /// Retries since the last connection that stayed up.
     private var retries = 0
     private var backoff: Backoff
-    private let reconnectLimit: Int?
-    /// What was told of what follows this connection.
-    private var announcedNext: Next?
-    /// Whether a `connect` came while closing.
-    private var hasPendingConnect = false
+    private let maximumRetries: Int?
 
-    /// - Parameter reconnect: how many attempts in a row after one that failed; nil: no end.
-    init(backoff: Backoff, reconnect reconnectLimit: Int?) {
+    /// - Parameter maximumRetries: the option `reconnect`; nil: no limit.
+    init(backoff: Backoff, maximumRetries: Int?) {
         self.backoff = backoff
-        self.reconnectLimit = reconnectLimit
+        self.maximumRetries = maximumRetries
     }
+
+    // MARK: - The script's calls
 
     mutating func connect() -> Action {
         switch phase {
@@ -56,10 +58,10 @@ struct ReconnectState {
             beginConnect()
             return .startAttempt
         case .closing:
-            hasPendingConnect = true
+            phase = .closing(hasPendingConnect: true)
             return .none
         case .connecting, .open, .waiting:
-            // Lua's side lets a second connect through only after a close.
+            // The binding lets a second connect through only after a close, whose command comes behind this one.
             return .endPendingConnect
         }
     }
@@ -73,65 +75,71 @@ struct ReconnectState {
 
     mutating func close() -> Action {
         switch phase {
-        case .stopped: return .none
+        case .stopped, .closing(hasPendingConnect: false): return .none
         case .connecting, .waiting:
             phase = .stopped
             return .abort
         case .open:
-            phase = .closing
+            phase = .closing(hasPendingConnect: false)
             return .startClosingHandshake
-        case .closing:
-            guard hasPendingConnect else { return .none }
-            hasPendingConnect = false
+        case .closing(hasPendingConnect: true):
+            phase = .closing(hasPendingConnect: false)
             return .endPendingConnect
         }
     }
 
+    // MARK: - The network's news
+
     mutating func connectionOpened(_ now: Nanoseconds) {
-        phase = .open(since: now)
+        assert(phase == .connecting)
+        phase = .open(since: now, announced: nil)
         attempts = 0
-        announcedNext = nil
     }
 
     /// - Parameters:
-    ///   - permanent: trying again would not help.
+    ///   - permanent: another attempt would fail in the same way.
     ///   - atLeast: seconds that the server asked to wait.
     mutating func attemptFailed(permanent: Bool, atLeast: Double = 0, random: UInt32) -> Next {
-        guard !permanent, reconnectLimit.map({ retries < $0 }) ?? true else { return stop() }
+        assert(phase == .connecting)
+        guard !permanent, mayRetry else { return stop() }
         retries += 1
         phase = .waiting
         return .retry(after: max(backoff.delayAfterFailure(random: random), atLeast))
     }
 
-    /// What follows when the open connection is gone, unless the script asks for the end before. Once told, it stays so.
+    private var mayRetry: Bool { maximumRetries.map { retries < $0 } ?? true }
+
+    /// Decides what follows the open connection, unless the script calls `close` before its end. The decision is kept:
+    /// the ERROR and the CLOSE event must report the same `retryin`.
     mutating func announceNext(_ now: Nanoseconds, random: UInt32) -> Next {
-        guard case .open(let since) = phase else { return .stop }
-        if let announcedNext { return announcedNext }
-        // An open connection was a success, but one that did not last must not make a tight loop.
+        guard case .open(let since, let announced) = phase else { return .stop }
+        if let announced { return announced }
         let wait = backoff.delayAfterConnection(lasted: (now - since).seconds, random: random)
         if backoff.failures == 0 { retries = 0 }
-        let next: Next = reconnectLimit.map { retries < $0 } ?? true ? .retry(after: wait) : .stop
+        let next: Next = mayRetry ? .retry(after: wait) : .stop
         retries += 1
-        announcedNext = next
+        phase = .open(since: since, announced: next)
         return next
     }
 
     /// The connection is gone, whoever ended it.
     mutating func connectionLost(_ now: Nanoseconds, random: UInt32) -> Next {
-        guard case .open = phase, case .retry(let wait) = announceNext(now, random: random) else { return stop() }
+        guard case .retry(let wait) = announceNext(now, random: random) else { return stop() }
         phase = .waiting
         return .retry(after: wait)
     }
 
     mutating func beginRetry() {
+        assert(phase == .waiting)
         phase = .connecting
         attempts += 1
     }
 
     private mutating func stop() -> Next {
-        phase = .stopped
-        guard hasPendingConnect else { return .stop }
-        hasPendingConnect = false
+        guard phase == .closing(hasPendingConnect: true) else {
+            phase = .stopped
+            return .stop
+        }
         beginConnect()
         return .restart
     }

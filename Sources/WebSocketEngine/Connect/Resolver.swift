@@ -1,53 +1,79 @@
-// Names to addresses: a lookup runs on a thread of its own, and the loop gets its answer as a command. Called by
-// ConnectAttempt, on the thread that runs the loop.
+// Names to addresses. The system's resolver blocks, so each lookup has a thread of its own, of which there are only so
+// many: the other names wait in order. ConnectAttempt asks, on the thread that runs the loop; the answer comes to the loop
+// as a command. Only `lookUp` runs on the other threads.
 
 import CLinux
 import Glibc
 import WebSocketProtocol
 
-/// What became of a look-up.
-enum Resolution: Sendable {
-    /// In the order to try them.
-    case addresses([Address])
-    case failed(String)
-}
+struct Resolver {
+    /// Lookups at the same time. One that the system does not end keeps its thread; the others go on.
+    static let maximumThreads = 16
 
-/// What is looked up.
-struct HostAndPort: Hashable, Sendable {
-    let host: String
-    let port: Int
-}
+    /// The attempts that wait for a name, by their tokens.
+    private var waiting = PendingLookups<HostAndPort>()
+    /// Names that wait for a thread, the first one first.
+    private var queue: [HostAndPort] = []
+    private var threads = 0
+    private let lookUp: @Sendable (HostAndPort) -> Resolution
 
-enum Resolver {
-    /// The addresses of a host: at once those that are known, else later, as a command to the loop for this token.
-    static func resolve(_ name: HostAndPort, _ token: Poller.Token, _ loop: inout LoopContext) -> Resolution? {
-        let addresses = literalAddresses(name)
+    init(lookUp: @escaping @Sendable (HostAndPort) -> Resolution = { getAddresses(of: $0, flags: 0) }) {
+        self.lookUp = lookUp
+    }
+
+    /// The addresses of a host that needs no lookup; else nil, and the answer comes later as a command for this token.
+    mutating func resolve(_ name: HostAndPort, _ token: Poller.Token, _ commandQueue: CommandQueue) -> Resolution? {
+        let addresses = Self.literalAddresses(name)
         guard addresses.isEmpty else { return .addresses(addresses) }
-        if loop.lookups.add(token, for: name) {
-            let commandQueue = loop.commandQueue
+        guard waiting.add(token, for: name) else { return nil }
+        queue.append(name)
+        startThreads(commandQueue)
+        return nil
+    }
+
+    /// The attempt of this token has ended. A name that nobody else waits for is not looked up any more.
+    mutating func cancel(_ name: HostAndPort, _ token: Poller.Token) {
+        guard waiting.cancel(token, for: name), let index = queue.firstIndex(of: name) else { return }
+        queue.remove(at: index)
+        _ = waiting.remove(name)
+    }
+
+    /// The answer for a name has come. Returns the attempts that wait for it; the next name gets the thread's place.
+    mutating func finished(_ name: HostAndPort, _ commandQueue: CommandQueue) -> [Poller.Token] {
+        threads -= 1
+        assert(threads >= 0, "each lookup ends once")
+        startThreads(commandQueue)
+        return waiting.remove(name)
+    }
+
+    private mutating func startThreads(_ commandQueue: CommandQueue) {
+        while threads < Self.maximumThreads, !queue.isEmpty {
+            let name = queue.removeFirst()
+            threads += 1
             do throws(SystemError) {
-                try startThread { commandQueue.post(.lookupFinished(name, lookUp(name.host, name.port, 0))) }
+                try startThread { [lookUp] in commandQueue.post(.lookupFinished(name, lookUp(name))) }
             } catch {
                 commandQueue.post(.lookupFinished(name, .failed(error.description)))
             }
         }
-        return nil
     }
 
-    /// What needs no look-up: an address that is written out, and `localhost`.
+    /// The addresses of a host that is one itself, or that is this machine (`localhost`).
     static func literalAddresses(_ name: HostAndPort) -> [Address] {
         let literals = isLocalhost(name.host) ? ["127.0.0.1", "::1"] : [name.host]
         return literals.flatMap { literal -> [Address] in
-            if case .addresses(let addresses) = lookUp(literal, name.port, AI_NUMERICHOST) { addresses } else { [] }
+            let result = getAddresses(of: HostAndPort(host: literal, port: name.port), flags: AI_NUMERICHOST)
+            return if case .addresses(let addresses) = result { addresses } else { [] }
         }
     }
 
-    private static func lookUp(_ host: String, _ port: Int, _ flags: Int32) -> Resolution {
+    /// Asks the system; blocks unless `flags` say that the name is an address.
+    private static func getAddresses(of name: HostAndPort, flags: Int32) -> Resolution {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = flags | AI_NUMERICSERV
         var list: UnsafeMutablePointer<addrinfo>?
-        let status = getaddrinfo(host, String(port), &hints, &list)
+        let status = getaddrinfo(name.host, String(name.port), &hints, &list)
         guard status == 0 else {
             return .failed(status == EAI_SYSTEM ? SystemError.message(errno) : String(cString: gai_strerror(status)))
         }
@@ -60,7 +86,7 @@ enum Resolver {
         return .addresses(interleaved(addresses))
     }
 
-    /// RFC 8305 section 4: the families take turns, beginning with the one that the resolver put first.
+    /// RFC 8305 section 4: the address families alternate, beginning with the one that the system put first.
     static func interleaved(_ addresses: [Address]) -> [Address] {
         var first = addresses.filter { $0.family == addresses.first?.family }[...]
         var second = addresses.filter { $0.family != addresses.first?.family }[...]

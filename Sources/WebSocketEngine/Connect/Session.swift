@@ -1,5 +1,6 @@
-// The engine's part of one websocket, from the script's connect to its end: an attempt, an open connection or a
-// wait, as its reconnectState says, and the OPEN, ERROR and CLOSE events that go with them.
+// The engine's part of one websocket: the attempt to connect, the open connection or the wait for the next attempt, and the
+// OPEN, ERROR and CLOSE events. ReconnectState decides what comes next. Loop owns the session and calls it, so everything
+// here is on the thread that runs the loop.
 
 import CEvents
 import WebSocketProtocol
@@ -8,17 +9,20 @@ final class Session {
     let websocket: WebSocket
     let slot: Int
 
+    // Which of these is set follows from the phase (`isConsistent`). They are not an enum, so that an event for the open
+    // connection reads one pointer.
     private var connection: OpenConnection?
-    /// Sockets of connections that are over, the oldest first; of more than these the oldest is closed.
+    /// Sockets of connections that are over, the oldest first.
     private var lingeringCloses: [LingeringClose] = []
-    private static let lingeringCloseLimit = 4
+    /// Lingering sockets of one websocket; for another one the oldest is closed.
+    private static let maximumLingeringCloses = 4
     private var attempt: ConnectAttempt?
     private var reconnectState: ReconnectState
-    /// Whether there was an open connection.
+    /// Whether any connection of this websocket was open.
     private var hasOpened = false
-    /// The deadline that the timers know of.
+    /// The deadline of this session in the loop's heap.
     private var scheduled: Nanoseconds?
-    /// When the next attempt begins.
+    /// When the next attempt begins; nil while the script is behind by `maxqueued`.
     private var retryAt: Nanoseconds?
 
     init(_ websocket: WebSocket, slot: Int) {
@@ -27,13 +31,23 @@ final class Session {
         let options = websocket.options
         reconnectState = ReconnectState(
             backoff: Backoff(minimum: options.minReconnectWait, maximum: options.maxReconnectWait),
-            reconnect: options.reconnect)
+            maximumRetries: options.reconnect)
     }
 
-    /// Nothing goes on: the loop may forget it.
+    /// Whether the loop may free the session.
     var isOver: Bool { reconnectState.phase == .stopped && lingeringCloses.isEmpty }
 
-    // MARK: - What the script wants
+    private var isConsistent: Bool {
+        switch reconnectState.phase {
+        case .stopped: connection == nil && attempt == nil && retryAt == nil
+        // Without an attempt: it opened after the script's `close`, whose command is on its way.
+        case .connecting: connection == nil && retryAt == nil
+        case .open, .closing: connection != nil && attempt == nil && retryAt == nil
+        case .waiting: connection == nil && attempt == nil
+        }
+    }
+
+    // MARK: - Commands of the script
 
     func connect(_ loop: inout LoopContext) { execute(reconnectState.connect(), &loop) }
 
@@ -42,7 +56,7 @@ final class Session {
         if let connection, websocket.isAbandoned { connectionProgressed(connection.abandon(&loop), &loop) }
     }
 
-    /// Time is up for what was sent to leave.
+    /// The Lua state is gone, and the time for the closing handshakes of its websockets is over.
     func drop(_ loop: inout LoopContext) {
         connectionProgressed(.over, &loop)
         lingeringCloses = []
@@ -60,6 +74,7 @@ final class Session {
         case .none: break
         case .startAttempt: startAttempt(&loop)
         case .abort:
+            attempt?.cancel(&loop)
             attempt = nil
             retryAt = nil
             websocket.setState(.closed)
@@ -73,11 +88,12 @@ final class Session {
 
     func flush(_ loop: inout LoopContext) {
         guard let connection else { return }
-        // Lua's thread may have written by itself.
+        // Lua's thread may have written to the socket itself.
         connection.acknowledgements.sent(loop.now)
         connectionProgressed(connection.flush(&loop), &loop)
     }
 
+    /// Lua has caught up with the events.
     func resume(_ loop: inout LoopContext) {
         if let connection {
             connectionProgressed(connection.resume(&loop), &loop)
@@ -92,10 +108,10 @@ final class Session {
         connectionProgressed(connection.refuse(bytes, &loop), &loop)
     }
 
-    // MARK: - What the network does
+    // MARK: - Events of the network and answers of other threads
 
     func ready(_ readiness: Poller.Readiness, _ loop: inout LoopContext) {
-        // Only `connectionProgressed` lets it go: nothing is counted for a message.
+        // `connection` is replaced only in `connectionProgressed`, after this call: no retain for each message.
         if let connection = connection.map({ Unmanaged.passUnretained($0) }) {
             connectionProgressed(connection._withUnsafeGuaranteedRef { $0.ready(readiness, &loop) }, &loop)
         } else if let attempt {
@@ -117,12 +133,13 @@ final class Session {
 
     // MARK: - Time
 
-    /// Sees to it that `timeout` is called when the next deadline has come.
+    /// Enters the session's next deadline into the loop's heap. Loop calls this after every other call.
     @inline(__always)
     func schedule(_ loop: inout LoopContext) {
+        assert(isConsistent)
         let current = connection?.deadline ?? attempt?.deadline ?? retryAt
         let deadline = lingeringCloses.isEmpty ? current : earlier(current, lingeringCloses.first?.deadline)
-        // One that moves on with every read is looked at again when its old time has come.
+        // A later deadline is not entered: the earlier one expires, finds nothing due and enters it then.
         if let deadline, let scheduled, scheduled <= deadline { return }
         guard deadline != scheduled else { return }
         scheduled = deadline
@@ -144,7 +161,8 @@ final class Session {
     }
 
     private func retry(_ loop: inout LoopContext) {
-        // The events of connections that come and go would pile up: `resume` tries again.
+        // While the script is behind by maxqueued there is no new connection, whose events would be added: `resume`
+        // tries again.
         guard !websocket.pauseIfQueueFull() else { return }
         reconnectState.beginRetry()
         startAttempt(&loop)
@@ -170,9 +188,9 @@ final class Session {
             attemptFailed(failure, &loop)
         case .open(let connection, let info):
             attempt = nil
-            // Before the script hears of it: it may send as soon as it does.
+            // Must come before the OPEN event: the script may send from its callback.
             guard connection.open() else {
-                // Its `close` came first, and the command for it is on its way.
+                // The script has called `close`, and the command for it is on its way.
                 _ = connection.close(CloseFrame(code: .goingAway), &loop)
                 linger(on: connection, &loop)
                 return
@@ -198,8 +216,7 @@ final class Session {
             info.add("headers", response.fields)
             info.add("body", failure.body)
         }
-        // RFC 9110 section 10.2.3: no server may park a client for longer than a minute, unless the
-        // script waits longer of its own accord.
+        // Retry-After (RFC 9110 section 10.2.3) counts up to a minute, or up to the script's own maximum.
         let asked = failure.response?.retryAfter ?? 0
         let atLeast = min(asked, max(websocket.options.maxReconnectWait, 60))
         let next = reconnectState.attemptFailed(
@@ -207,7 +224,7 @@ final class Session {
         scheduleNext(next, WS_EVENT_ERROR, &info, &loop)
     }
 
-    /// The event of an end, and what comes after it.
+    /// Publishes the event of an end, and begins what follows it.
     private func scheduleNext(
         _ next: ReconnectState.Next, _ type: Int, _ info: inout EventInfo, _ loop: inout LoopContext
     ) {
@@ -264,7 +281,7 @@ final class Session {
         let lingeringClose = LingeringClose(
             connection.transport, fails: connection.closing.result?.isClean != true, &loop)
         guard !lingeringClose.isOver(&loop) else { return }
-        if lingeringCloses.count == Self.lingeringCloseLimit { lingeringCloses.removeFirst() }
+        if lingeringCloses.count == Self.maximumLingeringCloses { lingeringCloses.removeFirst() }
         lingeringCloses.append(lingeringClose)
     }
 
@@ -274,11 +291,11 @@ final class Session {
         websocket.publishEvent(type, info, flags: flags, &loop.records)
     }
 
-    /// The last event of a start.
+    /// Publishes the one event that ends a connect.
     private func publishLastEvent(
         _ type: Int = WS_EVENT_ENDED, _ info: EventInfo = EventInfo(), loop: inout LoopContext
     ) {
-        // Else the queue has ended it already (EventQueue.endWebsockets).
+        // False if the queue has ended it already (EventQueue.endWebsockets).
         guard websocket.queue.websocketEnded(websocket) else { return }
         publishEvent(type, info, flags: WS_EVENT_FINAL, &loop)
     }

@@ -45,7 +45,7 @@ extension Loop {
             dropAll()
             stopped.signal()
         case .lookupFinished(let name, let resolution):
-            commands += context.lookups.remove(name).map { .lookupResult($0, resolution) }
+            commands += context.resolver.finished(name, context.commandQueue).map { .lookupResult($0, resolution) }
         case .lookupResult(let token, let resolution):
             withSession(at: Poller.slot(of: token)) { $0.lookupFinished(token, resolution, &$1) }
         case .tlsContextMade(let options, let result):

@@ -24,7 +24,7 @@ struct LoopContext: ~Copyable {
     /// When this turn's wait ended.
     var now = WebSocketEngine.now()
     let commandQueue: CommandQueue
-    var lookups = PendingLookups<HostAndPort>()
+    var resolver = Resolver()
     var tlsContexts = TLSContextCache()
     /// What a read goes to, unless it goes straight to where it belongs: one for all sockets.
     let readBuffer: UnsafeMutableRawBufferPointer

@@ -3,12 +3,19 @@
 struct PendingLookups<Question: Hashable> {
     private var tokens: [Question: [Poller.Token]] = [:]
 
-    /// True when nobody waits for it yet: ask.
+    /// Returns whether this question is new: then the caller asks it.
     mutating func add(_ token: Poller.Token, for question: Question) -> Bool {
+        let isNew = tokens[question] == nil
         tokens[question, default: []].append(token)
-        return tokens[question]?.count == 1
+        return isNew
     }
 
-    /// The answer has come: for these.
+    /// The session of this token waits no longer. Returns whether nobody waits for the answer now; the question stays.
+    mutating func cancel(_ token: Poller.Token, for question: Question) -> Bool {
+        tokens[question]?.removeAll { $0 == token }
+        return tokens[question]?.isEmpty ?? true
+    }
+
+    /// The answer has come, or is not wanted: returns the tokens that wait for it.
     mutating func remove(_ question: Question) -> [Poller.Token] { tokens.removeValue(forKey: question) ?? [] }
 }

@@ -6,7 +6,7 @@ import Testing
     private static let second: Nanoseconds = 1_000_000_000
 
     private func reconnectState(reconnect: Int? = nil) -> ReconnectState {
-        ReconnectState(backoff: Backoff(minimum: 0, maximum: 10), reconnect: reconnect)
+        ReconnectState(backoff: Backoff(minimum: 0, maximum: 10), maximumRetries: reconnect)
     }
 
     private func isRetry(_ next: ReconnectState.Next) -> Bool {

@@ -24,4 +24,21 @@ import Testing
         let again = waiters.add(2, for: "a")
         #expect(again)
     }
+
+    @Test func whoWaitsNoLongerGetsNoAnswer() {
+        var waiters = PendingLookups<String>()
+        _ = waiters.add(1, for: "a")
+        _ = waiters.add(2, for: "a")
+        let isFirstLast = waiters.cancel(1, for: "a")
+        #expect(!isFirstLast)
+        let isSecondLast = waiters.cancel(2, for: "a")
+        #expect(isSecondLast)
+        // The question is still asked: the next one waits for the same answer.
+        let isNew = waiters.add(3, for: "a")
+        #expect(!isNew)
+        let answered = waiters.remove("a")
+        #expect(answered == [3])
+        let isUnknownAwaited = waiters.cancel(3, for: "b")
+        #expect(isUnknownAwaited)
+    }
 }

@@ -1,0 +1,6 @@
+// The name and the port that Resolver looks up. A value, used on any thread.
+
+struct HostAndPort: Hashable, Sendable {
+    let host: String
+    let port: Int
+}
