@@ -27,8 +27,8 @@ typedef struct lua_websocket lua_websocket;
 /* One for each Lua state. */
 typedef struct module_state {
     ws_state *state;
-    const char *cursor; /* the next record to deliver */
-    const char *end;    /* end of the fetched records */
+    ws_event *cursor;   /* the next record to deliver */
+    ws_event *end;      /* end of the fetched records */
     uint64_t fetched;   /* records fetched since the module was loaded */
     uint64_t delivered; /* records delivered since then */
     uint64_t attempted; /* number of the last record whose values were pushed, successfully or not */
@@ -65,7 +65,9 @@ void ws_reset_after_fork(lua_State *L, module_state *module) __attribute__((cold
 /* poll.c */
 int ws_poll(lua_State *L);
 int ws_run(lua_State *L);
-void ws_report_delivered(module_state *state);
+
+/* deliver.c: tells the engine how many bytes were delivered, so that it may queue more. */
+void ws_report_delivered(module_state *module);
 
 /* object.c */
 int ws_constructor(lua_State *L);

@@ -55,10 +55,19 @@ enum {
     WS_INFO_TABLE = 5,
 };
 
+/* Bytes of the record: its header and its padded payload. */
 static inline size_t ws_event_size(const ws_event *event)
 {
     size_t payload = event->flags & WS_EVENT_DETACHED ? sizeof(ws_block) : (size_t)event->length;
     return sizeof(ws_event) + ((payload + 7) & ~(size_t)7);
 }
+
+static inline ws_event *ws_event_next(ws_event *event) { return (ws_event *)((char *)event + ws_event_size(event)); }
+
+/* The payload of a record that is not detached. */
+static inline const char *ws_event_payload(const ws_event *event) { return (const char *)(event + 1); }
+
+/* The memory of a detached message. */
+static inline ws_block *ws_event_block(ws_event *event) { return (ws_block *)(event + 1); }
 
 #endif
