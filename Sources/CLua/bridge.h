@@ -55,8 +55,8 @@ struct lua_websocket {
     lua_websocket **prev_next; /* the pointer that points to this websocket; NULL once it is released */
 };
 
-/* options.c: reads the constructor's table at index 1 into the websocket on top of the stack. */
-void ws_read_options(lua_State *L, lua_websocket *ws);
+/* options.c: reads the table at index 1 into `target` and into the user values of the userdata at index 2. */
+void ws_read_options(lua_State *L, ws_options *target);
 
 /* open.c: closes all websockets; their connections, what waits to be sent and their events are the parent's. `L`,
  * which has the module's upvalues, may be NULL when the state closes. */

@@ -27,7 +27,7 @@ int ws_constructor(lua_State *L)
     module->websockets = ws;
     /* From here on the finalizer owns what the leaves return: anything may raise. */
     ws->options = ws_options_new();
-    if (lua_istable(L, 1)) ws_read_options(L, ws);
+    if (lua_istable(L, 1)) ws_read_options(L, ws->options);
     ws->id = ++module->last_id;
     ws->engine_side = ws_websocket_new(module->state, ws->options, ws->id);
     ws_options_free(ws->options);

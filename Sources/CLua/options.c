@@ -1,93 +1,131 @@
-/* The constructor's table, option by option: each checked where it is read, each error with its name. */
+/* Reads a table of options, on the script's thread, for the constructor (object.c). Here are each option's name and the
+ * Lua types that it takes; its default and its limits are Swift's (Options.set). Every error names the option. */
 #include "bridge.h"
 #include <string.h>
 
-enum kind { STRING, NUMBER, BOOLEAN, RECONNECT, DEFLATE, LIST, HEADERS, HANDLER, VERSION, PINS, PROXY, TLS };
+/* What an option takes. */
+enum {
+    STRING = 1,
+    NUMBER = 2,
+    NUMBER_AS_STRING = 4,
+    BOOLEAN = 8,
+    FUNCTION = 16,
+    LIST = 32, /* of strings */
+    NOT_EMPTY = 64,
+    HEADERS = 128,
+    OPTIONS = 256, /* a table of options; with BOOLEAN it means true */
+};
+
+typedef struct form {
+    int types;
+    const char *words; /* "must be …" */
+    const struct option *options;
+} form;
 
 typedef struct option {
-    const char *name;
-    enum kind kind;
-    enum ws_option option;
+    const char *name; /* NULL ends a table */
+    const form *form;
+    int value; /* user value that keeps the option for the script; 0: none does */
 } option;
 
-static const option options[] = {
-    {"url", STRING, WS_OPTION_URL},
-    {"onreceive", HANDLER, 0},
-    {"debug", HANDLER, WS_OPTION_DEBUG},
-    {"deflate", DEFLATE, WS_OPTION_DEFLATE},
-    {"minreconnectwait", NUMBER, WS_OPTION_MINRECONNECTWAIT},
-    {"maxreconnectwait", NUMBER, WS_OPTION_MAXRECONNECTWAIT},
-    {"reconnect", RECONNECT, WS_OPTION_RECONNECT},
-    {"headers", HEADERS, 0},
-    {"protocols", LIST, WS_OPTION_PROTOCOLS},
-    {"connecttimeout", NUMBER, WS_OPTION_CONNECTTIMEOUT},
-    {"closetimeout", NUMBER, WS_OPTION_CLOSETIMEOUT},
-    {"maxmessagesize", NUMBER, WS_OPTION_MAXMESSAGESIZE},
-    {"maxbuffered", NUMBER, WS_OPTION_MAXBUFFERED},
-    {"maxqueued", NUMBER, WS_OPTION_MAXQUEUED},
-    {"pinginterval", NUMBER, WS_OPTION_PINGINTERVAL},
-    {"pongtimeout", NUMBER, WS_OPTION_PONGTIMEOUT},
-    {"tls", TLS, 0},
-    {"proxy", PROXY, WS_OPTION_PROXY},
-    {"maxredirects", NUMBER, WS_OPTION_MAXREDIRECTS},
-    {NULL, 0, 0},
-};
+static const form string = {STRING, "a string", NULL};
+static const form number = {NUMBER, "a number", NULL};
+static const form boolean = {BOOLEAN, "a boolean", NULL};
+static const form function = {FUNCTION, "a function, or an object that can be called", NULL};
+static const form strings = {LIST, "a list of strings", NULL};
+static const form headers = {HEADERS, "{name = value} or a list of {name, value}", NULL};
+static const form attempts = {BOOLEAN | NUMBER, "a boolean or a number of attempts", NULL};
+static const form proxy = {STRING | BOOLEAN, "a URL or false", NULL};
+static const form version = {STRING | NUMBER_AS_STRING, "a string such as \"1.2\"", NULL};
+/* Without a pin every key would be accepted. */
+static const form pins = {STRING | LIST | NOT_EMPTY, "a string or a list of strings", NULL};
 
 static const option tls_options[] = {
-    {"ca", STRING, WS_OPTION_TLS_CA},
-    {"cert", STRING, WS_OPTION_TLS_CERT},
-    {"key", STRING, WS_OPTION_TLS_KEY},
-    {"password", STRING, WS_OPTION_TLS_PASSWORD},
-    {"verify", BOOLEAN, WS_OPTION_TLS_VERIFY},
-    {"servername", STRING, WS_OPTION_TLS_SERVERNAME},
-    {"minversion", VERSION, WS_OPTION_TLS_MINVERSION},
-    {"ciphers", STRING, WS_OPTION_TLS_CIPHERS},
-    {"pin", PINS, WS_OPTION_TLS_PIN},
-    {NULL, 0, 0},
+    {"ca", &string, 0},
+    {"cert", &string, 0},
+    {"key", &string, 0},
+    {"password", &string, 0},
+    {"verify", &boolean, 0},
+    {"servername", &string, 0},
+    {"minversion", &version, 0},
+    {"ciphers", &string, 0},
+    {"pin", &pins, 0},
+    {NULL, NULL, 0},
 };
+static const form tls = {OPTIONS, "a table", tls_options};
 
 static const option deflate_options[] = {
-    {"level", NUMBER, WS_OPTION_DEFLATE_LEVEL},
-    {"threshold", NUMBER, WS_OPTION_DEFLATE_THRESHOLD},
-    {"clientwindow", NUMBER, WS_OPTION_DEFLATE_CLIENT_WINDOW},
-    {"serverwindow", NUMBER, WS_OPTION_DEFLATE_SERVER_WINDOW},
-    {"clienttakeover", BOOLEAN, WS_OPTION_DEFLATE_CLIENT_TAKEOVER},
-    {"servertakeover", BOOLEAN, WS_OPTION_DEFLATE_SERVER_TAKEOVER},
-    {NULL, 0, 0},
+    {"level", &number, 0},
+    {"threshold", &number, 0},
+    {"clientwindow", &number, 0},
+    {"serverwindow", &number, 0},
+    {"clienttakeover", &boolean, 0},
+    {"servertakeover", &boolean, 0},
+    {NULL, NULL, 0},
+};
+static const form deflate = {BOOLEAN | OPTIONS, "a boolean or a table", deflate_options};
+
+static const option websocket_options[] = {
+    {"url", &string, WS_VALUE_URL},
+    {"onreceive", &function, WS_VALUE_HANDLER},
+    {"debug", &function, WS_VALUE_DEBUG},
+    {"deflate", &deflate, 0},
+    {"minreconnectwait", &number, 0},
+    {"maxreconnectwait", &number, 0},
+    {"reconnect", &attempts, 0},
+    {"headers", &headers, 0},
+    {"protocols", &strings, 0},
+    {"connecttimeout", &number, 0},
+    {"closetimeout", &number, 0},
+    {"maxmessagesize", &number, 0},
+    {"maxbuffered", &number, 0},
+    {"maxqueued", &number, 0},
+    {"pinginterval", &number, 0},
+    {"pongtimeout", &number, 0},
+    {"tls", &tls, 0},
+    {"proxy", &proxy, 0},
+    {"maxredirects", &number, 0},
+    {NULL, NULL, 0},
 };
 
-/* Where an error is: "option 'deflate.level'". */
-typedef struct place {
-    const char *table; /* NULL on the outermost level */
-    const char *name;
-} place;
+/* One reading of a table. */
+typedef struct reader {
+    lua_State *L;
+    ws_options *target;
+    const char *function; /* the one that the script has called */
+} reader;
 
-static void wrong(lua_State *L, place at, const char *what)
+static void fail(const reader *r, const char *path, const char *words)
 {
-    luaL_error(L, "WebSocket option '%s%s%s' %s", at.table ? at.table : "", at.table ? "." : "", at.name, what);
+    luaL_error(r->L, "%s option '%s' %s", r->function, path, words);
 }
 
-/* Whether the value on top of the stack has the type; else says what it should be. */
-static void expect(lua_State *L, place at, int type, const char *what)
+/* The value on top of the stack has a wrong type. */
+static void fail_type(const reader *r, const char *path, const char *words)
 {
-    if (lua_type(L, -1) == type) return;
-    lua_pushfstring(L, "must be %s, not %s", what, luaL_typename(L, -1));
-    wrong(L, at, lua_tostring(L, -1));
+    lua_pushfstring(r->L, "must be %s, not %s", words, luaL_typename(r->L, -1));
+    fail(r, path, lua_tostring(r->L, -1));
 }
 
-static void set_string(lua_State *L, lua_websocket *ws, place at, enum ws_option option)
-{
-    ws_failure failure;
-    if (!ws_options_string(ws->options, option, ws_slice_at(L, -1), &failure)) wrong(L, at, failure.text);
-}
-
-static void set_number(lua_State *L, lua_websocket *ws, place at, enum ws_option option, double value)
+static void set(const reader *r, const char *path, ws_option_value value)
 {
     ws_failure failure;
-    if (!ws_options_number(ws->options, option, value, &failure)) wrong(L, at, failure.text);
+    if (!ws_options_set(r->target, path, value, &failure)) fail(r, path, failure.text);
 }
 
-static void read_table(lua_State *L, lua_websocket *ws, const option *known, const char *name);
+static void set_boolean(const reader *r, const char *path, bool value)
+{
+    set(r, path, (ws_option_value){.type = WS_OPTION_BOOLEAN, .boolean = value});
+}
+
+/* Sets the string on top of the stack, or a number as a string: from a copy, so that the script's table keeps it as a
+ * number. */
+static void set_string(const reader *r, const char *path)
+{
+    lua_pushvalue(r->L, -1);
+    set(r, path, (ws_option_value){.type = WS_OPTION_STRING, .string = ws_slice_at(r->L, -1)});
+    lua_pop(r->L, 1);
+}
 
 static bool is_callable(lua_State *L)
 {
@@ -97,172 +135,128 @@ static bool is_callable(lua_State *L)
     return true;
 }
 
-/* How many elements the list on top of the stack has. What stands under another key would have no effect. */
-static int list_length(lua_State *L, place at)
+/* The length of the list on top of the stack. A value under any other key would be ignored, so it is an error. */
+static int list_length(const reader *r, const char *path)
 {
+    lua_State *L = r->L;
     int count = (int)lua_rawlen(L, -1);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         lua_Integer index = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
-        if (index < 1 || index > count) wrong(L, at, "has a key that is not of a list: none of 1, 2, 3 and so on");
+        if (index < 1 || index > count) fail(r, path, "has a key that is not of a list: none of 1, 2, 3 and so on");
     }
     return count;
 }
 
-static int read_list(lua_State *L, lua_websocket *ws, place at, enum ws_option option)
+static void read_list(const reader *r, const char *path, const form *form)
 {
-    expect(L, at, LUA_TTABLE, "a list of strings");
-    int count = list_length(L, at);
+    int count = list_length(r, path);
+    if (!count && form->types & NOT_EMPTY) fail(r, path, "must not be an empty list");
     for (int i = 1; i <= count; i++) {
-        lua_rawgeti(L, -1, i);
-        expect(L, at, LUA_TSTRING, "a list of strings");
-        set_string(L, ws, at, option);
-        lua_pop(L, 1);
+        lua_rawgeti(r->L, -1, i);
+        if (lua_type(r->L, -1) != LUA_TSTRING) fail_type(r, path, strings.words);
+        set_string(r, path);
+        lua_pop(r->L, 1);
     }
-    return count;
 }
 
-/* The name is below the value on the stack, which may be a list of values. */
-static void add_header(lua_State *L, lua_websocket *ws, place at)
+/* The field's name is below its value on the stack; the value may be a list of values. */
+static void add_header(const reader *r, const char *path)
 {
+    lua_State *L = r->L;
     if (lua_istable(L, -1) && lua_rawlen(L, -1)) {
-        int count = list_length(L, at);
+        int count = list_length(r, path);
         for (int i = 1; i <= count; i++) {
             lua_pushvalue(L, -2);
-            if (lua_rawgeti(L, -2, i) == LUA_TTABLE) wrong(L, at, "has a list inside a list of values");
-            add_header(L, ws, at);
+            if (lua_rawgeti(L, -2, i) == LUA_TTABLE) fail(r, path, "has a list inside a list of values");
+            add_header(r, path);
             lua_pop(L, 2);
         }
         return;
     }
-    if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1)) wrong(L, at, "must have strings for names and values");
-    /* A number is converted in a copy: the table's own value stays as it is. */
+    if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1)) fail(r, path, "must have strings for names and values");
+    /* As in set_string. */
     lua_pushvalue(L, -1);
     ws_slice value = ws_slice_at(L, -1);
     ws_failure failure;
-    if (!ws_options_header(ws->options, ws_slice_at(L, -3), value, &failure)) wrong(L, at, failure.text);
+    if (!ws_options_header(r->target, ws_slice_at(L, -3), value, &failure)) fail(r, path, failure.text);
     lua_pop(L, 1);
 }
 
-static void read_headers(lua_State *L, lua_websocket *ws, place at)
+static void read_headers(const reader *r, const char *path)
 {
-    static const char *const forms = "{name = value} or a list of {name, value}";
-    expect(L, at, LUA_TTABLE, forms);
+    lua_State *L = r->L;
     if (!lua_rawlen(L, -1)) {
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) add_header(L, ws, at);
+        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) add_header(r, path);
         return;
     }
-    int count = list_length(L, at);
+    int count = list_length(r, path);
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, -1, i);
-        expect(L, at, LUA_TTABLE, forms);
-        if (list_length(L, at) != 2) wrong(L, at, "has an element that is not {name, value}");
+        if (!lua_istable(L, -1)) fail_type(r, path, headers.words);
+        if (list_length(r, path) != 2) fail(r, path, "has an element that is not {name, value}");
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
-        add_header(L, ws, at);
+        add_header(r, path);
         lua_pop(L, 3);
     }
 }
 
-static void read_value(lua_State *L, lua_websocket *ws, const option *option, place at)
+static void read_table(const reader *r, const char *parent, const option *known);
+
+/* Reads the value on top of the stack. */
+static void read_value(const reader *r, const char *path, const form *form)
 {
-    switch (option->kind) {
-    case STRING:
-        expect(L, at, LUA_TSTRING, "a string");
-        set_string(L, ws, at, option->option);
-        break;
-    case NUMBER:
-        expect(L, at, LUA_TNUMBER, "a number");
-        set_number(L, ws, at, option->option, lua_tonumber(L, -1));
-        break;
-    case BOOLEAN:
-        expect(L, at, LUA_TBOOLEAN, "a boolean");
-        set_number(L, ws, at, option->option, lua_toboolean(L, -1));
-        break;
-    case RECONNECT:
-        /* true: for ever; false: never; a number: so often. */
-        if (lua_isboolean(L, -1)) {
-            set_number(L, ws, at, option->option, lua_toboolean(L, -1) ? -1 : 0);
-        } else {
-            expect(L, at, LUA_TNUMBER, "a boolean or a number of attempts");
-            if (lua_tonumber(L, -1) < 0) wrong(L, at, "must not be negative");
-            set_number(L, ws, at, option->option, lua_tonumber(L, -1));
-        }
-        break;
-    case DEFLATE:
-        if (lua_istable(L, -1)) {
-            set_number(L, ws, at, option->option, 1);
-            read_table(L, ws, deflate_options, option->name);
-        } else {
-            expect(L, at, LUA_TBOOLEAN, "a boolean or a table");
-            set_number(L, ws, at, option->option, lua_toboolean(L, -1));
-        }
-        break;
-    case LIST: read_list(L, ws, at, option->option); break;
-    case HEADERS: read_headers(L, ws, at); break;
-    case HANDLER:
-        if (!is_callable(L)) wrong(L, at, "must be a function, or an object that can be called");
-        if (option->option == WS_OPTION_DEBUG) set_number(L, ws, at, option->option, 1);
-        break;
-    case VERSION:
-        if (lua_type(L, -1) != LUA_TNUMBER) expect(L, at, LUA_TSTRING, "a string such as \"1.2\"");
-        /* A number is converted in a copy: the table's own value stays as it is. */
-        lua_pushvalue(L, -1);
-        set_string(L, ws, at, option->option);
-        lua_pop(L, 1);
-        break;
-    case PINS:
-        if (lua_istable(L, -1)) {
-            /* Without a pin every key would do. */
-            if (!read_list(L, ws, at, option->option)) wrong(L, at, "must not be an empty list");
-        } else {
-            expect(L, at, LUA_TSTRING, "a string or a list of strings");
-            set_string(L, ws, at, option->option);
-        }
-        break;
-    case PROXY:
-        if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) {
-            set_number(L, ws, at, option->option, 0);
-        } else {
-            expect(L, at, LUA_TSTRING, "a URL or false");
-            set_string(L, ws, at, option->option);
-        }
-        break;
-    case TLS:
-        expect(L, at, LUA_TTABLE, "a table");
-        read_table(L, ws, tls_options, option->name);
-        break;
+    lua_State *L = r->L;
+    int types = form->types;
+    int type = lua_type(L, -1);
+    if (type == LUA_TSTRING && types & STRING) {
+        set_string(r, path);
+    } else if (type == LUA_TNUMBER && types & NUMBER) {
+        set(r, path, (ws_option_value){.type = WS_OPTION_NUMBER, .number = lua_tonumber(L, -1)});
+    } else if (type == LUA_TNUMBER && types & NUMBER_AS_STRING) {
+        set_string(r, path);
+    } else if (type == LUA_TBOOLEAN && types & BOOLEAN) {
+        set_boolean(r, path, lua_toboolean(L, -1));
+    } else if (types & FUNCTION && is_callable(L)) {
+        set_boolean(r, path, true);
+    } else if (type == LUA_TTABLE && types & LIST) {
+        read_list(r, path, form);
+    } else if (type == LUA_TTABLE && types & HEADERS) {
+        read_headers(r, path);
+    } else if (type == LUA_TTABLE && types & OPTIONS) {
+        if (types & BOOLEAN) set_boolean(r, path, true);
+        read_table(r, path, form->options);
+    } else {
+        fail_type(r, path, form->words);
     }
 }
 
-/* Reads the table on top of the stack. */
-static void read_table(lua_State *L, lua_websocket *ws, const option *known, const char *table)
+/* Reads the table on top of the stack: its options are `known`, and its own name is `parent`, or "". */
+static void read_table(const reader *r, const char *parent, const option *known)
 {
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    lua_State *L = r->L;
+    luaL_checkstack(L, 16, NULL);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 2)) {
         if (lua_type(L, -2) != LUA_TSTRING)
-            luaL_error(L, "WebSocket options have names, as in WebSocket{url = …}; found a %s for a name",
+            luaL_error(L, "%s options have names, as in %s{url = …}; found a %s for a name", r->function, r->function,
                        luaL_typename(L, -2));
-        place at = {table, lua_tostring(L, -2)};
+        const char *name = lua_tostring(L, -2);
+        const char *path = lua_pushfstring(L, "%s%s%s", parent, *parent ? "." : "", name);
+        lua_insert(L, -2);
         const option *option = known;
-        while (option->name && strcmp(option->name, at.name)) option++;
-        if (!option->name) wrong(L, at, "is unknown");
-        luaL_checkstack(L, 16, NULL);
-        read_value(L, ws, option, at);
+        while (option->name && strcmp(option->name, name)) option++;
+        if (!option->name) fail(r, path, "is unknown");
+        read_value(r, path, option->form);
+        if (!option->value) continue;
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 2, option->value);
     }
 }
 
-void ws_read_options(lua_State *L, lua_websocket *ws)
+void ws_read_options(lua_State *L, ws_options *target)
 {
+    reader r = {L, target, "WebSocket"};
     lua_pushvalue(L, 1);
-    read_table(L, ws, options, NULL);
+    read_table(&r, "", websocket_options);
     lua_pop(L, 1);
-    /* As they were read: without the table's metatable. */
-    lua_pushliteral(L, "onreceive");
-    lua_rawget(L, 1);
-    lua_setiuservalue(L, -2, WS_VALUE_HANDLER);
-    lua_pushliteral(L, "debug");
-    lua_rawget(L, 1);
-    lua_setiuservalue(L, -2, WS_VALUE_DEBUG);
-    lua_pushliteral(L, "url");
-    lua_rawget(L, 1);
-    lua_setiuservalue(L, -2, WS_VALUE_URL);
 }

@@ -122,17 +122,19 @@ private func change(
 }
 
 @c @implementation
-public func ws_options_string(
-    _ options: OpaquePointer, _ option: ws_option, _ value: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+public func ws_options_set(
+    _ options: OpaquePointer, _ path: UnsafePointer<CChar>, _ value: ws_option_value,
+    _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    change(options, failure) { (options) throws(Options.Failure) in try options.set(option, value.text()) }
-}
-
-@c @implementation
-public func ws_options_number(
-    _ options: OpaquePointer, _ option: ws_option, _ value: Double, _ failure: UnsafeMutablePointer<ws_failure>
-) -> Bool {
-    change(options, failure) { (options) throws(Options.Failure) in try options.set(option, value) }
+    change(options, failure) { (options) throws(Options.Failure) in
+        let value: Options.Value =
+            switch value.type {
+            case WS_OPTION_STRING: .string(try value.string.text())
+            case WS_OPTION_NUMBER: .number(value.number)
+            default: .boolean(value.boolean)
+            }
+        try options.set(String(cString: path), value)
+    }
 }
 
 @c @implementation
@@ -141,60 +143,6 @@ public func ws_options_header(
 ) -> Bool {
     change(options, failure) { (options) throws(Options.Failure) in
         try options.addHeader(name.text(), value.text())
-    }
-}
-
-extension Options {
-    fileprivate mutating func set(_ option: ws_option, _ value: String) throws(Failure) {
-        switch option {
-        case WS_OPTION_URL: try setURL(value)
-        case WS_OPTION_PROTOCOLS: try addProtocol(value)
-        case WS_OPTION_PROXY: try setProxy(value)
-        case WS_OPTION_TLS_CA: tls.ca = try named(value)
-        case WS_OPTION_TLS_CERT: tls.certificate = try named(value)
-        case WS_OPTION_TLS_KEY: tls.key = try named(value)
-        case WS_OPTION_TLS_PASSWORD: tls.password = value
-        case WS_OPTION_TLS_SERVERNAME: try setServerName(value)
-        case WS_OPTION_TLS_MINVERSION: try setMinimumVersion(value)
-        case WS_OPTION_TLS_CIPHERS: tls.ciphers = try named(value)
-        case WS_OPTION_TLS_PIN: try addPin(value)
-        default: throw Failure("is not a string")
-        }
-    }
-
-    /// What goes to C as a string.
-    private func named(_ value: String) throws(Failure) -> String {
-        guard !value.isEmpty, !value.utf8.contains(0) else { throw Failure("must not be empty or have a NUL in it") }
-        return value
-    }
-
-    fileprivate mutating func set(_ option: ws_option, _ value: Double) throws(Failure) {
-        switch option {
-        case WS_OPTION_DEFLATE: deflate = value != 0 ? deflate ?? Deflate() : nil
-        case WS_OPTION_DEFLATE_LEVEL: deflate?.level = try Self.integer(value, in: 0...9)
-        case WS_OPTION_DEFLATE_THRESHOLD: deflate?.threshold = try Self.size(value)
-        case WS_OPTION_DEFLATE_CLIENT_WINDOW:
-            deflate?.parameters.client.windowBits = try Self.integer(value, in: 9...15)
-        case WS_OPTION_DEFLATE_SERVER_WINDOW:
-            deflate?.parameters.server.windowBits = try Self.integer(value, in: 9...15)
-        case WS_OPTION_DEFLATE_CLIENT_TAKEOVER: deflate?.parameters.client.takeover = value != 0
-        case WS_OPTION_DEFLATE_SERVER_TAKEOVER: deflate?.parameters.server.takeover = value != 0
-        case WS_OPTION_MINRECONNECTWAIT: minReconnectWait = try Self.seconds(value)
-        case WS_OPTION_MAXRECONNECTWAIT: maxReconnectWait = try Self.seconds(value)
-        case WS_OPTION_RECONNECT: reconnect = value < 0 ? nil : try Self.size(value)
-        case WS_OPTION_CONNECTTIMEOUT: connectTimeout = try Self.seconds(value)
-        case WS_OPTION_CLOSETIMEOUT: closeTimeout = try Self.seconds(value)
-        case WS_OPTION_MAXMESSAGESIZE: maxMessageSize = try Self.size(value)
-        case WS_OPTION_MAXBUFFERED: maxBuffered = try Self.size(value)
-        case WS_OPTION_MAXQUEUED: maxQueued = try Self.size(value)
-        case WS_OPTION_PINGINTERVAL: pingInterval = try Self.seconds(value)
-        case WS_OPTION_PONGTIMEOUT: pongTimeout = try Self.seconds(value)
-        case WS_OPTION_MAXREDIRECTS: maxRedirects = try Self.size(value)
-        case WS_OPTION_PROXY: proxy = .none
-        case WS_OPTION_DEBUG: debug = true
-        case WS_OPTION_TLS_VERIFY: tls.verifies = value != 0
-        default: throw Failure("is not a number")
-        }
     }
 }
 

@@ -50,49 +50,23 @@ void ws_shut_down(double seconds);
 /* The memory of a delivered message. */
 void ws_state_return_block(ws_state *_Nonnull state, ws_block block);
 
-/* ---- The options of one websocket while the constructor reads them. */
+/* ---- The options of one websocket, while the constructor reads them. */
 
 typedef struct ws_options ws_options;
 
-enum ws_option {
-    WS_OPTION_URL,
-    WS_OPTION_DEFLATE,
-    WS_OPTION_DEFLATE_LEVEL,
-    WS_OPTION_DEFLATE_THRESHOLD,
-    WS_OPTION_DEFLATE_CLIENT_WINDOW,
-    WS_OPTION_DEFLATE_SERVER_WINDOW,
-    WS_OPTION_DEFLATE_CLIENT_TAKEOVER,
-    WS_OPTION_DEFLATE_SERVER_TAKEOVER,
-    WS_OPTION_MINRECONNECTWAIT,
-    WS_OPTION_MAXRECONNECTWAIT,
-    WS_OPTION_RECONNECT,
-    WS_OPTION_PROTOCOLS,
-    WS_OPTION_CONNECTTIMEOUT,
-    WS_OPTION_CLOSETIMEOUT,
-    WS_OPTION_MAXMESSAGESIZE,
-    WS_OPTION_MAXBUFFERED,
-    WS_OPTION_MAXQUEUED,
-    WS_OPTION_PINGINTERVAL,
-    WS_OPTION_PONGTIMEOUT,
-    WS_OPTION_MAXREDIRECTS,
-    WS_OPTION_PROXY,
-    WS_OPTION_DEBUG,
-    WS_OPTION_TLS_CA,
-    WS_OPTION_TLS_CERT,
-    WS_OPTION_TLS_KEY,
-    WS_OPTION_TLS_PASSWORD,
-    WS_OPTION_TLS_VERIFY,
-    WS_OPTION_TLS_SERVERNAME,
-    WS_OPTION_TLS_MINVERSION,
-    WS_OPTION_TLS_CIPHERS,
-    WS_OPTION_TLS_PIN,
-};
+typedef struct ws_option_value {
+    enum ws_option_type { WS_OPTION_STRING, WS_OPTION_NUMBER, WS_OPTION_BOOLEAN } type;
+    ws_slice string;
+    double number;
+    bool boolean;
+} ws_option_value;
 
 ws_options *_Nonnull ws_options_new(void);
 void ws_options_free(ws_options *_Nonnull options);
-/* Each returns false and says what is wrong with the value, without the option's name. */
-bool ws_options_string(ws_options *_Nonnull options, enum ws_option option, ws_slice value, ws_failure *_Nonnull failure);
-bool ws_options_number(ws_options *_Nonnull options, enum ws_option option, double value, ws_failure *_Nonnull failure);
+/* `path` is the option's name in the script's table, such as "tls.ca". A list is set element by element. If the value is
+ * wrong, returns false and writes why, without the option's name. */
+bool ws_options_set(
+    ws_options *_Nonnull options, const char *_Nonnull path, ws_option_value value, ws_failure *_Nonnull failure);
 bool ws_options_header(ws_options *_Nonnull options, ws_slice name, ws_slice value, ws_failure *_Nonnull failure);
 
 /* ---- One websocket. */

@@ -83,7 +83,7 @@ public struct Options: Sendable {
     public init() {}
 }
 
-// MARK: - Checks
+// MARK: - Options by name
 
 extension Options {
     /// What is wrong with a value: goes on after the option's name.
@@ -91,6 +91,64 @@ extension Options {
         public let reason: String
 
         public init(_ reason: String) { self.reason = reason }
+    }
+
+    /// A value of a script's table. C has checked that the option is known and takes this type (options.c).
+    public enum Value: Sendable {
+        case string(String)
+        case number(Double)
+        /// Also `true` for a function that is given, and for a table of options.
+        case boolean(Bool)
+    }
+
+    /// Sets one option. `path` is its name in the script's table, such as "tls.ca"; a list is set element by element.
+    public mutating func set(_ path: String, _ value: Value) throws(Failure) {
+        switch (path, value) {
+        case ("url", .string(let text)): try setURL(text)
+        case ("onreceive", .boolean): break  // Lua keeps it
+        case ("debug", .boolean): debug = true
+        case ("minreconnectwait", .number(let value)): minReconnectWait = try Self.seconds(value)
+        case ("maxreconnectwait", .number(let value)): maxReconnectWait = try Self.seconds(value)
+        case ("reconnect", .boolean(let value)): reconnect = value ? nil : 0
+        case ("reconnect", .number(let value)): reconnect = try Self.size(value)
+        case ("protocols", .string(let name)): try addProtocol(name)
+        case ("connecttimeout", .number(let value)): connectTimeout = try Self.seconds(value)
+        case ("closetimeout", .number(let value)): closeTimeout = try Self.seconds(value)
+        case ("maxmessagesize", .number(let value)): maxMessageSize = try Self.size(value)
+        case ("maxbuffered", .number(let value)): maxBuffered = try Self.size(value)
+        case ("maxqueued", .number(let value)): maxQueued = try Self.size(value)
+        case ("pinginterval", .number(let value)): pingInterval = try Self.seconds(value)
+        case ("pongtimeout", .number(let value)): pongTimeout = try Self.seconds(value)
+        case ("maxredirects", .number(let value)): maxRedirects = try Self.size(value)
+        case ("proxy", .string(let text)): try setProxy(text)
+        case ("proxy", .boolean(false)): proxy = .none
+        case ("proxy", .boolean(true)): throw Failure("must be a URL or false, not true")
+        case ("tls.ca", .string(let text)): tls.ca = try Self.cString(text)
+        case ("tls.cert", .string(let text)): tls.certificate = try Self.cString(text)
+        case ("tls.key", .string(let text)): tls.key = try Self.cString(text)
+        case ("tls.password", .string(let text)): tls.password = text
+        case ("tls.verify", .boolean(let value)): tls.verifies = value
+        case ("tls.servername", .string(let name)): try setServerName(name)
+        case ("tls.minversion", .string(let text)): try setMinimumVersion(text)
+        case ("tls.ciphers", .string(let text)): tls.ciphers = try Self.cString(text)
+        case ("tls.pin", .string(let text)): try addPin(text)
+        case ("deflate", .boolean(let value)): deflate = value ? Deflate() : nil
+        case ("deflate.level", .number(let value)): deflate?.level = try Self.integer(value, in: 0...9)
+        case ("deflate.threshold", .number(let value)): deflate?.threshold = try Self.size(value)
+        case ("deflate.clientwindow", .number(let value)):
+            deflate?.parameters.client.windowBits = try Self.integer(value, in: 9...15)
+        case ("deflate.serverwindow", .number(let value)):
+            deflate?.parameters.server.windowBits = try Self.integer(value, in: 9...15)
+        case ("deflate.clienttakeover", .boolean(let value)): deflate?.parameters.client.takeover = value
+        case ("deflate.servertakeover", .boolean(let value)): deflate?.parameters.server.takeover = value
+        default: throw Failure("is unknown")
+        }
+    }
+
+    /// A string that OpenSSL gets as a C string.
+    private static func cString(_ text: String) throws(Failure) -> String {
+        guard !text.isEmpty, !text.utf8.contains(0) else { throw Failure("must not be empty or have a NUL in it") }
+        return text
     }
 
     public mutating func setURL(_ text: String) throws(Failure) {

@@ -1,4 +1,5 @@
 import Testing
+import WebSocketProtocol
 
 @testable import WebSocketEngine
 
@@ -7,6 +8,53 @@ import Testing
         var options = Options()
         do throws(Options.Failure) { try body(&options) } catch { return error.reason }
         return nil
+    }
+
+    @Test func anOptionIsSetByItsName() throws {
+        var options = Options()
+        try options.set("maxqueued", .number(5))
+        try options.set("reconnect", .boolean(true))
+        try options.set("protocols", .string("a"))
+        try options.set("protocols", .string("b"))
+        try options.set("tls.servername", .string("example.com"))
+        try options.set("deflate", .boolean(true))
+        try options.set("deflate.clientwindow", .number(9))
+        try options.set("debug", .boolean(true))
+        #expect(options.maxQueued == 5 && options.reconnect == nil && options.protocols == ["a", "b"])
+        #expect(options.tls.serverName == "example.com" && options.deflate?.parameters.client.windowBits == 9)
+        #expect(options.debug)
+    }
+
+    @Test func numbersAndBooleansOfReconnect() throws {
+        var options = Options()
+        for (value, attempts) in [(Options.Value.boolean(false), 0), (.number(3), 3), (.number(0x1p60), 1 << 53)] {
+            try options.set("reconnect", value)
+            #expect(options.reconnect == attempts)
+        }
+        try options.set("reconnect", .boolean(true))
+        #expect(options.reconnect == nil)
+    }
+
+    /// A name that C's table has and Swift does not, or with another type, is an error, never a trap.
+    @Test(arguments: [("nonsense", Options.Value.boolean(true)), ("url", .number(5)), ("maxqueued", .string("5"))])
+    func anOptionThatIsNotKnownHereIsRefused(_ name: String, _ value: Options.Value) {
+        #expect(reason { (options) throws(Options.Failure) in try options.set(name, value) } == "is unknown")
+    }
+
+    @Test(arguments: [
+        ("proxy", Options.Value.boolean(true), "must be a URL or false, not true"),
+        ("reconnect", .number(-1), "must be a whole number, 0 or more"),
+        ("pinginterval", .number(.nan), "must be a number of seconds, 0 or more"),
+        ("deflate.level", .number(10), "must be a whole number from 0 to 9"),
+        ("tls.ca", .string(""), "must not be empty or have a NUL in it"),
+        ("tls.ciphers", .string("a\0b"), "must not be empty or have a NUL in it"),
+    ])
+    func aWrongValueIsRefused(_ name: String, _ value: Options.Value, _ words: String) {
+        let reason = reason { (options) throws(Options.Failure) in
+            options.deflate = Options.Deflate()
+            try options.set(name, value)
+        }
+        #expect(reason == words)
     }
 
     @Test(arguments: [
