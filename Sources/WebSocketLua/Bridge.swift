@@ -72,7 +72,7 @@ public func ws_state_queued(_ state: OpaquePointer) -> Int { with(state, as: Lua
 
 @c @implementation
 public func ws_state_fetch(
-    _ state: OpaquePointer, _ limit: Double, _ mask: UnsafePointer<sigset_t>?, _ count: UnsafeMutablePointer<Int>
+    _ state: OpaquePointer, _ limit: Double, _ mask: UnsafeRawPointer?, _ count: UnsafeMutablePointer<Int>
 ) -> ws_slice {
     with(state, as: LuaState.self) { state in
         if limit > 0, state.queue.isEmpty { state.queue.wait(until: limit, mask) }

@@ -48,7 +48,7 @@ final class Driver {
         agreement.deflate = setup.agreement
         let channel = OpenConnection(
             socket, transport, agreement, early, key: setup.key, now: loop.now, thresholds: setup.thresholds)
-        channel.failed = { [unowned self] kind, _, _ in failures.append(kind) }
+        channel.onFailure = { [unowned self] kind, _, _ in failures.append(kind) }
         require(channel.open())
         self.channel = channel
         work { $0.start(&$1) }
@@ -66,14 +66,14 @@ final class Driver {
         var count: Int32 = 0
         guard let channel, let descriptor = channel.transport.descriptorForScript else { return 0 }
         _ = ioctl(descriptor, UInt(FIONREAD), &count)
-        return Int(count) + channel.connection.unconsumed
+        return Int(count) + channel.reader.unconsumed
     }
 
     /// For the report of what was found.
     var words: String {
         let state =
             channel.map {
-                "paused \($0.isPaused) writing \($0.isWriting) closing \($0.closing.state)"
+                "paused \($0.isPaused) writing \($0.isWaitingForWritable) closing \($0.closing.state)"
             } ?? "over: \(summary.map { "\($0)" } ?? "")"
         return state + ", orders \(orders) unfinished \(loop.unfinished.count) lingering \(loop.coalescing.count) "
             + "queued \(queue.count) unsent \(bufferedAmount) unread \(unread) errors \(failures)"
@@ -140,10 +140,10 @@ final class Driver {
         self.channel = nil
         summary = channel.finish()
         isTimedOut = isInTimeout
-        channel.shrink(&loop)
+        channel.freeIdleMemory(&loop)
         if channel.lingers {
             let lingeringClose = LingeringClose(
-                channel.transport, fails: channel.closing.result?.isClean != true, &loop)
+                channel.transport, failed: channel.closing.result?.isClean != true, &loop)
             if !lingeringClose.isOver(&loop) { self.lingeringClose = lingeringClose }
         }
         socket.publish(&loop.records)

@@ -44,7 +44,7 @@ size_t ws_state_queued(ws_state *_Nonnull state);
  * a `mask` the caller has blocked all signals, and the wait itself is open to those that are not in it. `count`: how
  * many records there are. */
 ws_slice ws_state_fetch(
-    ws_state *_Nonnull state, double limit, const sigset_t *_Nullable mask, size_t *_Nonnull count);
+    ws_state *_Nonnull state, double limit, const void *_Nullable mask, size_t *_Nonnull count);
 /* At the end of the process: closes every websocket of every state, waits at most `seconds`. */
 void ws_shut_down(double seconds);
 /* The memory of a delivered message. */

@@ -199,7 +199,7 @@ final class Session {
             hasOpened = true
             reconnectState.connectionOpened(loop.now)
             websocket.setAttempts(reconnectState.attempts)
-            connection.failed = { [unowned self] in connectionFailed($0, $1, &$2) }
+            connection.onFailure = { [unowned self] in connectionFailed($0, $1, &$2) }
             publishEvent(WS_EVENT_OPEN, info, &loop)
             connectionProgressed(connection.start(&loop), &loop)
         }
@@ -261,7 +261,7 @@ final class Session {
         self.connection = nil
         let summary = connection.finish()
         let result = summary.result
-        connection.shrink(&loop)
+        connection.freeIdleMemory(&loop)
         if connection.lingers { linger(on: connection, &loop) }
         websocket.debugLine(
             "closed: \(result.code.rawValue), \(result.reason.isEmpty ? "" : "\(result.reason), ")\(result.isClean ? "clean" : "not clean"), "
@@ -279,7 +279,7 @@ final class Session {
     private func linger(on connection: OpenConnection, _ loop: inout LoopContext) {
         guard !loop.isShuttingDown else { return }
         let lingeringClose = LingeringClose(
-            connection.transport, fails: connection.closing.result?.isClean != true, &loop)
+            connection.transport, failed: connection.closing.result?.isClean != true, &loop)
         guard !lingeringClose.isOver(&loop) else { return }
         if lingeringCloses.count == Self.maximumLingeringCloses { lingeringCloses.removeFirst() }
         lingeringCloses.append(lingeringClose)

@@ -52,7 +52,6 @@ struct Loop: ~Copyable {
     private let commandToken: Poller.Token
     private var spin = SpinPolicy()
     /// So long at most what lingers does, or not at all while a script waits.
-    private static let coalesceDelay = Nanoseconds(seconds: 0.001)
     /// Nanoseconds after which each part of a turn (new events, unfinished sockets, commands, deadlines) leaves the rest to
     /// the next turn, so that a socket that becomes ready waits for no more than one share of each.
     static let timeSlice = Nanoseconds(seconds: 0.001)
@@ -102,7 +101,7 @@ struct Loop: ~Copyable {
         guard !isStopped else { return .stopped }
         var deadline = earlier(context.deadlines.next, limit)
         if !context.coalescing.isEmpty {
-            deadline = earlier(deadline, forScript ? 0 : context.now + Self.coalesceDelay)
+            deadline = earlier(deadline, forScript ? 0 : context.now + Coalescing.delay)
         }
         let unfinished = context.unfinished.count
         let isQueueEmpty = context.commandQueue.prepareToWait()

@@ -1,5 +1,5 @@
-// What the peer's system has acknowledged of what was sent: it tells a peer that is slow from one that is gone. And how
-// long a peer that acknowledges nothing is waited for. Pure: Channel asks the kernel.
+// What the peer's system has acknowledged (TCP): the difference between a peer that is slow and one that is gone. Pure:
+// Transport asks the kernel, OpenConnection acts, on the thread that runs the loop.
 
 struct Acknowledgement: Equatable {
     /// Bytes that the kernel has taken and the peer's system has not acknowledged.
@@ -12,30 +12,30 @@ struct Acknowledgement: Equatable {
     var roundTrip: Nanoseconds = 0
 }
 
-/// Gives a connection up whose peer acknowledges nothing of what was sent. A peer with a closed window is not given
-/// up: its system answers the window probes, and its program may read on. (The kernel's own TCP_USER_TIMEOUT counts both.)
+/// Decides when a peer that acknowledges nothing is gone. A peer with a closed window is not: its system answers the window
+/// probes, and its program may read on. (The kernel's own TCP_USER_TIMEOUT does not tell these two apart.)
 struct AcknowledgementTimeout {
     enum Verdict: Equatable { case alive, gone }
 
     /// Nanoseconds without an acknowledgement after which the peer is given up.
     static let limit = Nanoseconds(seconds: 120)
 
-    /// When to look; nil while nothing was sent since everything was acknowledged.
+    /// When to call `check`; nil when everything that was sent is acknowledged.
     private(set) var deadline: Nanoseconds?
 
-    /// Something was handed to the kernel.
+    /// The kernel has taken bytes.
     mutating func sent(_ now: Nanoseconds) {
         if deadline == nil { deadline = now + Self.limit }
     }
 
     /// The deadline has come.
-    /// - Parameter latest: nil where nobody acknowledges.
+    /// - Parameter latest: nil on a socket without acknowledgements (Unix).
     mutating func check(_ latest: Acknowledgement?, _ now: Nanoseconds) -> Verdict {
         guard let latest, latest.outstanding > 0 else {
             deadline = nil
             return .alive
         }
-        // One unanswered probe may have been sent just now; two were not answered.
+        // A single unanswered probe may have been sent just now.
         guard latest.unanswered > 1, latest.latest + Self.limit <= now else {
             deadline = max(latest.latest + Self.limit, now + Self.limit / 8)
             return .alive

@@ -1,5 +1,5 @@
-// How an open connection ends: performs what ClosingHandshake decides (RFC 6455 section 7), keeps its deadlines, and
-// reports the end. Called by whoever runs the loop.
+// How an open connection ends: performs what ClosingHandshake decides (RFC 6455 section 7), keeps its deadline, and
+// reports the end. Runs on the thread that runs the loop.
 
 import WebSocketProtocol
 
@@ -17,6 +17,7 @@ extension OpenConnection {
     /// Begins the closing handshake, unless it has begun.
     func close(_ frame: CloseFrame, _ loop: inout LoopContext) -> Progress { perform(closing.close(frame), &loop) }
 
+    /// Performs an action of the closing handshake.
     func perform(_ action: ClosingHandshake.Action, _ loop: inout LoopContext) -> Progress {
         switch action {
         case .none: return .going
@@ -27,7 +28,7 @@ extension OpenConnection {
         case .begin:
             closeQueuedAt = loop.now
             transport.stopKeepAlive()
-            socket.sendQueue.withLock { $0.stop() }
+            websocket.sendQueue.withLock { $0.stop() }
             renewClosingDeadline(&loop)
             return flush(&loop)
         case .write: return flush(&loop)
@@ -45,8 +46,7 @@ extension OpenConnection {
     /// The script has delivered what came before the peer's end, or has had its time.
     func scriptCaughtUp(_ loop: inout LoopContext) -> Progress {
         guard closing.isWaitingForScript else { return .going }
-        isPaused = false
-        renewClosingDeadline(&loop)
+        unpause(&loop)
         if let failure = closing.failure {
             let kind =
                 switch failure.code {
@@ -54,7 +54,7 @@ extension OpenConnection {
                 case .internalError: "system"
                 default: "protocol"
                 }
-            failed?(kind, failure.reason, &loop)
+            onFailure?(kind, failure.reason, &loop)
         }
         // What follows in the socket is read to its end.
         transport.requestAnotherTurn(&loop)
@@ -65,48 +65,48 @@ extension OpenConnection {
     func refuse(_ bytes: Int, _ loop: inout LoopContext) -> Progress {
         guard !closing.hasPeerEnded else { return .going }
         let failure = ProtocolFailure(.tooBig, "Lua has no memory for a message of \(bytes) bytes")
-        socket.debugLine("failed: \(failure.reason)", &loop.records)
-        connection.fail(failure)
+        websocket.debugLine("failed: \(failure.reason)", &loop.records)
+        reader.fail(failure)
         if isPaused { unpause(&loop) }
         renewClosingDeadline(&loop)
         return perform(closing.fail(failure), &loop)
     }
 
-    /// Whether the time for the peer's part of the closing handshake begins anew: the peer's system has acknowledged
-    /// something meanwhile, so frames that were sent before are still on their way to a slow reader.
-    func hasNewsOfPeer(_ loop: inout LoopContext) -> Bool {
-        let timeout = Nanoseconds(seconds: socket.options.closeTimeout)
+    /// The peer's time to answer our Close is over. Extends it if the peer's system has acknowledged bytes meanwhile: frames
+    /// are then still on their way to a slow reader.
+    func extendClosingDeadline(_ loop: inout LoopContext) -> Bool {
+        let timeout = Nanoseconds(seconds: websocket.options.closeTimeout)
         guard !closing.isWriteFailed, let latest = transport.acknowledgement(loop.now),
             latest.latest + timeout > loop.now
         else { return false }
-        // A reader that has our Close in its system gets no more than this to come to it.
-        let mayPause = latest.outstanding > 0 || loop.now < closeQueuedAt + AcknowledgementTimeout.limit
-        guard mayPause else { return false }
+        // Once the peer's system has all bytes, its program gets this much time to read them.
+        let isReading = latest.outstanding > 0 || loop.now < closeQueuedAt + AcknowledgementTimeout.limit
+        guard isReading else { return false }
         closingDeadline = latest.latest + timeout
         return true
     }
 
     func renewClosingDeadline(_ loop: inout LoopContext) {
-        closingDeadline = loop.now + Nanoseconds(seconds: socket.options.closeTimeout)
+        closingDeadline = loop.now + Nanoseconds(seconds: websocket.options.closeTimeout)
     }
 
-    /// Nobody will catch up with the events, and the peer's answer is behind them.
+    /// The script is gone: stops waiting for it, and reads on to the peer's Close.
     func abandon(_ loop: inout LoopContext) -> Progress {
         guard isPaused else { return .going }
         unpause(&loop)
         return closing.hasPeerEnded ? scriptCaughtUp(&loop) : read(&loop)
     }
 
-    /// Ends everything: nothing leaves any more.
+    /// Ends the connection and frees the send queue.
     func finish() -> Summary {
         closing.end()
         let result = closing.result ?? ClosingHandshake.Result(isRemote: true)
-        // Behind a clean end the peer has read everything.
+        // The peer's Close answers ours: it has read everything before it.
         let unacknowledged = result.isClean ? 0 : transport.unacknowledgedBytes
-        let unsent = socket.sendQueue.withLock { $0.close() } + unacknowledged
+        let unsent = websocket.sendQueue.withLock { $0.close() } + unacknowledged
         return Summary(result: result, unsent: unsent)
     }
 
     /// Whether the peer is still to see our last frame and the end of the socket (LingeringClose).
-    var lingers: Bool { closing.result?.isComplete == true && !hasEnded }
+    var lingers: Bool { closing.result?.isComplete == true && !hasSocketEnded }
 }

@@ -1,191 +1,169 @@
-// What goes out of an open connection: frames of the sendQueue, pongs, pings of our own and the Close, in one order, and the
-// peer's signs of life. Called by whoever runs the loop.
+// Writing of an open connection: messages, pongs, pings of the keepalive and our Close, in one order; and the watch over the
+// peer's signs of life. Runs on the thread that runs the loop.
 
 import WebSocketProtocol
 
 extension OpenConnection {
-    /// Bytes on their way to the kernel beside which pongs wait in the protocol, where they are few.
+    /// Unwritten bytes beside which pongs stay in the reader, which keeps only the latest ones.
     private static let pongLimit = 64 << 10
-    /// Writes of one socket in a turn, so that the others get theirs; and bytes, since one write of a fast socket may
-    /// take many milliseconds.
-    private static let writesInTurn = 16
-    private static let bytesInWrite = 1 << 20
-    private static let bytesInTurn = 2 << 20
-    /// During a burst of sends the engine can keep up and would do one tiny write for each message. After this many
-    /// writes of less than `smallWrite` bytes it waits until `enough` bytes have come together.
-    private static let smallWrites = 3
-    private static let smallWrite = 16 << 10
-    private static let enough = 128 << 10
+    /// Writes, and bytes, of one connection in one turn: the other connections get their share. A single write is limited
+    /// as well, since a fast socket can take many milliseconds for it.
+    private static let writesPerTurn = 16
+    private static let bytesPerWrite = 1 << 20
+    private static let bytesPerTurn = 2 << 20
 
     @inline(__always)
     func answerPings(_ loop: inout LoopContext) -> Progress {
-        // 5.5.1: nothing comes behind a Close.
-        guard connection.hasPongs, writeBuffer.count < Self.pongLimit, closing.allowsFrames else { return .going }
+        // 5.5.1: no frame follows our Close.
+        guard reader.hasPongs, writeBuffer.count < Self.pongLimit, closing.allowsFrames else { return .going }
         return appendPongs(&loop) ? flush(&loop) : over()
     }
 
-    /// False when memory or randomness is out.
+    /// Returns false if allocation or the random source fails.
     private func appendPongs(_ loop: inout LoopContext) -> Bool {
-        while writeBuffer.count < Self.pongLimit, let payload = connection.dequeuePong() {
-            guard writeBuffer.append(.pong, payload, socket.sendQueue, &loop.random) else { return false }
-            socket.debugLine("sent PONG, \(payload.count) bytes", &loop.records)
+        while writeBuffer.count < Self.pongLimit, let payload = reader.dequeuePong() {
+            guard writeBuffer.append(.pong, payload, websocket.sendQueue, &loop.random) else { return false }
+            websocket.debugLine("sent PONG, \(payload.count) bytes", &loop.records)
         }
         return true
     }
 
-    // MARK: - Out
-
-    /// Writes frames, as far as the kernel takes them and the turn allows.
+    /// Writes frames until there are none, the socket takes no more, or this turn's share is used up.
     func flush(_ loop: inout LoopContext) -> Progress {
         guard !closing.isWriteFailed else { return .going }
-        writeBuffer.takeOwnership(socket.sendQueue)
-        var smallWrites = 0
+        writeBuffer.takeOwnership(websocket.sendQueue)
+        var coalescing = Coalescing()
         var written = 0
         var compressed = 0
-        for _ in 0..<Self.writesInTurn where written < Self.bytesInTurn && compressed < OutgoingDeflate.piece {
-            if writeBuffer.isEmpty, connection.hasPongs, closing.allowsFrames {
-                // Pongs go between two messages, so they need not wait until the sendQueue is empty.
+        for _ in 0..<Self.writesPerTurn where written < Self.bytesPerTurn && compressed < OutgoingDeflate.bytesPerTurn {
+            if writeBuffer.isEmpty, reader.hasPongs, closing.allowsFrames {
+                // The buffer is empty, so this is between two messages: pongs need not wait for the whole queue.
                 guard appendPongs(&loop) else { return over() }
             } else if writeBuffer.isEmpty {
-                if smallWrites >= Self.smallWrites, linger(&loop) { return .going }
+                if coalescing.shouldDelay, delayWrite(&loop) { return .going }
                 switch fill(&loop) {
                 case .made: break
-                case .unfinished: return requestAnotherTurn(&loop)
+                case .unfinished: return continueNextTurn(&loop)
                 case .failed: return over()
                 }
-                if writeBuffer.isEmpty { return finishFlush(&loop) }
-                compressed += writeBuffer.compressed
+                if writeBuffer.isEmpty {
+                    isWaitingForWritable = false
+                    updateInterest(&loop)
+                    return .going
+                }
+                compressed += writeBuffer.lastCompressedCount
             }
-            if writeBuffer.count < Self.smallWrite { smallWrites += 1 }
-            switch transport.write(UnsafeRawBufferPointer(rebasing: writeBuffer.bytes.prefix(Self.bytesInWrite))) {
+            coalescing.willWrite(writeBuffer.count)
+            switch transport.write(UnsafeRawBufferPointer(rebasing: writeBuffer.bytes.prefix(Self.bytesPerWrite))) {
             case .bytes(let count):
                 written += count
-                writeBuffer.consume(count)
-                noteSent(&loop)
-                if writeBuffer.isEmpty {
-                    if writeBuffer.isLarge { scheduleMemoryRelease(&loop) }
-                    if closing.bytesLeft() == .finish { return .over }
-                }
+                if didWrite(count, &loop) == .over { return .over }
             case .wouldBlock:
-                left(&loop)
+                waitUntilWritable(&loop)
                 return .going
-            case .end, .failed:
-                // Nothing leaves any more, but what the peer sent before is still there to be read.
-                let action = closing.writeFailed()
-                left(&loop)
-                return action == .finish ? .over : read(&loop)
+            case .end, .failed: return writeFailed(&loop)
             }
         }
-        return requestAnotherTurn(&loop)
+        return continueNextTurn(&loop)
     }
 
-    /// Nothing waits to be written.
-    private func finishFlush(_ loop: inout LoopContext) -> Progress {
-        isWriting = false
-        watch(&loop)
-        return .going
+    private func didWrite(_ count: Int, _ loop: inout LoopContext) -> Progress {
+        writeBuffer.didWrite(count)
+        acknowledgements.sent(loop.now)
+        keepalive?.sent(loop.now, isSending: !writeBuffer.isEmpty)
+        // A peer that takes bytes is alive.
+        if closing.isCloseOnItsWay { renewClosingDeadline(&loop) }
+        guard writeBuffer.isEmpty else { return .going }
+        if writeBuffer.isLarge { idleMemory.didUseLargeBuffer(loop.now) }
+        return closing.bytesLeft() == .finish ? .over : .going
     }
 
-    /// More is to be written than this turn allows.
-    private func requestAnotherTurn(_ loop: inout LoopContext) -> Progress {
-        left(&loop)
+    private func writeFailed(_ loop: inout LoopContext) -> Progress {
+        let action = closing.writeFailed()
+        waitUntilWritable(&loop)
+        // What the peer sent before is still there to be read.
+        return action == .finish ? .over : read(&loop)
+    }
+
+    private func waitUntilWritable(_ loop: inout LoopContext) {
+        let inFlightBytes = writeBuffer.count + writeBuffer.uncompressedCount
+        websocket.sendQueue.withLock { $0.inFlightBytes = inFlightBytes }
+        isWaitingForWritable = true
+        updateInterest(&loop)
+    }
+
+    /// This turn's share is used up.
+    private func continueNextTurn(_ loop: inout LoopContext) -> Progress {
+        waitUntilWritable(&loop)
         transport.requestAnotherTurn(&loop)
         return .going
     }
 
-    private func noteSent(_ loop: inout LoopContext) {
-        acknowledgements.sent(loop.now)
-        keepalive?.sent(loop.now, isSending: !writeBuffer.isEmpty)
-        // As long as it takes bytes, the peer is alive.
-        if closing.isCloseOnItsWay { renewClosingDeadline(&loop) }
-    }
-
-    /// Delays the write, so that the next messages go with it. Returns false when `enough` bytes wait already.
-    private func linger(_ loop: inout LoopContext) -> Bool {
-        guard writeBuffer.uncompressed == 0, !closing.isCloseQueued,
-            socket.sendQueue.withLock({ $0.coalesce(until: Self.enough) })
+    /// Delays the next write. Returns false if enough bytes are queued.
+    private func delayWrite(_ loop: inout LoopContext) -> Bool {
+        guard writeBuffer.uncompressedCount == 0, !closing.isCloseQueued,
+            websocket.sendQueue.withLock({ $0.coalesce(until: Coalescing.threshold) })
         else { return false }
         loop.coalescing.append(token)
-        isWriting = false
-        watch(&loop)
+        isWaitingForWritable = false
+        updateInterest(&loop)
         return true
     }
 
-    func scheduleMemoryRelease(_ loop: inout LoopContext) { memoryDeadline = loop.now + Self.idleMemoryTimeout }
-
-    /// Gives large memory back that was used a moment ago. What is in use comes here again once it is empty.
-    func shrink(_ loop: inout LoopContext) {
-        guard memoryDeadline != nil else { return }
-        memoryDeadline = nil
-        writeBuffer.shrink(socket.sendQueue)
-        socket.queue.freePooledBlocks()
-        loop.records.pool.removeAll()
-    }
-
-    /// The rest goes when the socket is writable again.
-    func left(_ loop: inout LoopContext) {
-        let taken = writeBuffer.taken
-        socket.sendQueue.withLock { $0.inFlightBytes = taken }
-        isWriting = true
-        watch(&loop)
-    }
-
-    /// Takes from the sendQueue; our Close frame comes behind the last message.
+    /// Refills the empty buffer. Our Close comes behind the last message.
     private func fill(_ loop: inout LoopContext) -> OutgoingDeflate.Step {
-        let step = writeBuffer.refill(from: socket.sendQueue, &loop.random)
+        let step = writeBuffer.refill(from: websocket.sendQueue, &loop.random)
         guard case .made = step else { return step }
         if writeBuffer.isEmpty, let frame = closing.takeClose() {
-            guard frame.body.withUnsafeBytes({ writeBuffer.append(.close, $0, socket.sendQueue, &loop.random) }) else {
-                return .failed
+            let isAppended = frame.body.withUnsafeBytes {
+                writeBuffer.append(.close, $0, websocket.sendQueue, &loop.random)
             }
+            guard isAppended else { return .failed }
         }
-        if socket.options.debug {
-            for frame in writeBuffer.descriptions { socket.debugLine("sent \(frame)", &loop.records) }
+        if websocket.options.debug {
+            for frame in writeBuffer.descriptions { websocket.debugLine("sent \(frame)", &loop.records) }
         }
         return .made
     }
 
-    // MARK: - Signs of life
-
-    /// Bytes of ours wait that the kernel has not taken.
-    private var isSending: Bool { !writeBuffer.isEmpty || socket.sendQueue.withLock { $0.count } > 0 }
+    // MARK: - The peer's signs of life
 
     func keepAlive(_ loop: inout LoopContext) -> Progress {
         guard keepalive != nil, keepalive!.deadline <= loop.now else { return .going }
-        let isSending = isSending
-        if let time = socket.sendQueue.withLock({ $0.lastDirectWrite }) { keepalive!.sent(time, isSending: false) }
-        if keepalive!.asksForAcknowledgement, let latest = transport.acknowledgement(loop.now) {
+        let (lastDirectWrite, queued) = websocket.sendQueue.withLock { ($0.lastDirectWrite, $0.count) }
+        let isSending = !writeBuffer.isEmpty || queued > 0
+        if let lastDirectWrite { keepalive!.sent(lastDirectWrite, isSending: false) }
+        if keepalive!.needsAcknowledgement, let latest = transport.acknowledgement(loop.now) {
             keepalive!.acknowledged(latest, isSending: isSending, loop.now)
         }
         switch keepalive!.due(loop.now, isSending: isSending) {
         case .nothing: return .going
         case .gone:
-            failed?(
-                "timeout", "no sign of life within the pongtimeout of \(socket.options.pongTimeout) s after a ping",
-                &loop)
+            let timeout = websocket.options.pongTimeout
+            onFailure?("timeout", "no sign of life within the pongtimeout of \(timeout) s after a ping", &loop)
             return over(byUs: true)
         case .ping(let payload):
-            guard withUnsafeBytes(of: payload, { writeBuffer.append(.ping, $0, socket.sendQueue, &loop.random) }) else {
-                return over()
+            let isAppended = withUnsafeBytes(of: payload) {
+                writeBuffer.append(.ping, $0, websocket.sendQueue, &loop.random)
             }
-            socket.debugLine("sent PING, 8 bytes, of the keepalive", &loop.records)
+            guard isAppended else { return over() }
+            websocket.debugLine("sent PING, 8 bytes, of the keepalive", &loop.records)
             return flush(&loop)
         }
     }
 
-    /// Gives the connection up when the peer has acknowledged nothing for too long.
+    /// Ends the connection when the peer has acknowledged nothing for too long.
     func checkAcknowledgements(_ loop: inout LoopContext) -> Progress {
         guard let deadline = acknowledgements.deadline, deadline <= loop.now else { return .going }
-        // Under the lock: a write of Lua's thread is either seen here or asks for the next look.
-        let verdict = socket.sendQueue.withLock { sendQueue in
+        // Under the lock: a direct write comes either before this look, or finds that the next look is to be asked for.
+        let verdict = websocket.sendQueue.withLock { sendQueue in
             let verdict = acknowledgements.check(transport.acknowledgement(loop.now), loop.now)
             sendQueue.watchAcknowledgements(acknowledgements.deadline != nil)
             return verdict
         }
         guard verdict == .gone else { return .going }
-        failed?(
-            "timeout", "the peer's system has acknowledged nothing for \(Int(AcknowledgementTimeout.limit.seconds)) s",
-            &loop)
+        let seconds = Int(AcknowledgementTimeout.limit.seconds)
+        onFailure?("timeout", "the peer's system has acknowledged nothing for \(seconds) s", &loop)
         return over(byUs: true)
     }
 }

@@ -1,43 +1,41 @@
-// What a script sends on its way through the compressor (RFC 7692): frames of the sendQueue, which have no masks yet,
-// become those that leave. A large message takes many turns of the loop.
+// Compression of outgoing messages (RFC 7692): turns the unmasked frames of SendQueue into compressed, masked ones. A large
+// message takes many turns of the loop. WriteBuffer owns it, on the thread that runs the loop.
 
 import WebSocketProtocol
 
 struct OutgoingDeflate: ~Copyable {
     /// The result of one call of `compress`.
     enum Step {
-        /// As much as is worth a write was made, or there is nothing more.
+        /// The buffer has enough frames for a write, or there are no more.
         case made
         /// A large message is not ready: call again in the next turn.
         case unfinished
-        /// Memory or randomness is out.
+        /// Allocation or the random source has failed.
         case failed
     }
 
-    /// A large message, and how much of its payload is in the frame.
-    private struct Large: ~Copyable {
+    /// A large message, and how many bytes of its payload are compressed.
+    private struct LargeMessage: ~Copyable {
         var frame: FrameBuilder
-        var used = 0
+        var compressed = 0
     }
 
     private var deflater: Deflater
-    /// Smaller messages go uncompressed.
+    /// Messages of fewer bytes are sent uncompressed.
     private let threshold: Int
-    /// Taken from the sendQueue, and not compressed yet.
+    /// Frames of SendQueue that are still to be compressed.
     private var frames = ByteBuffer()
-    /// The first of `frames`, when it is large and was begun.
-    private var large: Large?
-    /// What the last small message became.
+    /// The first of `frames`, if it is large and was begun.
+    private var large: LargeMessage?
+    /// The compressed payload of one small message.
     private var output = ByteBuffer()
 
     /// Bytes of messages that are compressed in one turn: about a millisecond.
-    static let piece = 32 << 10
-    /// Bytes of frames after which they are written.
-    private static let enough = 256 << 10
-    /// A buffer that is empty keeps at most so much.
-    private static let idleCapacity = 64 << 10
+    static let bytesPerTurn = 32 << 10
+    /// Bytes of frames that are enough for a write.
+    private static let bytesPerWrite = 256 << 10
 
-    /// nil where messages go uncompressed: see Deflater.
+    /// nil if messages are sent uncompressed (see Deflater).
     init?(_ direction: DeflateParameters.Direction, _ options: Options.Deflate) {
         guard let deflater = Deflater(direction, level: options.level) else { return nil }
         self.deflater = deflater
@@ -45,75 +43,77 @@ struct OutgoingDeflate: ~Copyable {
     }
 
     /// Bytes of messages that the last `compress` took.
-    private(set) var used = 0
+    private(set) var lastCompressedCount = 0
 
-    /// Bytes that wait here.
+    /// Bytes of frames that are still to be compressed.
     var count: Int { frames.count }
 
-    /// Takes what waits in the sendQueue, unless there is still something from before.
+    /// Takes queued frames, unless earlier ones are still to be compressed.
     mutating func take(from sendQueue: borrowing Mutex<SendQueue>) {
         if frames.isEmpty { sendQueue.withLock { $0.take(&frames) } }
     }
 
-    /// Makes real frames in `writeBuffer`, which is empty: not more at once than a turn may take.
-    mutating func compress(to writeBuffer: inout ByteBuffer, _ random: inout RandomPool) -> Step {
-        used = 0
-        while writeBuffer.count < Self.enough, used < Self.piece, let frame = FrameEncoder.first(in: frames) {
-            if frame.payload.count > Self.piece {
+    /// Appends frames to the empty `buffer`, no more than one turn may compress.
+    mutating func compress(to buffer: inout ByteBuffer, _ random: inout RandomPool) -> Step {
+        lastCompressedCount = 0
+        while buffer.count < Self.bytesPerWrite, lastCompressedCount < Self.bytesPerTurn,
+            let frame = FrameEncoder.first(in: frames)
+        {
+            if frame.payload.count > Self.bytesPerTurn {
                 // The small frames before it are written first.
-                guard writeBuffer.isEmpty else { return .made }
-                return compressLarge(frame.opcode, frame.payload, size: frame.size, to: &writeBuffer, &random)
+                guard buffer.isEmpty else { return .made }
+                return compressLarge(frame.opcode, frame.payload, size: frame.size, to: &buffer, &random)
             }
             guard let key = random.next() else { return .failed }
             var payload = frame.payload
-            used += payload.count
+            lastCompressedCount += payload.count
             let compresses = !frame.opcode.isControl && payload.count >= threshold
             if compresses {
                 output.removeAll()
                 guard deflater.deflate(payload, to: &output) else { return .failed }
                 payload = UnsafeRawBufferPointer(output.bytes)
             }
-            guard
-                FrameEncoder.append(
-                    frame.opcode, compressed: compresses, payload, mask: Mask(key: key), to: &writeBuffer)
+            guard FrameEncoder.append(frame.opcode, compressed: compresses, payload, mask: Mask(key: key), to: &buffer)
             else { return .failed }
             frames.didRead(frame.size)
         }
-        if frames.isEmpty { rest() }
+        if frames.isEmpty { freeIdleMemory() }
         return .made
     }
 
     private mutating func compressLarge(
-        _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, size: Int, to writeBuffer: inout ByteBuffer,
+        _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, size: Int, to buffer: inout ByteBuffer,
         _ random: inout RandomPool
     ) -> Step {
-        var large: Large
+        var large: LargeMessage
         if let begun = self.large.take() {
             large = begun
         } else {
             guard let key = random.next(),
                 let frame = FrameBuilder(opcode, compressed: payload.count >= threshold, mask: Mask(key: key))
             else { return .failed }
-            large = Large(frame: frame)
+            large = LargeMessage(frame: frame)
         }
-        let piece = UnsafeRawBufferPointer(rebasing: payload[large.used...].prefix(Self.piece))
-        let isLast = large.used + piece.count == payload.count
-        guard large.frame.append(piece, isFirst: large.used == 0, isLast: isLast, &deflater) else { return .failed }
-        large.used += piece.count
-        used = piece.count
+        let piece = UnsafeRawBufferPointer(rebasing: payload[large.compressed...].prefix(Self.bytesPerTurn))
+        let isLast = large.compressed + piece.count == payload.count
+        guard large.frame.append(piece, isFirst: large.compressed == 0, isLast: isLast, &deflater) else {
+            return .failed
+        }
+        large.compressed += piece.count
+        lastCompressedCount = piece.count
         guard isLast else {
             self.large = consume large
             return .unfinished
         }
-        large.frame.finish(into: &writeBuffer)
+        large.frame.finish(into: &buffer)
         frames.didRead(size)
-        if frames.isEmpty { rest() }
+        if frames.isEmpty { freeIdleMemory() }
         return .made
     }
 
-    /// Gives back what is not needed until the next message.
-    private mutating func rest() {
-        frames.removeAll(keepingAtMost: Self.idleCapacity)
+    /// Frees what the next message does not need.
+    private mutating func freeIdleMemory() {
+        frames.removeAll(keepingAtMost: IdleMemory.capacity)
         output.removeAll(keepingAtMost: 0)
         deflater.rest()
     }

@@ -303,7 +303,7 @@ struct SendQueue: ~Copyable {
     mutating func watchAcknowledgements(_ isWatched: Bool) { isAcknowledgementWatched = isWatched }
 
     /// Frees large memory that is not in use.
-    mutating func shrink(keepingAtMost limit: Int) {
-        if frames.isEmpty { frames.removeAll(keepingAtMost: limit) }
+    mutating func freeIdleMemory() {
+        if frames.isEmpty { frames.removeAll(keepingAtMost: IdleMemory.capacity) }
     }
 }

@@ -1,59 +1,55 @@
-// Frames on their way to the kernel, whole and in order: what the script sent, compressed or as it is, and between its
-// messages the engine's control frames.
+// Whole frames in the order in which they are written: the messages of the script as SendQueue has them, or compressed by
+// OutgoingDeflate, and between two of them control frames. It owns the bytes from SendQueue to the socket: what TLS has
+// encrypted stays here until the kernel has it. OpenConnection owns it, on the thread that runs the loop.
 
 import WebSocketProtocol
 
 struct WriteBuffer: ~Copyable {
     private var frames = ByteBuffer()
-    private var compression: OutgoingDeflate?
+    private var deflate: OutgoingDeflate?
 
-    /// With more than so much a buffer is large. While it is used again and again, asking the system for its memory
-    /// each time would cost more than the copying: what has been empty for a moment gives it back.
-    private static let idleCapacity = 64 << 10
+    init(_ deflate: consuming OutgoingDeflate?) { self.deflate = deflate }
 
-    init(_ compression: consuming OutgoingDeflate?) { self.compression = compression }
+    var compresses: Bool { deflate != nil }
 
-    var deflates: Bool { compression != nil }
-
-    /// What leaves next, valid until the next mutation.
+    /// The next bytes for the socket, valid until the next mutation.
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(frames.bytes) }
     var count: Int { frames.count }
     var isEmpty: Bool { frames.isEmpty }
-    /// Bytes that were taken from the sendQueue and have not left; not compressed yet, where that comes.
-    var taken: Int { frames.count + uncompressed }
-    var uncompressed: Int {
-        switch compression {
-        case let compression?: compression.count
+    var isLarge: Bool { frames.capacity > IdleMemory.capacity }
+
+    /// Bytes of frames that are still to be compressed.
+    var uncompressedCount: Int {
+        switch deflate {
+        case let deflate?: deflate.count
         case nil: 0
         }
     }
     /// Bytes of messages that the last `refill` compressed.
-    var compressed: Int {
-        switch compression {
-        case let compression?: compression.used
+    var lastCompressedCount: Int {
+        switch deflate {
+        case let deflate?: deflate.lastCompressedCount
         case nil: 0
         }
     }
-    var isLarge: Bool { frames.capacity > Self.idleCapacity }
 
-    /// The engine begins to write: until it finds nothing left, Lua's thread must not. A frame that it has begun goes
-    /// first.
+    /// Gives the loop the right to write. If Lua's thread has written a part of a frame, the rest of it comes first.
     mutating func takeOwnership(_ sendQueue: borrowing Mutex<SendQueue>) {
         sendQueue.withLock { $0.takeOwnership(&frames) }
     }
 
-    /// Takes what comes next, when the frames before have left; if there is nothing, the claim ends.
+    /// Moves queued frames into the empty buffer. If there are none, Lua's thread may write again.
     mutating func refill(from sendQueue: borrowing Mutex<SendQueue>, _ random: inout RandomPool) -> OutgoingDeflate.Step
     {
-        guard compression != nil else {
+        guard deflate != nil else {
             sendQueue.withLock { $0.take(&frames) }
             return .made
         }
-        compression!.take(from: sendQueue)
-        return compression!.compress(to: &frames, &random)
+        deflate!.take(from: sendQueue)
+        return deflate!.compress(to: &frames, &random)
     }
 
-    /// Adds a control frame. False when memory or randomness is out.
+    /// Adds a control frame. Returns false if allocation or the random source fails.
     mutating func append(
         _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, _ sendQueue: borrowing Mutex<SendQueue>,
         _ random: inout RandomPool
@@ -63,15 +59,15 @@ struct WriteBuffer: ~Copyable {
         return FrameEncoder.append(opcode, payload, mask: Mask(key: key), to: &frames)
     }
 
-    /// Counts bytes that have left.
-    mutating func consume(_ count: Int) { frames.didRead(count) }
+    /// The kernel has taken `count` bytes.
+    mutating func didWrite(_ count: Int) { frames.didRead(count) }
 
-    /// Gives large memory back that is not in use.
-    mutating func shrink(_ sendQueue: borrowing Mutex<SendQueue>) {
-        if frames.isEmpty { frames.removeAll(keepingAtMost: Self.idleCapacity) }
-        sendQueue.withLock { $0.shrink(keepingAtMost: Self.idleCapacity) }
+    /// Frees large memory that is not in use.
+    mutating func freeIdleMemory(_ sendQueue: borrowing Mutex<SendQueue>) {
+        if frames.isEmpty { frames.removeAll(keepingAtMost: IdleMemory.capacity) }
+        sendQueue.withLock { $0.freeIdleMemory() }
     }
 
-    /// What each of the frames is, for a log.
+    /// A line for `debug` for each frame.
     var descriptions: [String] { FrameEncoder.descriptions(of: frames) }
 }

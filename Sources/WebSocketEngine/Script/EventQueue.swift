@@ -3,7 +3,7 @@
 // waits.
 
 public import CEvents
-public import CLinux
+import CLinux
 import Glibc
 import Synchronization
 public import WebSocketProtocol
@@ -167,7 +167,9 @@ public final class EventQueue: Sendable {
 
     /// Waits until something is queued, a signal arrives or the time is over. With a `mask` the caller has blocked
     /// all signals, and the wait is open to those that are not in it.
-    public func wait(until limit: Double, _ mask: UnsafePointer<sigset_t>?) {
+    /// - Parameter mask: a sigset_t. (Its Swift type may come from either of two modules, so it can't stand here.)
+    public func wait(until limit: Double, _ mask: UnsafeRawPointer?) {
+        let mask = mask?.assumingMemoryBound(to: sigset_t.self)
         let served: Void? = Engine.withCurrent { engine in
             if engine.runLoopForScript(self, until: Nanoseconds(seconds: limit), mask) { return }
             engine.whileWaiting { sleepUntilSignalled(limit, mask) }
