@@ -21,10 +21,6 @@ extension OpenConnection {
     func perform(_ action: ClosingHandshake.Action, _ loop: inout LoopContext) -> Progress {
         switch action {
         case .none: return .going
-        case .waitForScript:
-            pause(&loop)
-            closingDeadline = loop.now + Self.scriptGracePeriod
-            return .going
         case .begin:
             closeQueuedAt = loop.now
             transport.stopKeepAlive()
@@ -41,6 +37,19 @@ extension OpenConnection {
     func over(byUs: Bool = false) -> Progress {
         closing.end(byUs: byUs)
         return .over
+    }
+
+    /// The peer's Close, or a failure, has come. It is handled when the script has delivered what came before.
+    func peerEnded(_ outcome: MessageReader.Outcome, _ loop: inout LoopContext) -> Progress {
+        switch outcome {
+        case .open: return .going
+        case .closed(let frame): closing.peerClosed(frame)
+        case .failed(let failure): closing.peerFailed(failure)
+        }
+        guard websocket.requestResume(at: 0) else { return scriptCaughtUp(&loop) }
+        pause(&loop)
+        closingDeadline = loop.now + Self.scriptGracePeriod
+        return .going
     }
 
     /// The script has delivered what came before the peer's end, or has had its time.

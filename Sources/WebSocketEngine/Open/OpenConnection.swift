@@ -205,12 +205,7 @@ final class OpenConnection {
         }
         switch outcome {
         case .open: return progress
-        case .closed(let frame):
-            guard !closing.hasPeerEnded else { return progress }
-            return perform(closing.peerClosed(frame, scriptIsBehind: websocket.requestResume(at: 0)), &loop)
-        case .failed(let failure):
-            guard !closing.hasPeerEnded else { return progress }
-            return perform(closing.peerFailed(failure, scriptIsBehind: websocket.requestResume(at: 0)), &loop)
+        case .closed, .failed: return closing.hasPeerEnded ? progress : peerEnded(outcome, &loop)
         }
     }
 

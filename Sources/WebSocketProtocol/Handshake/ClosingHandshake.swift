@@ -5,7 +5,7 @@
 //      │                   │                                │                                  │
 //      └───────────────────┴──────── peerEnded ─────────────┴──────────────────────────────────┘
 //                                        │
-//             (the script is behind) waitingForScript ── scriptCaughtUp ──> closeReceived or failed ── bytesLeft ──> over
+//                                waitingForScript ── scriptCaughtUp ──> closeReceived or failed ── bytesLeft ──> over
 //
 // `writeFailed` may come in any state, and `end` ends each of them.
 
@@ -74,8 +74,6 @@ public struct ClosingHandshake: Equatable, Sendable {
 
     public enum Action: Equatable, Sendable {
         case none
-        /// Read no more until `scriptCaughtUp`.
-        case waitForScript
         /// The script can send no more, and our Close follows its messages: write.
         case begin
         /// Our Close was begun before: write.
@@ -164,20 +162,15 @@ public struct ClosingHandshake: Equatable, Sendable {
     }
 
     /// The peer's Close has come. Nothing that follows it counts.
-    public mutating func peerClosed(_ frame: CloseFrame, scriptIsBehind: Bool) -> Action {
-        let begins = state == .open || state == .writeFailed(begun: false)
-        return peerEnded(.close(frame, begins: begins), scriptIsBehind: scriptIsBehind)
+    public mutating func peerClosed(_ frame: CloseFrame) {
+        peerEnded(.close(frame, begins: state == .open || state == .writeFailed(begun: false)))
     }
 
-    /// The peer broke a rule.
-    public mutating func peerFailed(_ failure: ProtocolFailure, scriptIsBehind: Bool) -> Action {
-        peerEnded(.failure(failure), scriptIsBehind: scriptIsBehind)
-    }
+    /// The peer broke a rule. Nothing that follows counts.
+    public mutating func peerFailed(_ failure: ProtocolFailure) { peerEnded(.failure(failure)) }
 
-    private mutating func peerEnded(_ end: PeerEnd, scriptIsBehind: Bool) -> Action {
-        guard !hasPeerEnded else { return .none }
-        state = .waitingForScript(end, ourClose)
-        return scriptIsBehind ? .waitForScript : scriptCaughtUp()
+    private mutating func peerEnded(_ end: PeerEnd) {
+        if !hasPeerEnded { state = .waitingForScript(end, ourClose) }
     }
 
     /// The failure that `scriptCaughtUp` will act on: it is the script's to know first.
@@ -210,7 +203,7 @@ public struct ClosingHandshake: Equatable, Sendable {
     /// Our side gives the connection up, whatever the script has still to deliver.
     public mutating func fail(_ failure: ProtocolFailure) -> Action {
         guard !hasPeerEnded else { return .none }
-        state = .waitingForScript(.failure(failure), ourClose)
+        peerFailed(failure)
         return scriptCaughtUp()
     }
 

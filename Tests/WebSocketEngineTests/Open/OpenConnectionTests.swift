@@ -80,6 +80,14 @@ import Testing
 
         var receivedTypes: [Int] { received.elements.map(\.type) }
 
+        /// The code of the Close that the peer reads next.
+        func closeCode() throws -> UInt16 {
+            var frame = [UInt8](repeating: 0, count: 256)
+            let count = read(peer, &frame, frame.count)
+            try #require(count >= 8 && frame[0] == 0x88)
+            return UInt16(frame[6] ^ frame[2]) << 8 | UInt16(frame[7] ^ frame[3])
+        }
+
         /// Sends empty messages, as many as the socket takes; returns their bytes.
         func flood() -> Int {
             let frames = (0..<4096).flatMap { _ in [UInt8](arrayLiteral: 0x82, 0) }
@@ -191,5 +199,26 @@ import Testing
         #expect(pair.channel.ready(event, &pair.loop) == .over)
         let summary = pair.channel.finish()
         #expect(!summary.result.isClean && summary.unsent > 0 && summary.result.code == .normal)
+    }
+
+    /// A message before the violation leaves the script behind; it then has half a second.
+    @Test(arguments: [false, true]) func aFailureIsReportedOnce(scriptIsBehind: Bool) throws {
+        let pair = try Pair()
+        try #require(pair.channel.open())
+        var kinds: [String] = []
+        pair.channel.onFailure = { kind, _, _ in kinds.append(kind) }
+        // An empty message; a masked frame, which no server may send (RFC 6455 5.1).
+        let frames: [UInt8] = (scriptIsBehind ? [0x82, 0] : []) + [0x81, 0x80, 0, 0, 0, 0]
+        try #require(write(pair.peer, frames, frames.count) == frames.count)
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
+        var progress = pair.channel.ready(event, &pair.loop)
+        if scriptIsBehind {
+            #expect(progress == .going && kinds.isEmpty && pair.channel.isPaused)
+            pair.loop.now = try #require(pair.channel.deadline)
+            progress = pair.channel.timeout(&pair.loop)
+        }
+        #expect(progress == .over && kinds == ["protocol"])
+        #expect(try pair.closeCode() == 1002)
+        #expect(pair.channel.finish().result.isComplete)
     }
 }

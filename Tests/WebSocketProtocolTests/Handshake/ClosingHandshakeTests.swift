@@ -8,12 +8,7 @@ import Testing
     typealias Result = ClosingHandshake.Result
 
     enum Input: CaseIterable {
-        case close, takeClose, bytesLeft, writeFailed
-        /// The script has delivered everything.
-        case peerClosed, peerFailed
-        /// The script is behind.
-        case peerClosedEarly, peerFailedEarly
-        case scriptCaughtUp, fail, end, endByUs
+        case close, takeClose, bytesLeft, writeFailed, peerClosed, peerFailed, scriptCaughtUp, fail, end, endByUs
     }
 
     private static let ours = CloseFrame(code: .goingAway, reason: "ours")
@@ -33,10 +28,12 @@ import Testing
             return .none
         case .bytesLeft: return closing.bytesLeft()
         case .writeFailed: return closing.writeFailed()
-        case .peerClosed: return closing.peerClosed(theirs, scriptIsBehind: false)
-        case .peerFailed: return closing.peerFailed(failure, scriptIsBehind: false)
-        case .peerClosedEarly: return closing.peerClosed(theirs, scriptIsBehind: true)
-        case .peerFailedEarly: return closing.peerFailed(failure, scriptIsBehind: true)
+        case .peerClosed:
+            closing.peerClosed(theirs)
+            return .none
+        case .peerFailed:
+            closing.peerFailed(failure)
+            return .none
         case .scriptCaughtUp: return closing.scriptCaughtUp()
         case .fail: return closing.fail(limit)
         case .end:
@@ -69,13 +66,11 @@ import Testing
 
     /// For states in which the peer has not ended, with our Close at `close`.
     private static func peerEnds(
-        _ close: ClosingHandshake.OurClose, begins: Bool, answered: (State, Action), failed: (State, Action),
-        limited: (State, Action)
+        _ close: ClosingHandshake.OurClose, begins: Bool, limited: (State, Action)
     ) -> [Input: (State, Action)] {
         [
-            .peerClosed: answered, .peerFailed: failed, .fail: limited,
-            .peerClosedEarly: (.waitingForScript(.close(theirs, begins: begins), close), .waitForScript),
-            .peerFailedEarly: (.waitingForScript(.failure(failure), close), .waitForScript),
+            .fail: limited, .peerClosed: (.waitingForScript(.close(theirs, begins: begins), close), .none),
+            .peerFailed: (.waitingForScript(.failure(failure), close), .none),
         ]
     }
 
@@ -83,8 +78,7 @@ import Testing
         Row(
             state: .open, path: [],
             next: peerEnds(
-                .none, begins: true, answered: (.closeReceived(theirs, begins: true, .queued(answer)), .begin),
-                failed: (.failed(.queued(verdict)), .begin), limited: (.failed(.queued(limitVerdict)), .begin)
+                .none, begins: true, limited: (.failed(.queued(limitVerdict)), .begin)
             ).merging([
                 .close: (.closing(.queued(ours)), .begin), .writeFailed: (.writeFailed(begun: false), .none),
                 .end: (.over(cut), .none), .endByUs: (.over(given), .none),
@@ -92,9 +86,7 @@ import Testing
         Row(
             state: .closing(.queued(ours)), path: [.close],
             next: peerEnds(
-                .queued(ours), begins: false,
-                answered: (.closeReceived(theirs, begins: false, .queued(ours)), .write),
-                failed: (.failed(.queued(ours)), .write), limited: (.failed(.queued(ours)), .write)
+                .queued(ours), begins: false, limited: (.failed(.queued(ours)), .write)
             ).merging([
                 .takeClose: (.closing(.buffered), .none), .writeFailed: (.writeFailed(begun: true), .none),
                 .end: (.over(given), .none), .endByUs: (.over(given), .none),
@@ -102,8 +94,7 @@ import Testing
         Row(
             state: .closing(.buffered), path: [.close, .takeClose],
             next: peerEnds(
-                .buffered, begins: false, answered: (.closeReceived(theirs, begins: false, .buffered), .write),
-                failed: (.failed(.buffered), .write), limited: (.failed(.buffered), .write)
+                .buffered, begins: false, limited: (.failed(.buffered), .write)
             ).merging([
                 .bytesLeft: (.closing(.left), .none), .writeFailed: (.writeFailed(begun: true), .none),
                 .end: (.over(given), .none), .endByUs: (.over(given), .none),
@@ -111,8 +102,7 @@ import Testing
         Row(
             state: .closing(.left), path: [.close, .takeClose, .bytesLeft],
             next: peerEnds(
-                .left, begins: false, answered: (received(true, begins: false), .finish),
-                failed: (failedCompletely, .finish), limited: (failedCompletely, .finish)
+                .left, begins: false, limited: (failedCompletely, .finish)
             ).merging([
                 .writeFailed: (.writeFailed(begun: true), .none), .end: (.over(given), .none),
                 .endByUs: (.over(given), .none),
@@ -120,8 +110,7 @@ import Testing
         Row(
             state: .writeFailed(begun: false), path: [.writeFailed],
             next: peerEnds(
-                .lost, begins: true, answered: (received(false, begins: true), .finish),
-                failed: (.over(given), .finish), limited: (.over(given), .finish)
+                .lost, begins: true, limited: (.over(given), .finish)
             ).merging([
                 .close: (.writeFailed(begun: true), .begin), .end: (.over(cut), .none),
                 .endByUs: (.over(given), .none),
@@ -129,11 +118,10 @@ import Testing
         Row(
             state: .writeFailed(begun: true), path: [.close, .writeFailed],
             next: peerEnds(
-                .lost, begins: false, answered: (received(false, begins: false), .finish),
-                failed: (.over(given), .finish), limited: (.over(given), .finish)
+                .lost, begins: false, limited: (.over(given), .finish)
             ).merging([.end: (.over(given), .none), .endByUs: (.over(given), .none)]) { $1 }),
         Row(
-            state: .waitingForScript(.close(theirs, begins: true), .none), path: [.peerClosedEarly],
+            state: .waitingForScript(.close(theirs, begins: true), .none), path: [.peerClosed],
             next: [
                 .close: (.waitingForScript(.close(theirs, begins: true), .queued(ours)), .begin),
                 .writeFailed: (.waitingForScript(.close(theirs, begins: true), .lost), .none),
@@ -141,7 +129,7 @@ import Testing
                 .end: (.over(cut), .none), .endByUs: (.over(cut), .none),
             ]),
         Row(
-            state: .waitingForScript(.close(theirs, begins: true), .queued(ours)), path: [.peerClosedEarly, .close],
+            state: .waitingForScript(.close(theirs, begins: true), .queued(ours)), path: [.peerClosed, .close],
             next: [
                 .takeClose: (.waitingForScript(.close(theirs, begins: true), .buffered), .none),
                 .writeFailed: (.waitingForScript(.close(theirs, begins: true), .lost), .none),
@@ -150,7 +138,7 @@ import Testing
             ]),
         Row(
             state: .waitingForScript(.close(theirs, begins: false), .buffered),
-            path: [.close, .takeClose, .peerClosedEarly],
+            path: [.close, .takeClose, .peerClosed],
             next: [
                 .bytesLeft: (.waitingForScript(.close(theirs, begins: false), .left), .none),
                 .writeFailed: (.waitingForScript(.close(theirs, begins: false), .lost), .none),
@@ -159,20 +147,20 @@ import Testing
             ]),
         Row(
             state: .waitingForScript(.close(theirs, begins: false), .left),
-            path: [.close, .takeClose, .bytesLeft, .peerClosedEarly],
+            path: [.close, .takeClose, .bytesLeft, .peerClosed],
             next: [
                 .writeFailed: (.waitingForScript(.close(theirs, begins: false), .lost), .none),
                 .scriptCaughtUp: (received(true, begins: false), .finish),
                 .end: (.over(given), .none), .endByUs: (.over(given), .none),
             ]),
         Row(
-            state: .waitingForScript(.close(theirs, begins: true), .lost), path: [.peerClosedEarly, .writeFailed],
+            state: .waitingForScript(.close(theirs, begins: true), .lost), path: [.peerClosed, .writeFailed],
             next: [
                 .scriptCaughtUp: (received(false, begins: true), .finish), .end: (.over(cut), .none),
                 .endByUs: (.over(cut), .none),
             ]),
         Row(
-            state: .waitingForScript(.failure(failure), .none), path: [.peerFailedEarly],
+            state: .waitingForScript(.failure(failure), .none), path: [.peerFailed],
             next: [
                 .close: (.waitingForScript(.failure(failure), .queued(ours)), .begin),
                 .writeFailed: (.waitingForScript(.failure(failure), .lost), .none),
@@ -180,7 +168,7 @@ import Testing
                 .end: (.over(given), .none), .endByUs: (.over(given), .none),
             ]),
         Row(
-            state: .waitingForScript(.failure(failure), .buffered), path: [.close, .takeClose, .peerFailedEarly],
+            state: .waitingForScript(.failure(failure), .buffered), path: [.close, .takeClose, .peerFailed],
             next: [
                 .bytesLeft: (.waitingForScript(.failure(failure), .left), .none),
                 .writeFailed: (.waitingForScript(.failure(failure), .lost), .none),
@@ -188,33 +176,35 @@ import Testing
                 .end: (.over(given), .none), .endByUs: (.over(given), .none),
             ]),
         Row(
-            state: .closeReceived(theirs, begins: true, .queued(answer)), path: [.peerClosed],
+            state: .closeReceived(theirs, begins: true, .queued(answer)), path: [.peerClosed, .scriptCaughtUp],
             next: [
                 .takeClose: (.closeReceived(theirs, begins: true, .buffered), .none),
                 .writeFailed: (received(false, begins: true), .finish),
                 .end: (received(false, begins: true), .none), .endByUs: (received(false, begins: true), .none),
             ]),
         Row(
-            state: .closeReceived(theirs, begins: true, .buffered), path: [.peerClosed, .takeClose],
+            state: .closeReceived(theirs, begins: true, .buffered), path: [.peerClosed, .scriptCaughtUp, .takeClose],
             next: [
                 .bytesLeft: (received(true, begins: true), .finish),
                 .writeFailed: (received(false, begins: true), .finish),
                 .end: (received(false, begins: true), .none), .endByUs: (received(false, begins: true), .none),
             ]),
         Row(
-            state: .failed(.queued(verdict)), path: [.peerFailed],
+            state: .failed(.queued(verdict)), path: [.peerFailed, .scriptCaughtUp],
             next: [
                 .takeClose: (.failed(.buffered), .none), .writeFailed: (.over(given), .finish),
                 .end: (.over(given), .none), .endByUs: (.over(given), .none),
             ]),
         Row(
-            state: .failed(.buffered), path: [.peerFailed, .takeClose],
+            state: .failed(.buffered), path: [.peerFailed, .scriptCaughtUp, .takeClose],
             next: [
                 .bytesLeft: (failedCompletely, .finish), .writeFailed: (.over(given), .finish),
                 .end: (.over(given), .none), .endByUs: (.over(given), .none),
             ]),
         Row(state: .over(cut), path: [.end], next: [:]),
-        Row(state: received(true, begins: true), path: [.peerClosed, .takeClose, .bytesLeft], next: [:]),
+        Row(
+            state: received(true, begins: true), path: [.peerClosed, .scriptCaughtUp, .takeClose, .bytesLeft], next: [:]
+        ),
     ]
 
     @Test(arguments: rows) func eachInputInEachState(row: Row) {
@@ -243,7 +233,8 @@ import Testing
     @Test(arguments: [CloseCode.normal, .noStatus, CloseCode(rawValue: 4000)]) func theAnswerHasTheCode(code: CloseCode)
     {
         var closing = ClosingHandshake()
-        _ = closing.peerClosed(CloseFrame(code: code, reason: "why"), scriptIsBehind: false)
+        closing.peerClosed(CloseFrame(code: code, reason: "why"))
+        #expect(closing.scriptCaughtUp() == .begin)
         #expect(closing.takeClose() == CloseFrame(code: code))
         #expect(closing.bytesLeft() == .finish)
         #expect(closing.result == Result(code: code, reason: "why", isClean: true, isRemote: true, isComplete: true))
@@ -252,7 +243,7 @@ import Testing
     @Test func theScriptIsToldOfAFailureBeforeItIsDealtWith() {
         var closing = ClosingHandshake()
         #expect(closing.failure == nil)
-        _ = closing.peerFailed(Self.failure, scriptIsBehind: true)
+        closing.peerFailed(Self.failure)
         #expect(closing.failure == Self.failure)
         _ = closing.scriptCaughtUp()
         #expect(closing.failure == nil)
