@@ -13,7 +13,7 @@ struct Address: Sendable, Equatable {
         family = Int32(address.pointee.sa_family)
     }
 
-    /// A Unix socket's; nil when the path is longer than one may be.
+    /// The address of a Unix socket; nil if the path is longer than the system allows.
     init?(path: String) {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -55,8 +55,8 @@ struct Address: Sendable, Equatable {
         }
     }
 
-    /// The other end of a connected socket; nil when it is connected no more, or to itself: a port of this
-    /// machine that nobody listens on can be reached so by chance.
+    /// The other end of a connected socket; nil if there is none any more, or if the socket is connected to itself: a socket
+    /// that connects to a local port without a listener may get that port as its own.
     static func peer(of socket: borrowing FileDescriptor) -> Address? {
         func name(_ call: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32) -> Address? {
             var storage = sockaddr_storage()

@@ -1,12 +1,13 @@
-// Words about certificates: which one was refused, by which check, and what it says of itself.
+// What an error message says of a certificate: which one was refused, by which check, and for which names it is.
+// TLSConnection calls it within the handshake, on the thread that runs the loop.
 
 import COpenSSL
 import Glibc
 import WebSocketProtocol
 
 enum Certificate {
-    /// Why a chain was refused; goes on after the URL.
-    /// - Parameter expected: the name or address that was asked for.
+    /// Why a chain was refused: continues an error message behind the URL.
+    /// - Parameter expected: the name or address that the certificate must have.
     static func verifyError(_ store: OpaquePointer, expected: String) -> String {
         let error = X509_STORE_CTX_get_error(store)
         let certificate = X509_STORE_CTX_get_current_cert(store) ?? X509_STORE_CTX_get0_cert(store)
@@ -69,7 +70,7 @@ enum Certificate {
             + "\(padded(parts.tm_hour)):\(padded(parts.tm_min)):\(padded(parts.tm_sec)) UTC"
     }
 
-    /// The subject's alternative names: hosts and addresses, not endlessly many.
+    /// The subject's alternative names, hosts and addresses: the first ten and the number of the others.
     private static func names(of certificate: OpaquePointer?) -> [String] {
         guard let extensions = X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil) else { return [] }
         let stack = OpaquePointer(extensions)

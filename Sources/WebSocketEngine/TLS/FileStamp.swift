@@ -1,4 +1,5 @@
-// What tells that a file is no longer the one that was read.
+// Identifies one version of a file: two equal stamps are of the same bytes. Made where files are read, never on the thread
+// that runs the loop; TLSContext and TrustStore compare them.
 
 import CLinux
 import Glibc
@@ -10,14 +11,14 @@ struct FileStamp: Equatable {
     private let seconds: Int
     private let nanoseconds: Int
 
-    /// nil when there is no such file.
+    /// nil if there is no such file.
     init?(_ path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
         size = Int64(status.st_size)
-        // Of the last change, of its bytes or its name.
+        // ctime: the last change of the bytes, the name or the owner.
         seconds = Int(status.st_ctim.tv_sec)
         nanoseconds = Int(status.st_ctim.tv_nsec)
     }

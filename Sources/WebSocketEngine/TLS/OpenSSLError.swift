@@ -1,20 +1,10 @@
-// OpenSSL's start and its error queue.
+// OpenSSL's error queue, of which each thread has its own. Called right behind a call of OpenSSL, on the same thread.
 
 import COpenSSL
 import Glibc
 
-enum OpenSSL {
-    /// Before the first use. At the end of the process OpenSSL takes its memory apart, perhaps before our own
-    /// farewell: the engine has to be through with it by then.
-    static let started: Void = {
-        // If the host has not started it, nothing takes it apart.
-        OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil)
-        OPENSSL_atexit { Engine.shutDown(seconds: 1) }
-    }()
-}
-
 enum OpenSSLError {
-    /// The reason of the oldest error of this thread, in OpenSSL's or the system's words; empties the queue.
+    /// The oldest error of this thread, in OpenSSL's or the system's words. Empties the queue.
     static func takeReason() -> String {
         let code = ERR_get_error()
         defer { ERR_clear_error() }
@@ -27,7 +17,7 @@ enum OpenSSLError {
     /// Whether the oldest error is this one.
     static func isFirst(_ reason: Int32) -> Bool { Int32(ERR_peek_error() & 0x7F_FFFF) == reason }
 
-    /// Whether there was no memory for the latest of them. (ERR_R_MALLOC_FAILURE: a macro that is not imported.)
+    /// Whether the newest error is a failed allocation. (ERR_R_MALLOC_FAILURE: a macro that is not imported.)
     static var isOutOfMemory: Bool { ERR_peek_last_error() & 0x7F_FFFF == WS_ERR_R_MALLOC_FAILURE }
 
     /// Whether the newest error is this one.

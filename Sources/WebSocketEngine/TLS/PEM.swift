@@ -1,4 +1,5 @@
-// Certificates and keys as text (RFC 7468): where it comes from, and what is in it.
+// Certificates and keys as text (RFC 7468): parses it, and reads it from files and folders. TLSContext and TrustStore use it
+// on threads that may block, never on the one that runs the loop.
 
 import COpenSSL
 import Glibc
@@ -19,15 +20,15 @@ struct PEM: ~Copyable {
 
     deinit { BIO_free(bio) }
 
-    // MARK: - What is in it
+    // MARK: - Parsing
 
-    /// The next certificate; the caller frees it. nil at the end, or where one is broken.
+    /// The next certificate (X509), which the caller frees; nil at the end, or if the next one is broken.
     func nextCertificate() -> OpaquePointer? { PEM_read_bio_X509_AUX(bio, nil, { _, _, _, _ in -1 }, nil) }
 
-    /// Whether `certificate` found nothing more that could be one.
+    /// After `nextCertificate` has returned nil: true if nothing more looked like a certificate.
     var isAtEnd: Bool { OpenSSLError.isLast(PEM_R_NO_START_LINE) }
 
-    /// The first private key, which the caller frees, and whether it took a password.
+    /// The first private key (EVP_PKEY), which the caller frees, and whether it is encrypted.
     func privateKey(password: String?) -> (key: OpaquePointer?, wasAsked: Bool) {
         let password = Password(password)
         let key = PEM_read_bio_PrivateKey(
@@ -36,7 +37,7 @@ struct PEM: ~Copyable {
         return (key, password.wasAsked)
     }
 
-    /// Asked for through a callback; without one, OpenSSL would ask on the terminal.
+    /// OpenSSL asks for the password by a callback; without one it would ask on the terminal.
     private final class Password {
         private let text: [UInt8]?
         private(set) var wasAsked = false
@@ -56,18 +57,18 @@ struct PEM: ~Copyable {
         }
     }
 
-    // MARK: - Where it comes from
+    // MARK: - Files and folders
 
-    /// More is none that anybody means.
+    /// Bytes; larger files are refused.
     private static let maximumSize = 16 << 20
 
-    /// Whether this is the text itself, not the name of a file.
-    /// Not by String.contains: it would bring the engine of regular expressions, 1.4 MB.
+    /// Whether an option has the text itself, not the name of a file.
+    /// By strstr: String.contains would link the engine of regular expressions, 1.4 MB.
     static func isText(_ text: String) -> Bool { strstr(text, "-----BEGIN ") != nil }
 
     /// What errors call the text or the file that an option gives.
     static func name(_ text: String, _ option: String) -> String {
-        // Several lines may be a key without its first one, and no secret is shown.
+        // Several lines may be a key whose first line is missing: no secret is shown.
         isText(text) || text.utf8.contains(0x0A) ? option : "the file '\(quotedForError(text))' of \(option)"
     }
 
@@ -81,7 +82,7 @@ struct PEM: ~Copyable {
         }
     }
 
-    /// Errors that tell of the file; all others tell of the moment.
+    /// Errors of the file itself are the option's fault; all others may pass.
     private static func cause(_ number: Int32) -> TLSFailure.Cause {
         switch number {
         case ENOENT, ENOTDIR, EACCES, EPERM, EISDIR, EINVAL, EFBIG, ENAMETOOLONG, ELOOP: .options
@@ -89,7 +90,7 @@ struct PEM: ~Copyable {
         }
     }
 
-    /// Regular files only: another may have us wait for ever.
+    /// Reads a regular file; a pipe or a device could block for ever.
     private static func read(_ name: String) throws(SystemError) -> [UInt8] {
         let number = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         guard number >= 0 else { throw SystemError("open") }
@@ -112,8 +113,8 @@ struct PEM: ~Copyable {
         return Array(bytes.prefix(count))
     }
 
-    /// The certificate files of a folder, with their paths: those named by the hash of a name, as c_rehash makes
-    /// them, or else `.pem`, `.crt` and `.cer`. nil when it is none.
+    /// The paths of the certificate files in a folder: those named by c_rehash, or if there are none, `.pem`, `.crt` and
+    /// `.cer`. nil if this is no folder.
     static func certificateFiles(inFolder name: String) throws(TLSFailure) -> [String]? {
         func failure() -> TLSFailure {
             TLSFailure(
@@ -143,7 +144,7 @@ struct PEM: ~Copyable {
         return files.sorted().map { "\(name)/\($0)" }
     }
 
-    /// `0a1b2c3d.0`
+    /// `0a1b2c3d.0`, as c_rehash names files: the hash of the subject and a number.
     private static func isHash(_ name: String) -> Bool {
         let bytes = Array(name.utf8)
         return bytes.count >= 10 && bytes[8] == UInt8(ascii: ".")
@@ -151,7 +152,7 @@ struct PEM: ~Copyable {
             && bytes[9...].allSatisfy { (0x30...0x39).contains($0) }
     }
 
-    /// The files of those whom the system trusts, where OpenSSL would look.
+    /// The files of the CAs that the system trusts, where OpenSSL itself would look.
     static func systemFiles() throws(TLSFailure) -> [String] {
         func place(_ variable: UnsafePointer<CChar>?, _ standard: UnsafePointer<CChar>?) -> String {
             if let variable, let value = getenv(variable) { return String(cString: value) }

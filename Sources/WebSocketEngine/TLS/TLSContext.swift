@@ -1,31 +1,32 @@
-// What the option tls makes of OpenSSL: whom to trust, who we are, which versions and ciphers; and the
-// sessions that a reconnect resumes. Websockets with equal options share one.
+// An SSL_CTX: what the option `tls` sets for all connections of websockets with equal options, and the sessions that they
+// resume. A thread of TLSContextCache makes it, since that reads files; from then on only the thread that runs the loop
+// uses it.
 
 import COpenSSL
 import WebSocketProtocol
 
-// Sendable: made on a thread of its own, from then on used only by whoever runs the loop.
+// Sendable: handed over once, complete, by the thread that made it.
 final class TLSContext: @unchecked Sendable {
     let options: Options.TLS
     /// An SSL_CTX.
     let context: OpaquePointer
-    /// For `name:port`, the newest session (RFC 8446 section 2.2, RFC 5077).
+    /// The newest session of each server, by `name:port` (RFC 8446 section 2.2, RFC 5077). An SSL_SESSION each.
     private var sessions: [String: OpaquePointer] = [:]
     private static let maximumSessions = 64
     private let trust: TrustStore
     /// The files of our certificate and key, as they were when they were read.
     private let files: [String: FileStamp?]
-    /// Memory for records: a connection has it while it writes, and for as long as the socket does not take them.
+    /// Memory for records, lent to one connection at a time: for a write, or until its socket has taken the records.
     var recordBuffer = ByteBuffer()
 
-    /// What the options' files have.
+    /// What was read from the options' files.
     private struct Contents {
         var files: [String: FileStamp?]
         var certificate: [UInt8]?
         var key: [UInt8]?
     }
 
-    /// Waits for files: not for the loop's thread.
+    /// Reads files and blocks: never called on the thread that runs the loop.
     static func make(_ options: Options.TLS) throws(TLSFailure) -> TLSContext {
         Fork.whileBlocked { OpenSSL.started }
         let trust = try TrustStore.current(options.ca)
@@ -47,27 +48,27 @@ final class TLSContext: @unchecked Sendable {
         SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, Int(options.minimumVersion.rawValue), nil)
         SSL_CTX_set_options(
             context,
-            // RFC 9113 section 9.2.1 says why neither of the first two.
+            // Compression and renegotiation are disabled for the reasons in RFC 9113 section 9.2.1.
             WS_SSL_OP_NO_COMPRESSION | WS_SSL_OP_NO_RENEGOTIATION | WS_SSL_OP_ENABLE_KTLS)
         SSL_CTX_ctrl(
             context, SSL_CTRL_MODE,
             Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER) | Int(SSL_MODE_RELEASE_BUFFERS),
             nil)
-        // Several records with one read of the socket.
+        // One read of the socket takes several records.
         SSL_CTX_ctrl(context, SSL_CTRL_SET_READ_AHEAD, 1, nil)
         SSL_CTX_set_default_read_buffer_len(context, 64 << 10)
-        // RSA of 2048 bits, SHA-256 and the like, whatever the system's default; `ciphers` may say otherwise.
+        // RSA of 2048 bits, SHA-256 and the like, whatever the system's default; the option `ciphers` overrides it.
         SSL_CTX_set_security_level(context, 2)
         let http1 = Array("\u{8}http/1.1".utf8)
         SSL_CTX_set_alpn_protos(context, http1, UInt32(http1.count))
-        // Also with verify = false: the pins are looked at where the chain is.
+        // Also with verify = false: the callback checks the pins.
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
         SSL_CTX_set_cert_verify_callback(context, { store, _ in TLSConnection.verify(store) ? 1 : 0 }, nil)
         SSL_CTX_ctrl(
             context, SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL), nil)
         SSL_CTX_sess_set_new_cb(context) { ssl, session in
             TLSConnection.storeSession(session, of: ssl)
-            // Its reference stays OpenSSL's.
+            // 0: OpenSSL keeps its reference.
             return 0
         }
         try setCiphers()
@@ -83,8 +84,8 @@ final class TLSContext: @unchecked Sendable {
 
     var dependsOnFiles: Bool { !files.isEmpty || !TrustStore.isFixed(options.ca) }
 
-    /// Whether its files are still the same. Waits for them: not for the loop's thread.
-    var matchesFiles: Bool {
+    /// Whether the files that it was made of are still the same. Reads files, as `make` does.
+    func matchesFiles() -> Bool {
         guard let latest = try? TrustStore.current(options.ca) else { return false }
         return latest === trust && Self.stamps(options) == files
     }
@@ -96,8 +97,8 @@ final class TLSContext: @unchecked Sendable {
 
     // MARK: - Sessions
 
-    /// Keeps a session for the next connection to the same server. It is a copy: OpenSSL takes back the one
-    /// of a connection that ends without close_notify, which is when we reconnect.
+    /// Keeps a copy of a session for the next connection to the same server. OpenSSL makes the original useless if its
+    /// connection ends without close_notify, and that is when a websocket reconnects.
     func storeSession(_ session: OpaquePointer, for server: String) {
         guard let copy = SSL_SESSION_dup(session) else { return }
         if sessions.count >= Self.maximumSessions, sessions[server] == nil, let other = sessions.first {
@@ -107,11 +108,11 @@ final class TLSContext: @unchecked Sendable {
         if let old = sessions.updateValue(copy, forKey: server) { SSL_SESSION_free(old) }
     }
 
-    /// Offers to `ssl` the session of a server, if there is one.
+    /// Offers the server's session, if there is one, in the handshake of `ssl`.
     func resumeSession(_ ssl: OpaquePointer, for server: String) {
         guard let session = sessions[server] else { return }
         SSL_set_session(ssl, session)
-        // RFC 8446 appendix C.4: a ticket is used once.
+        // A ticket of TLS 1.3 is used once (RFC 8446 appendix C.4).
         guard SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION else { return }
         SSL_SESSION_free(session)
         sessions[server] = nil
@@ -119,19 +120,19 @@ final class TLSContext: @unchecked Sendable {
 
     // MARK: - Options
 
-    /// `TLS_…` names are the suites of TLS 1.3, which OpenSSL keeps apart.
+    /// Names that begin with `TLS_` are the suites of TLS 1.3: OpenSSL has a list of its own for them.
     private func setCiphers() throws(TLSFailure) {
         guard let ciphers = options.ciphers else { return }
         let names = ciphers.split { ":, ".contains($0) }
         let suites = names.filter { $0.hasPrefix("TLS_") }.joined(separator: ":")
         let list = names.filter { !$0.hasPrefix("TLS_") }.joined(separator: ":")
         guard suites.isEmpty || SSL_CTX_set_ciphersuites(context, suites) == 1,
-            // Those without certificates would pass every check of one.
+            // Without certificates there would be nothing to verify.
             list.isEmpty || SSL_CTX_set_cipher_list(context, list + ":!aNULL:!eNULL:!PSK:!SRP") == 1
         else { throw Self.failure("tls.ciphers '\(quotedForError(ciphers))' can't be used") }
     }
 
-    /// The client's certificate, those of its issuers behind it, and its key.
+    /// The client's certificate, its issuers' certificates that follow it in the file, and its key.
     private func setIdentity(_ contents: Contents) throws(TLSFailure) {
         guard let text = options.certificate, let certificate = contents.certificate else {
             guard options.key == nil else { throw TLSFailure(reason: "tls.key needs tls.cert", cause: .options) }
@@ -146,7 +147,7 @@ final class TLSContext: @unchecked Sendable {
         defer { X509_free(leaf) }
         guard SSL_CTX_use_certificate(context, leaf) == 1 else { throw Self.failure("\(name) can't be used") }
         while let issuer = chain.nextCertificate() {
-            // On success it is the context's.
+            // On success the context owns the issuer.
             if SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 0, UnsafeMutableRawPointer(issuer)) != 1 { X509_free(issuer) }
         }
         ERR_clear_error()

@@ -1,5 +1,6 @@
-// The contexts in use, each made once, on a thread of its own: that takes files and milliseconds. One that was made of
-// files is looked at again for each connection, there too: the files may have changed.
+// The TLS contexts in use, by their options. Each is made on a thread of its own, since that reads files and takes
+// milliseconds; a context that was made of files is checked there again for each connection: they may have changed.
+// LoopContext owns the cache, ConnectAttempt asks it; the answer comes to the loop as a command.
 
 import COpenSSL
 import Dispatch
@@ -7,8 +8,9 @@ import Dispatch
 struct TLSContextCache {
     private var ready: [Options.TLS: TLSContext] = [:]
     private var waiters = PendingLookups<Options.TLS>()
+    /// Contexts that are kept; at this many all are forgotten.
     private static let maximum = 64
-    /// Those that are being made.
+    /// Threads that make contexts. At the end of the process the engine waits for them (Engine.shutDown).
     static let unfinishedThreads = DispatchGroup()
 
     /// The context for these options; nil when it comes later, as a command to the loop for this token.
@@ -20,10 +22,10 @@ struct TLSContextCache {
         do throws(SystemError) {
             try startThread {
                 let result = Result { () throws(TLSFailure) -> TLSContext in
-                    if let known, known.matchesFiles { return known }
+                    if let known, known.matchesFiles() { return known }
                     return try TLSContext.make(options)
                 }
-                // What the thread's end would do, and take OpenSSL's locks for.
+                // OpenSSL's clean-up for this thread. At the end of the thread it would run while fork is not blocked.
                 Fork.whileBlocked { OPENSSL_thread_stop() }
                 commandQueue.post(.tlsContextMade(options, result))
                 Self.unfinishedThreads.leave()
@@ -36,13 +38,13 @@ struct TLSContextCache {
         return nil
     }
 
-    /// It has come: for these.
+    /// A thread has made the context, or has failed. Returns the attempts that wait for it.
     mutating func finished(_ options: Options.TLS, _ result: Result<TLSContext, TLSFailure>) -> [Poller.Token] {
         if ready.count >= Self.maximum { ready.removeAll() }
         ready[options] = try? result.get()
         return waiters.remove(options)
     }
 
-    /// Its files may have changed: the next attempt reads them again.
+    /// The next attempt makes the context anew: its files may have changed.
     mutating func invalidate(_ options: Options.TLS) { ready[options] = nil }
 }

@@ -1,12 +1,14 @@
-// Why TLS can't go on, in words, and whether another attempt may go better.
+// Why TLS failed, in words, and whether another attempt can succeed. A value, made on any thread; ConnectAttempt decides
+// with it.
 
 struct TLSFailure: Error, Sendable {
     enum Cause: Sendable {
-        /// The peer is not whom it should be: another attempt would end the same.
+        /// The server is not the expected one: another attempt would fail in the same way.
         case permanent
-        /// An option, or a file that it names, can't be used. If it could before, it may again: files are replaced.
+        /// An option, or a file that it names, can't be used. If it could before, another attempt may succeed: files are
+        /// replaced.
         case options
-        /// This moment's trouble: no memory, no descriptor, a broken connection.
+        /// No memory, no descriptor, a broken connection.
         case temporary
     }
 

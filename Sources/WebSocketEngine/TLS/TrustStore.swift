@@ -1,14 +1,15 @@
-// Whom TLS trusts: the CA certificates of a file, a folder, a text or the system, parsed once for all contexts that trust the
-// same. Made and looked for on threads that may wait for files, never on the loop's.
+// The CA certificates that TLS trusts, of a file, a folder, a text or the system: parsed once for all contexts with the same
+// option `tls.ca`. The threads of TLSContextCache make and find stores; they may block, the one that runs the loop never
+// comes here.
 
 import COpenSSL
 import WebSocketProtocol
 
-// Sendable: complete when it is made; from then on OpenSSL locks it itself.
+// Sendable: complete before it is shared; from then on OpenSSL's own lock protects it.
 final class TrustStore: @unchecked Sendable {
     /// An X509_STORE.
     let store: OpaquePointer
-    /// The files that it was made of, as they were.
+    /// The files that it was made of, with their stamps at that time.
     private let files: [String: FileStamp?]
 
     private init(_ files: [String: FileStamp?]) throws(TLSFailure) {
@@ -19,25 +20,26 @@ final class TrustStore: @unchecked Sendable {
 
     deinit { X509_STORE_free(store) }
 
-    // MARK: - One for all
+    // MARK: - Shared stores
 
     private struct Key: Hashable {
-        /// The option tls.ca; nil: the system's.
+        /// The option `tls.ca`; nil: the system's CAs.
         let ca: String?
-        /// In a child of fork the parent's locks may be held by nobody.
+        /// In a child of fork the parent's entries may be locked by threads that the child does not have.
         let generation: Int32
     }
 
-    /// The latest store for one key; its lock is held while files are read, by those that need them.
+    /// The latest store for one key. Its lock is held while files are read: other threads with the same key wait for the
+    /// result.
     private final class Entry: Sendable {
         let latest = Mutex<TrustStore?>(nil)
     }
 
     private static let entries = Mutex<[Key: Entry]>([:])
-    /// Stores that are kept; more are made anew each time.
+    /// Stores that are kept; at this many all are forgotten.
     private static let maximum = 64
 
-    /// The store for the option tls.ca, made anew when its files have changed. Waits for files.
+    /// The store for the option `tls.ca`, made anew if its files have changed. Reads files and blocks.
     static func current(_ ca: String?) throws(TLSFailure) -> TrustStore {
         let key = Key(ca: ca, generation: Fork.generation)
         let entry = Fork.whileBlocked {
@@ -60,10 +62,10 @@ final class TrustStore: @unchecked Sendable {
         }
     }
 
-    /// Whether the store never changes: it is not made of files that the option names.
+    /// Whether the store never changes: the option names no file or folder.
     static func isFixed(_ ca: String?) -> Bool { ca.map(PEM.isText) ?? true }
 
-    /// Of the files that the option names; the system's are read once.
+    /// The stamps of the files that the option names; empty for the system's, which are read once.
     private static func stamps(_ ca: String?) -> [String: FileStamp?] {
         guard let ca, !isFixed(ca) else { return [:] }
         let files = [ca] + ((try? PEM.certificateFiles(inFolder: ca)) ?? [])
@@ -75,8 +77,8 @@ final class TrustStore: @unchecked Sendable {
     private func read(_ ca: String) throws(TLSFailure) {
         guard !PEM.isText(ca), let names = try PEM.certificateFiles(inFolder: ca) else {
             let name = PEM.name(ca, "tls.ca")
-            switch try trust(try PEM.content(ca, name)) {
-            case .whole: return
+            switch try addCertificates(of: try PEM.content(ca, name)) {
+            case .complete: return
             case .none: throw TLSFailure(reason: "\(name) has no certificate in PEM form", cause: .options)
             case .broken: throw TLSFailure(reason: "\(name) has a broken certificate", cause: .options)
             }
@@ -87,7 +89,7 @@ final class TrustStore: @unchecked Sendable {
         }
     }
 
-    /// All of it now: OpenSSL would look into the folder in the middle of a handshake.
+    /// Reads all files of the system now: OpenSSL itself would read the folder within a handshake.
     private func readSystem() throws(TLSFailure) {
         guard try !readAll(PEM.systemFiles()) else { return }
         throw TLSFailure(
@@ -95,26 +97,27 @@ final class TrustStore: @unchecked Sendable {
             cause: .temporary)
     }
 
-    /// Trusts what the files have, but for those that can't be used. Returns whether any can.
+    /// Adds the certificates of the files, without those files that can't be used. Returns whether any could be.
     private func readAll(_ names: [String]) throws(TLSFailure) -> Bool {
         var hasAny = false
         for name in names {
             do throws(TLSFailure) {
-                if case .whole = try trust(try PEM.content(name, "the file '\(quotedForError(name))'")) {
+                if case .complete = try addCertificates(of: try PEM.content(name, "the file '\(quotedForError(name))'"))
+                {
                     hasAny = true
                 }
             } catch {
-                // A store with a hole would refuse servers for good.
+                // Without this file's CAs the store would refuse servers until its files change.
                 guard error.cause != .temporary else { throw error }
             }
         }
         return hasAny
     }
 
-    private enum Reading { case whole, none, broken }
+    private enum Reading { case complete, none, broken }
 
-    /// Trusts each certificate of a text. Between two of them a fork may come.
-    private func trust(_ text: [UInt8]) throws(TLSFailure) -> Reading {
+    /// Adds each certificate of a text. Fork is blocked for one certificate at a time.
+    private func addCertificates(of text: [UInt8]) throws(TLSFailure) -> Reading {
         let source = try Fork.whileBlocked { () throws(TLSFailure) -> PEM in try PEM(text) }
         var count = 0
         while true {
@@ -131,7 +134,7 @@ final class TrustStore: @unchecked Sendable {
             defer { ERR_clear_error() }
             if OpenSSLError.isOutOfMemory { throw .outOfMemory }
             guard source.isAtEnd else { return .broken }
-            return count > 0 ? .whole : .none
+            return count > 0 ? .complete : .none
         }
     }
 }
