@@ -1,8 +1,9 @@
-// Deadlines in a binary heap, the earliest first: one for each session at most, which is called by its slot.
+// A binary heap of the sessions' deadlines, the earliest first; a session, named by its slot, has one or none. Used by Loop and
+// Session, on the thread that runs the loop.
 
 struct DeadlineHeap {
     private var heap: [(deadline: Nanoseconds, slot: Int)] = []
-    /// Where in the heap a slot's deadline is.
+    /// Index in `heap` of each slot's deadline.
     private var positions: [Int?] = []
 
     var count: Int { heap.count }
@@ -11,7 +12,7 @@ struct DeadlineHeap {
     @inline(__always)
     func isDue(_ now: Nanoseconds) -> Bool { !heap.isEmpty && heap[0].deadline <= now }
 
-    /// Takes the place of the slot's deadline before; nil: none.
+    /// Replaces the slot's deadline; nil removes it.
     mutating func set(_ deadline: Nanoseconds?, for slot: Int) {
         while positions.count <= slot { positions.append(nil) }
         if let position = positions[slot] { remove(at: position) }
@@ -21,7 +22,7 @@ struct DeadlineHeap {
         rise(from: heap.count - 1)
     }
 
-    /// The slot of a deadline that has passed; it has none from then on.
+    /// Removes the earliest deadline if it has passed, and returns its slot.
     mutating func popExpired(_ now: Nanoseconds) -> Int? {
         guard let first = heap.first, first.deadline <= now else { return nil }
         remove(at: 0)

@@ -1,6 +1,6 @@
-// The engine of the process: one loop, started by the first connect, and one thread that runs it unless a Lua
-// thread does, which has nothing else to do while it waits. With no websocket it sleeps in epoll_wait. A child of
-// fork gets its own.
+// The engine of the process: owns the loop, its lock, and the command queue. The first connect makes it and starts the loop
+// thread; a forked child makes its own. Called on Lua's threads, by WebSocket, EventQueue and, at the end of the process,
+// Bridge and OpenSSL; the loop thread executes `run`. While a script waits in `poll`, its thread runs the loop.
 
 import CLinux
 import Dispatch
@@ -8,26 +8,26 @@ import Glibc
 import Synchronization
 
 public final class Engine: Sendable {
-    /// The latest: from when it is made to the end of the process.
+    /// The engine that was made last; nil before the first connect, after it failed, and at the end of the process.
     private static let current = Atomic<Unmanaged<Engine>?>(nil)
+    /// Held while an engine is made.
+    private static let creationLock = Mutex<Void>(())
+    /// Set at the end of the process: no engine is made any more.
+    private static let isProcessEnding = Atomic(false)
+    /// Nanoseconds without an event after which the loop thread takes a stream for ended.
+    private static let streamPause = Nanoseconds(seconds: 0.001)
+    private static let likelyCause = "has the host closed its descriptors?"
 
     private let generation = Fork.generation
-    /// A stream that pauses for so long has ended.
-    private static let streamPause = Nanoseconds(seconds: 0.001)
-
     private let commandQueue: CommandQueue
-    /// Whoever holds it runs the loop.
+    /// The thread that holds the lock runs the loop.
     private let loop: Mutex<Loop>
     private let ownership: LoopOwnership
     private let isShuttingDown = Atomic(false)
-    /// Of the Lua states that have connected.
+    /// Event queues of the Lua states that have connected.
     private let queues = Mutex<[EventQueue]>([])
-    /// Whether the loop was given up.
+    /// Set when the loop can no longer run.
     private let hasFailed = Atomic(false)
-    /// Whether the process ends: no engine is made any more.
-    private static let isProcessEnding = Atomic(false)
-    /// One thread at a time makes an engine.
-    private static let creationLock = Mutex<Void>(())
 
     private init() throws(SystemError) {
         ownership = try LoopOwnership()
@@ -35,16 +35,16 @@ public final class Engine: Sendable {
         loop = Mutex(try Loop(commandQueue))
     }
 
-    /// Calls `body` with the engine, if anything was ever connected in this process.
+    /// Calls `body` with this process's engine; returns nil if there is none.
     @inline(__always) @discardableResult
     static func withCurrent<Result>(_ body: (Engine) -> Result) -> Result? {
-        // It lives as long as the process: nothing is counted.
+        // An engine is never freed, so no retain is needed.
         current.load(ordering: .acquiring)?._withUnsafeGuaranteedRef { engine in
             engine.generation == Fork.generation ? body(engine) : nil
         }
     }
 
-    /// The engine, which is made if there is none, for the websockets of this queue.
+    /// Returns this process's engine, made if there is none, and registers the queue of a Lua state with it.
     static func startedIfNeeded(for queue: EventQueue) throws(SystemError) -> Engine {
         let engine = try startedIfNeeded()
         engine.queues.withLock { queues in
@@ -60,18 +60,15 @@ public final class Engine: Sendable {
             try creationLock.withLock { _ throws(SystemError) -> Engine in
                 if let engine = withCurrent({ $0 }) { return engine }
                 let engine = try Engine()
-                try startThread {
-                    ws_name_thread("websocket")
-                    engine.run()
-                }
+                try LoopThread.start { engine.run() }
                 current.store(Unmanaged.passRetained(engine), ordering: .releasing)
                 return engine
             }
         }
     }
 
-    /// The loop can't go on: its descriptors were closed by the host. Nothing runs it any more, and the next connect makes
-    /// another engine. Every websocket of a Lua state gets an ERROR, at once or with that state's next wait.
+    /// Gives the engine up when the loop cannot run any more, because the host has closed its descriptors. Each live
+    /// websocket gets an ERROR, and the next connect makes another engine.
     private func fail(_ error: SystemError) {
         guard !hasFailed.exchange(true, ordering: .sequentiallyConsistent) else { return }
         clearCurrent()
@@ -79,49 +76,52 @@ public final class Engine: Sendable {
         for queue in queues.withLock({ $0 }) { queue.endWebsockets(reason) }
     }
 
-    private static let likelyCause = "has the host closed its descriptors?"
-
-    /// For a start that the end of the engine has overtaken.
+    /// To be called after a connect: `fail` may have run before the queue knew the websocket.
     func endWebsocketsIfFailed(_ queue: EventQueue) {
         if hasFailed.load(ordering: .sequentiallyConsistent) {
             queue.endWebsockets("the engine has ended; \(Self.likelyCause)")
         }
     }
 
-    /// The engine's thread.
+    // MARK: - The loop thread
+
     private func run() {
         while true {
-            let isStopped = loop.withLock { loop in
-                // A Lua thread may have come first.
-                while !ownership.belongsToScripts {
-                    guard !hasFailed.load(ordering: .relaxed) else {
-                        loop.dropAll()
-                        return true
-                    }
-                    let limit = ownership.isStreaming ? loop.now + Self.streamPause : nil
-                    switch loop.runOnce(until: limit) {
-                    case .ran, .interrupted: ownership.isStreaming = loop.isStreaming
-                    case .stopped: return true
-                    case .failed(let error):
-                        loop.dropAll()
-                        fail(error)
-                        return true
-                    }
-                }
-                return false
-            }
-            if isStopped { return }
+            let hasEnded = loop.withLock { runUntilScriptsOwn(&$0) }
+            if hasEnded { return }
             guard ownership.waitUntilReclaimable() else { return fail(SystemError("read", EBADF)) }
         }
     }
 
-    /// Runs the loop on the calling thread, until something is queued for its Lua state, a signal arrives (one that
-    /// is not in `mask`, if there is a mask), or the time is over. False when another thread runs the loop.
+    /// Runs the loop until a script acquires it. Returns true when the loop must not run any more.
+    private func runUntilScriptsOwn(_ loop: inout Loop) -> Bool {
+        while !ownership.belongsToScripts {
+            guard !hasFailed.load(ordering: .relaxed) else {
+                loop.dropAll()
+                return true
+            }
+            let limit = ownership.isStreaming ? loop.now + Self.streamPause : nil
+            switch loop.runOnce(until: limit) {
+            case .ran, .interrupted: ownership.isStreaming = loop.isStreaming
+            case .stopped: return true
+            case .failed(let error):
+                loop.dropAll()
+                fail(error)
+                return true
+            }
+        }
+        return false
+    }
+
+    // MARK: - Scripts' threads
+
+    /// Runs the loop on the calling thread until the queue has events, a signal arrives (with a mask: one that is not in
+    /// it), or `limit`. Returns false without waiting when another thread runs the loop.
     func runLoopForScript(_ queue: EventQueue, until limit: Nanoseconds, _ mask: UnsafePointer<sigset_t>?) -> Bool {
         guard ownership.acquireForScript() else { return false }
         var failure: SystemError?
         let state = loop.withLock(ifContended: { commandQueue.wake() }) { loop in
-            // The engine's thread may have queued something until now.
+            // Until now the loop thread may have published events.
             while queue.isEmpty {
                 let outcome = loop.runOnce(until: limit, mask, forScript: true)
                 if case .failed(let error) = outcome {
@@ -134,49 +134,51 @@ public final class Engine: Sendable {
         }
         guard failure == nil, let (time, isStreaming, hasWork) = state else {
             fail(failure ?? SystemError("eventfd_write", EBADF))
-            // The engine's thread comes to its end.
+            // Has the loop thread look at `hasFailed` at once, and end.
             ownership.release(at: now(), streaming: true, hasWork: true)
             return true
         }
         ownership.release(at: time, streaming: isStreaming, hasWork: hasWork)
-        // It came as we left, and whoever posted it saw the loop in good hands.
+        // A command posted while this thread still ran the loop has not scheduled a check.
         if commandQueue.hasCommands { ownership.requestWork() }
         return true
     }
 
-    /// The calling thread waits for what comes of the loop: the engine's takes it back at once.
+    /// Calls `body`, which waits for something that the loop does on another thread.
     func whileWaiting(_ body: () -> Void) { ownership.whileWaiting(body) }
 
-    /// At the end of the process: what was sent gets so long to leave, then the engine does nothing any more.
-    /// It must be through before others take apart what it uses, OpenSSL above all.
+    func post(_ command: Command) {
+        if !commandQueue.post(command) { fail(SystemError("eventfd_write", EBADF)) }
+    }
+
+    /// Forgets the queue of a Lua state that has ended.
+    func remove(_ queue: EventQueue) { queues.withLock { $0.removeAll { $0 === queue } } }
+
+    // MARK: - The end of the process
+
+    /// Closes all connections, waits up to `seconds` until queued messages are sent, and stops the loop. It must be stopped
+    /// before exit handlers free what it uses, OpenSSL above all.
     public static func shutDown(seconds: Double) {
         guard let engine = withCurrent({ $0 }), !engine.isShuttingDown.exchange(true, ordering: .relaxed) else {
             return
         }
         isProcessEnding.store(true, ordering: .relaxed)
         let deadline = DispatchTime.now() + seconds
-        let done = DispatchSemaphore(value: 0)
-        engine.post(.shutDown(done))
-        engine.whileWaiting { _ = done.wait(timeout: deadline) }
-        let stopped = DispatchSemaphore(value: 0)
-        engine.post(.stopLoop(stopped))
-        // At once, unless the loop is at work; it never works long.
-        engine.whileWaiting { _ = stopped.wait(timeout: max(deadline, .now() + 0.1)) }
+        let areAllClosed = DispatchSemaphore(value: 0)
+        engine.post(.shutDown(areAllClosed))
+        engine.whileWaiting { _ = areAllClosed.wait(timeout: deadline) }
+        let hasStopped = DispatchSemaphore(value: 0)
+        engine.post(.stopLoop(hasStopped))
+        // Usually less than a millisecond: the rest of a turn.
+        engine.whileWaiting { _ = hasStopped.wait(timeout: max(deadline, .now() + 0.1)) }
         _ = TLSContextCache.unfinishedThreads.wait(timeout: deadline)
-        // A stopped loop would end another thread's wait at once, again and again.
+        // A stopped loop returns at once, so a script on another thread that waits in `poll` would use up its processor.
         engine.clearCurrent()
     }
 
-    /// No thread comes to this engine any more.
+    /// Has the next connect make another engine.
     private func clearCurrent() {
         let this = Unmanaged.passUnretained(self)
         _ = Self.current.compareExchange(expected: this, desired: nil, ordering: .sequentiallyConsistent)
-    }
-
-    /// The queue's Lua state is gone.
-    func remove(_ queue: EventQueue) { queues.withLock { $0.removeAll { $0 === queue } } }
-
-    func post(_ command: Command) {
-        if !commandQueue.post(command) { fail(SystemError("eventfd_write", EBADF)) }
     }
 }

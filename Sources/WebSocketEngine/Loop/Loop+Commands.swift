@@ -1,11 +1,11 @@
-// What the loop does with commands. One that concerns many sessions becomes one for each, so that none of them takes more
-// than its share of a turn.
+// How the loop executes commands, on the thread that runs it. A command for many sessions is replaced by one for each, so that
+// no command takes more than its time slice.
 
 import Dispatch
 import WebSocketProtocol
 
 extension Loop {
-    /// Obeys commands, as far as the time goes. Returns whether there was anything to do.
+    /// Executes commands within a time slice. Returns false if there were none.
     mutating func execute() -> Bool {
         context.now = WebSocketEngine.now()
         if commands.isEmpty { context.commandQueue.drain(into: &commands) }
@@ -57,7 +57,7 @@ extension Loop {
 
     private mutating func connect(_ socket: WebSocket) {
         socket.sendQueue.withLock { $0.callHandled() }
-        // Nothing begins any more that would have to be ended.
+        // At the end of the process no connection is started. Without an event: the script does not poll any more.
         guard !context.isShuttingDown else { return _ = socket.queue.websocketEnded(socket) }
         withSession(at: slot(of: socket)) { $0.connect(&$1) }
     }

@@ -1,106 +1,73 @@
-// The event loop: waits for sockets, commands and deadlines, and hands each to the session that it belongs
-// to. What the sessions need of it is the loop.
+// The event loop: waits for sockets, commands and deadlines, and calls the session that each belongs to. Owns the sessions and
+// the LoopContext. Called by Engine, on the thread that holds the loop's lock.
 
 import Dispatch
 import Glibc
 import WebSocketProtocol
 
-/// What a turn of the loop lends to the sessions.
-struct LoopContext: ~Copyable {
-    var poller: Poller
-    var deadlines = DeadlineHeap()
-    var random = RandomPool()
-    /// Sockets that have had their turn and may have more to do, of which no readiness will tell.
-    var unfinished: [Poller.Token] = []
-    /// Whether some socket gave so much in this turn, and has more to come, that it pays to go on with it while Lua
-    /// delivers.
-    var isStreaming = false
-    /// Sockets whose scripts send so much that more is awaited before the next write.
-    var coalescing: [Poller.Token] = []
-    /// Events of the session at work, not published yet.
-    var records = EventRecords()
-    /// Whether the process ends: nothing is begun any more.
-    var isShuttingDown = false
-    /// When this turn's wait ended.
-    var now = WebSocketEngine.now()
-    let commandQueue: CommandQueue
-    var resolver = Resolver()
-    var tlsContexts = TLSContextCache()
-    /// What a read goes to, unless it goes straight to where it belongs: one for all sockets.
-    let readBuffer: UnsafeMutableRawBufferPointer
-
-    init(_ poller: consuming Poller, _ commandQueue: CommandQueue, readBufferSize: Int = 256 << 10) {
-        self.poller = poller
-        self.commandQueue = commandQueue
-        readBuffer = .allocate(byteCount: readBufferSize, alignment: 64)
+struct Loop: ~Copyable {
+    enum Outcome {
+        case ran
+        /// A signal interrupted the wait.
+        case interrupted
+        /// The loop was stopped and must not run again.
+        case stopped
+        /// The loop cannot wait any more: the host has closed its descriptors.
+        case failed(SystemError)
     }
 
-    deinit { readBuffer.deallocate() }
-}
-
-struct Loop: ~Copyable {
     var context: LoopContext
+    /// The sessions by slot; `slots` is the slot of each websocket that has one, `freeSlots` the empty ones.
     var sessions: [Session?] = []
-    private var free: [Int] = []
+    private var freeSlots: [Int] = []
     var slots: [ObjectIdentifier: Int] = [:]
-    /// Commands that were taken from the commandQueue, and how many of them were obeyed.
+    /// Commands taken from the command queue. The first `executedCommands` of them are done.
     var commands: [Command] = []
     var executedCommands = 0
-    /// Events of the last wait, and how many of them were handled: the rest comes in the next turn, without a wait.
+    /// Number of events of the last wait. The first `handledEvents` are done, the rest follows in the next turn, which does
+    /// not wait.
     private var events = 0
     private var handledEvents = 0
     private let commandToken: Poller.Token
     private var spin = SpinPolicy()
-    /// So long at most what lingers does, or not at all while a script waits.
-    /// Nanoseconds after which each part of a turn (new events, unfinished sockets, commands, deadlines) leaves the rest to
-    /// the next turn, so that a socket that becomes ready waits for no more than one share of each.
-    static let timeSlice = Nanoseconds(seconds: 0.001)
-    /// LoopOwnership in a row after which some sockets may still be unread.
+    /// Turns in a row that left sockets possibly unread, and the number of them after which deadlines are handled anyway.
     private var turnsWithUnreadSockets = 0
     private static let maxTurnsWithUnreadSockets = 64
-    /// Signalled when the last session has ended.
+    /// Signalled when the last session has ended (Engine.shutDown).
     var shutdownSignal: DispatchSemaphore?
     var isStopped = false
 
     init(_ commandQueue: CommandQueue) throws(SystemError) {
         var poller = try Poller()
-        // No session has the highest slot: it stands for the commandQueue.
+        // No session gets the highest slot; it stands for the command queue.
         commandToken = try poller.add(commandQueue.wakeup, slot: 1 << Int(Poller.slotBits) - 1, .read)
         context = LoopContext(poller, commandQueue)
     }
 
-    enum Outcome {
-        case ran
-        /// A signal came.
-        case interrupted
-        /// It was the last turn.
-        case stopped
-        /// The loop can't wait any more: its descriptors are gone.
-        case failed(SystemError)
-    }
-
-    /// Whether there is more to read than Lua should wait for.
+    /// See `LoopContext.isStreaming`.
     var isStreaming: Bool { context.isStreaming }
 
-    /// Whether something is to be done soon, though no event will tell.
+    /// Whether the loop must run soon although no event or deadline will come.
     var hasWork: Bool { !context.coalescing.isEmpty || !context.unfinished.isEmpty || hasCommands || hasEvents }
 
-    /// When the last wait ended.
+    /// Time at which the last wait ended.
     var now: Nanoseconds { context.now }
 
     private var hasCommands: Bool { executedCommands < commands.count }
     private var hasEvents: Bool { handledEvents < events }
 
-    /// Waits for the next things to do, until `limit` at most or a signal that is not in `mask`, and does them.
-    /// - Parameter forScript: whether a script waits meanwhile.
+    /// One turn: waits for events, until `limit` at the latest or a signal that is not in `mask`, and handles them, then
+    /// unfinished sockets, commands, coalesced writes and deadlines.
+    /// - Parameter forScript: whether a script waits in `poll` meanwhile.
     mutating func runOnce(
         until limit: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil, forScript: Bool = false
     ) -> Outcome {
-        // What the commands came to may be all that the thread waits for.
+        // A command may already have published the event that the caller waits for; then the turn must not wait.
         let hasExecuted = (hasCommands || context.commandQueue.hasCommands) && execute()
         guard !isStopped else { return .stopped }
         var deadline = earlier(context.deadlines.next, limit)
         if !context.coalescing.isEmpty {
+            // While a script waits in `poll` no write is delayed.
             deadline = earlier(deadline, forScript ? 0 : context.now + Coalescing.delay)
         }
         let unfinished = context.unfinished.count
@@ -124,7 +91,7 @@ struct Loop: ~Copyable {
         if context.commandQueue.hasCommands { _ = execute() }
         if !context.coalescing.isEmpty { flushCoalescing() }
         // Handle sockets before deadlines: after SIGSTOP and SIGCONT both are due, and data that arrived in time must win.
-        // A signal, a full batch or a spent share leaves sockets unread, so deadlines wait, but not for ever.
+        // A signal, a full batch or a used-up slice leaves sockets unread; then deadlines wait, for 64 turns at most.
         let hasUnreadSockets = isInterrupted || isFull || hasEvents || !context.unfinished.isEmpty
         turnsWithUnreadSockets = hasUnreadSockets ? turnsWithUnreadSockets + 1 : 0
         if turnsWithUnreadSockets == 0 || turnsWithUnreadSockets > Self.maxTurnsWithUnreadSockets,
@@ -135,7 +102,7 @@ struct Loop: ~Copyable {
         return isStopped ? .stopped : isInterrupted ? .interrupted : .ran
     }
 
-    /// Lets the sockets of a wait work, as far as the time goes. Returns whether the commandQueue's descriptor was among them.
+    /// Handles the events of the last wait within a time slice. Returns whether the command queue's eventfd was among them.
     @inline(__always)
     private mutating func handleEvents() -> Bool {
         var isSignalled = false
@@ -155,7 +122,7 @@ struct Loop: ~Copyable {
 
     private mutating func runExpiredDeadlines() {
         var slice = TimeSlice()
-        // Not those that are added meanwhile: commands and sockets get their turn even if each is due at once.
+        // Only as many as there were at first: deadlines that are set meanwhile, and due at once, must not starve sockets.
         for _ in 0..<context.deadlines.count {
             guard let slot = context.deadlines.popExpired(context.now) else { break }
             withSession(at: slot) { $0.timeout(&$1) }
@@ -163,7 +130,7 @@ struct Loop: ~Copyable {
         }
     }
 
-    /// As the poller's: but for a script it looks again and again for a moment first, if that pays.
+    /// Waits for events as `Poller.wait` does. For a script it may spin first (SpinPolicy).
     private mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>?, forScript: Bool) -> Int {
         let before = context.now
         defer { context.poller.noteTime(context.now) }
@@ -185,8 +152,8 @@ struct Loop: ~Copyable {
         return count
     }
 
-    /// Gives the first `count` unfinished sockets another turn, as far as the time goes. Sockets that are added meanwhile
-    /// wait for the next turn.
+    /// Gives the first `count` unfinished sockets another turn, within a time slice. Sockets that are added meanwhile wait
+    /// for the next turn.
     private mutating func resume(_ count: Int) {
         var slice = TimeSlice()
         var resumed = 0
@@ -210,7 +177,8 @@ struct Loop: ~Copyable {
         context.coalescing.removeFirst(flushed)
     }
 
-    /// Lets go of all sessions without an event; no turn follows. Their sockets are closed: nobody may write to them.
+    /// Stops the loop and frees all sessions without an event. Closing the send queues first keeps Lua's threads from
+    /// writing to the closed sockets.
     mutating func dropAll() {
         isStopped = true
         for session in sessions { session?.websocket.sendQueue.withLock { _ = $0.close() } }
@@ -218,17 +186,17 @@ struct Loop: ~Copyable {
         slots.removeAll()
     }
 
-    /// The slot of a websocket's session, which is made when there is none.
+    /// The slot of the websocket's session. Makes the session if there is none.
     mutating func slot(of socket: WebSocket) -> Int {
         if let slot = slots[ObjectIdentifier(socket)] { return slot }
-        let slot = free.popLast() ?? sessions.count
+        let slot = freeSlots.popLast() ?? sessions.count
         if slot == sessions.count { sessions.append(nil) }
         sessions[slot] = Session(socket, slot: slot)
         slots[ObjectIdentifier(socket)] = slot
         return slot
     }
 
-    /// Lets a session work, then sees to its next deadline or forgets it.
+    /// Calls `body` with the session, if there is one; then schedules its next deadline, or frees it when it is over.
     @inline(__always)
     mutating func withSession(at slot: Int, _ body: (Session, inout LoopContext) -> Void) {
         // `body` and `schedule` never touch `sessions`, so the array's reference keeps the session alive: no retain.
@@ -244,21 +212,7 @@ struct Loop: ~Copyable {
         guard isOver, let session = sessions[slot] else { return }
         sessions[slot] = nil
         slots[ObjectIdentifier(session.websocket)] = nil
-        free.append(slot)
+        freeSlots.append(slot)
         if slots.isEmpty { shutdownSignal?.signal() }
-    }
-}
-
-/// The time that one part of a turn may take; begins when it is made.
-struct TimeSlice {
-    private var end: Nanoseconds?
-
-    /// Looks at the clock, but not the first time: most parts have one thing to do.
-    mutating func isUsedUp() -> Bool {
-        guard let end else {
-            end = now() + Loop.timeSlice
-            return false
-        }
-        return now() >= end
     }
 }

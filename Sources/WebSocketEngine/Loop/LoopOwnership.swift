@@ -1,29 +1,27 @@
-// Whose turn the loop is: the engine's thread has it unless Lua threads wait. A Lua thread that waits runs the
-// loop itself, so that what comes for it needs no other thread; the engine's takes it back when they have left it
-// alone for a moment.
+// Decides which thread runs the loop: a script's thread while it waits in `poll`, else the loop thread. A script that runs the
+// loop itself gets its answer without a thread switch. The loop thread reclaims the loop when scripts have left it unused.
+// Called by Engine and CommandQueue, on all threads.
 
 import Synchronization
 
 final class LoopOwnership: Sendable {
-    /// So long nobody runs the loop after a Lua thread has left it: it will be back, or it computes.
+    /// After a script releases the loop, nobody runs it for this long: the script will probably poll again at once.
     private static let idleBeforeReclaim = Nanoseconds(seconds: 0.001)
-    /// After so long at most the engine's thread looks whether they come back: the longer, the more often they did. A
-    /// look costs more than many rounds of theirs.
+    /// Time after which the loop thread reclaims an unused loop that has nothing to do. It doubles, up to the maximum, each
+    /// time the loop thread finds the loop in use by a script: waking it costs more than many round trips.
     private static let minReclaimDelay = Nanoseconds(seconds: 0.02)
     private static let maxReclaimDelay = Nanoseconds(seconds: 0.16)
 
-    /// Whether Lua threads have the loop, or want it.
+    /// True from a script's `acquireForScript` until the loop thread reclaims the loop.
     private let ownedByScripts = Atomic(false)
-    /// Whether one runs it.
     private let isRunByScript = Atomic(false)
-    /// Whether so much comes in that the engine's thread keeps the loop and reads on while Lua delivers.
     private let streaming = Atomic(false)
-    /// When one left it last.
+    /// Time at which a script last released the loop.
     private let releasedAt = Atomic<Nanoseconds>(0)
-    /// Lua threads that wait while another runs the loop.
+    /// Number of threads that wait while another thread runs the loop.
     private let waitingScripts = Atomic(0)
     private let reclaimDelay = Atomic(minReclaimDelay)
-    /// When the engine's thread looks. It changes together with the timer.
+    /// Time of the loop thread's next check; `max` when none is scheduled. Written together with `timer`, under `timerLock`.
     private let nextCheck = Atomic(Nanoseconds.max)
     private let timer: TimerDescriptor
     private let timerLock = Mutex<Void>(())
@@ -32,7 +30,8 @@ final class LoopOwnership: Sendable {
         timer = try TimerDescriptor()
     }
 
-    /// At that time, or before. What is to be seen then stands before this is called: what is due may be due now.
+    /// Schedules a check no later than `time`. Store the state that the check reads before calling this: the check may run
+    /// immediately.
     private func scheduleCheck(at time: Nanoseconds) {
         timerLock.withLock { _ in
             guard time < nextCheck.load(ordering: .relaxed) else { return }
@@ -43,9 +42,9 @@ final class LoopOwnership: Sendable {
 
     private var earliestReclaim: Nanoseconds { releasedAt.load(ordering: .relaxed) + Self.idleBeforeReclaim }
 
-    // MARK: - Lua's side
+    // MARK: - Scripts' threads
 
-    /// False when another thread has it and keeps it.
+    /// Returns false when another thread runs the loop and keeps it.
     func acquireForScript() -> Bool {
         guard !isStreaming, !isRunByScript.exchange(true, ordering: .sequentiallyConsistent) else { return false }
         if !belongsToScripts { ownedByScripts.store(true, ordering: .sequentiallyConsistent) }
@@ -53,8 +52,8 @@ final class LoopOwnership: Sendable {
     }
 
     /// - Parameters:
-    ///   - streaming: the engine's thread is to go on at once.
-    ///   - hasWork: the loop has something to do soon, whether they come back or not.
+    ///   - streaming: the loop thread is to reclaim the loop at once.
+    ///   - hasWork: the loop must run soon even if no script polls, for a coalesced write for example.
     func release(at time: Nanoseconds, streaming: Bool, hasWork: Bool) {
         releasedAt.store(time, ordering: .relaxed)
         if streaming { isStreaming = true }
@@ -68,23 +67,25 @@ final class LoopOwnership: Sendable {
         }
     }
 
+    /// Calls `body`, which waits for something that the loop does. Meanwhile the loop thread reclaims an unused loop at once.
     func whileWaiting(_ body: () -> Void) {
         waitingScripts.add(1, ordering: .sequentiallyConsistent)
-        // Whoever ran the loop may have left it before it could know of us.
+        // The thread that ran the loop may have released it before it could see `waitingScripts`.
         if belongsToScripts, !isRunByScript.load(ordering: .sequentiallyConsistent) { scheduleCheck(at: now()) }
         body()
         waitingScripts.subtract(1, ordering: .sequentiallyConsistent)
     }
 
-    /// There is something to do for the loop.
+    /// To be called after a command was posted: the loop must run soon even if no script polls.
     func requestWork() {
         guard belongsToScripts, !isRunByScript.load(ordering: .sequentiallyConsistent) else { return }
         let time = earliestReclaim
         if time < nextCheck.load(ordering: .sequentiallyConsistent) { scheduleCheck(at: time) }
     }
 
-    // MARK: - The engine's side
+    // MARK: - The loop thread
 
+    /// True while so much is received that the loop thread keeps the loop, and reads on while scripts deliver.
     var isStreaming: Bool {
         get { streaming.load(ordering: .relaxed) }
         set { streaming.store(newValue, ordering: .relaxed) }
@@ -92,20 +93,20 @@ final class LoopOwnership: Sendable {
 
     var belongsToScripts: Bool { ownedByScripts.load(ordering: .sequentiallyConsistent) }
 
-    /// Waits until the Lua threads have left the loop alone. Returns false when that can't be waited for.
+    /// Waits until scripts have left the loop unused, and takes it. Returns false when the host has closed the timer.
     func waitUntilReclaimable() -> Bool {
         while true {
             guard timer.waitUntilFired() else { return false }
             timerLock.withLock { _ in nextCheck.store(.max, ordering: .sequentiallyConsistent) }
-            // Whoever has it sets the alarm when it leaves.
+            // A script runs the loop; its `release` will schedule the next check.
             guard !isRunByScript.load(ordering: .sequentiallyConsistent) else {
                 let longer = reclaimDelay.load(ordering: .relaxed) * 2
                 reclaimDelay.store(min(longer, Self.maxReclaimDelay), ordering: .relaxed)
                 continue
             }
-            guard now() >= earliestReclaim || waitingScripts.load(ordering: .sequentiallyConsistent) > 0 || isStreaming
-            else {
-                scheduleCheck(at: earliestReclaim)
+            let earliest = earliestReclaim
+            guard now() >= earliest || waitingScripts.load(ordering: .sequentiallyConsistent) > 0 || isStreaming else {
+                scheduleCheck(at: earliest)
                 continue
             }
             ownedByScripts.store(false, ordering: .sequentiallyConsistent)
@@ -113,7 +114,7 @@ final class LoopOwnership: Sendable {
                 reclaimDelay.store(Self.minReclaimDelay, ordering: .relaxed)
                 return true
             }
-            // One came at the same moment.
+            // A script acquired the loop between the two loads: undo.
             ownedByScripts.store(true, ordering: .sequentiallyConsistent)
         }
     }

@@ -1,21 +1,20 @@
-// epoll, and nothing else: which descriptors are ready, by the token that each was registered with. The
-// only file that names it.
+// Owns the epoll descriptor, and the timer that ends its waits: reports which sockets are ready, by the token each was
+// registered with. Used by Loop, Transport and Session, on the thread that runs the loop. No other file calls epoll.
 
 import CLinux
 import Glibc
 
 struct Poller: ~Copyable {
-    /// What a registration is called: the slot of the session it belongs to in the low bits, above them a
-    /// number that is never used again, so that no event reaches a later owner of slot or descriptor.
+    /// Identifies a registration: the session's slot in the low `slotBits`, above them a serial number. It is never reused,
+    /// so an old event cannot reach a later session in the same slot, or with the same descriptor number.
     typealias Token = UInt64
 
     struct Interest: OptionSet {
         let rawValue: UInt32
         static let read = Interest(rawValue: EPOLLIN.rawValue)
         static let write = Interest(rawValue: EPOLLOUT.rawValue)
-        /// Told once for each change, not as long as it is so: whoever does not read or write until it would block has
-        /// to remember that there is more.
-        /// EPOLLPRI: see `Readiness.endsOrStops`.
+        /// Edge-triggered: reported once for each change. A caller that stops before EAGAIN must remember that there is more
+        /// (`Transport.requestAnotherTurn`). EPOLLPRI: see `Readiness.endsOrStops`.
         static let edge = Interest(rawValue: EPOLLET.rawValue | EPOLLRDHUP.rawValue | EPOLLPRI.rawValue)
     }
 
@@ -23,28 +22,29 @@ struct Poller: ~Copyable {
         let token: Token
         let readable: Bool
         let writable: Bool
-        /// A read may return less than has come: behind the last bytes there is an end to read, since the peer has closed
-        /// its side or the connection is broken, or a read stops at TCP's urgent byte (RFC 9293 3.8.5).
+        /// A read that fills only a part of its buffer has not emptied the socket: the end of the stream or an error comes
+        /// next, or the read stopped at TCP's urgent byte (RFC 9293 section 3.8.5).
         let endsOrStops: Bool
-        /// Not told by epoll, but asked for (`LoopContext.unfinished`).
+        /// True for a socket in `LoopContext.unfinished`, for which epoll reported nothing.
         var isRequestedTurn = false
 
-        /// Anything may have come meanwhile.
+        /// Ready for everything: what really is, the reads and writes find out.
         static func requestedTurn(_ token: Token) -> Readiness {
             Readiness(token: token, readable: true, writable: true, endsOrStops: true, isRequestedTurn: true)
         }
     }
 
     static let slotBits: UInt64 = 24
-    /// So many events at most come of one wait.
+    /// Maximum number of events that one wait returns.
     static let maxEvents = 256
-    /// What `wait` returns when the system has no such descriptor, as when the host has closed it.
+    /// Result of `wait` when epoll_wait fails, as it does when the host has closed the descriptor.
     static let waitFailed = -2
 
     private let epoll: FileDescriptor
-    /// Ends a wait at its deadline. Left set from wait to wait: deadlines move on and on, and a timer that is set and
-    /// taken back each time, as epoll's own would be, costs much of a round trip.
+    /// Ends a wait at its deadline. It is not reset when a deadline moves later, only when an earlier one is needed: epoll's
+    /// own timeout is armed and disarmed in each wait, which is a large part of a round trip.
     private let timer: TimerDescriptor
+    /// Time at which `timer` fires; `max` after it has.
     private var timerSetTo = Nanoseconds.max
     private let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: maxEvents)
     private var serial: UInt64 = 0
@@ -52,7 +52,7 @@ struct Poller: ~Copyable {
     init() throws(SystemError) {
         let epoll = try FileDescriptor(epoll_create1(Int32(EPOLL_CLOEXEC)), from: "epoll_create1")
         let timer = try TimerDescriptor()
-        // Nobody's token.
+        // No session has this token: the timer only ends the wait.
         var event = epoll_event(events: EPOLLIN.rawValue | EPOLLET.rawValue, data: epoll_data(u64: .max))
         guard epoll_ctl(epoll.number, EPOLL_CTL_ADD, timer.descriptor.number, &event) == 0 else {
             throw SystemError("epoll_ctl")
@@ -65,7 +65,7 @@ struct Poller: ~Copyable {
 
     static func slot(of token: Token) -> Int { Int(token & (1 << slotBits - 1)) }
 
-    /// A token that was never given before.
+    /// Returns a token that was never used before.
     mutating func token(slot: Int) -> Token {
         serial += 1
         return serial << Self.slotBits | UInt64(slot)
@@ -84,24 +84,26 @@ struct Poller: ~Copyable {
         return token
     }
 
-    /// What `remove` needs.
+    /// Argument for `remove`.
     var descriptorNumber: Int32 { epoll.number }
 
-    /// Closing does not do it where a child of fork has the descriptor too: its events would come for ever.
+    /// close() does not remove the registration while a forked child still holds the descriptor; epoll would go on
+    /// reporting its events.
     static func remove(_ descriptor: Int32, from number: Int32) {
         epoll_ctl(number, EPOLL_CTL_DEL, descriptor, nil)
     }
 
-    /// A descriptor that is registered can be changed without memory: it does not fail.
+    /// Cannot fail: EPOLL_CTL_MOD of a registered descriptor allocates nothing.
     func change(_ descriptor: borrowing FileDescriptor, _ token: Token, to interest: Interest) {
-        // A hang-up is told whether asked for or not: with no interest, once and no more, or it would spin.
+        // EPOLLHUP is reported even without an interest. EPOLLONESHOT limits that to one event; else the loop would spin.
         let bits = interest.subtracting(.edge).isEmpty ? EPOLLONESHOT.rawValue : interest.rawValue
         var event = epoll_event(events: bits, data: epoll_data(u64: token))
         epoll_ctl(epoll.number, EPOLL_CTL_MOD, descriptor.number, &event)
     }
 
-    /// Waits until `deadline` at most (nil: for ever; 0: not at all), but it may end before. Returns how many events
-    /// there are; -1 when a signal came, `waitFailed` when it can't wait. `mask`: the signals blocked meanwhile, unless they stay as they are.
+    /// Waits until `deadline` at the latest; nil means no deadline, 0 does not wait. It may end earlier without an event.
+    /// Returns the number of events, -1 when a signal interrupted the wait, or `waitFailed`.
+    /// - Parameter mask: signals that are blocked during the wait; nil leaves the thread's mask as it is.
     mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
         if let deadline, deadline != 0, deadline < timerSetTo {
             timer.set(deadline)
@@ -111,14 +113,14 @@ struct Poller: ~Copyable {
         return count < 0 && errno != EINTR ? Self.waitFailed : count
     }
 
-    /// An alarm that has gone off is to be set again.
+    /// To be called after a wait, so that a timer that has fired is set again for the next one.
     mutating func noteTime(_ now: Nanoseconds) {
         if timerSetTo <= now { timerSetTo = .max }
     }
 
     func readiness(at index: Int) -> Readiness {
         let event = events[index]
-        // An error or a hang-up shows itself in the read or write that follows.
+        // After an error or a hang-up the next read or write returns it.
         let broken = event.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
         return Readiness(
             token: event.data.u64, readable: broken || event.events & EPOLLIN.rawValue != 0,

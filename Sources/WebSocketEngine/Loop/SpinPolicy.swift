@@ -1,14 +1,13 @@
-// Whether a script's wait looks again and again for a moment before it sleeps: where answers come within
-// microseconds, falling asleep and being woken takes longer than they do. Pure: told how the waits went.
+// Decides whether a script's wait polls without sleeping (spins) before it sleeps. If the peer answers within microseconds,
+// sleeping and being woken takes longer than the answer. Pure: Loop reports how its waits ended.
 
 struct SpinPolicy {
-    /// A try takes so long at most: about what it costs to sleep, so that one in vain costs no more than it could have
-    /// saved.
+    /// Maximum time of a spin. Roughly the cost of sleeping and waking, so a failed spin at most doubles the wait.
     static let longestSpin: Nanoseconds = 20_000
-    /// So many events in a row must have come within that time before there is a try.
+    /// Waits in a row that must be shorter than `longestSpin` before the first spin.
     private static let minShortWaits = 4
-    /// Each try in vain makes the next one rarer, down to one in so many waits: the peer may share our processor, and
-    /// can answer only once we sleep.
+    /// Each failed spin doubles that number, up to this one: the peer may share our processor, and then it can answer only
+    /// while we sleep.
     private static let maxShortWaits = 1024
 
     private var shortWaits = 0
@@ -16,12 +15,12 @@ struct SpinPolicy {
 
     var shouldSpin: Bool { shortWaits >= shortWaitsBeforeSpin }
 
-    /// A wait has slept until something came: so long after the one before.
+    /// A wait that slept has ended with an event.
+    /// - Parameter time: nanoseconds between the ends of the wait before and of this one.
     mutating func didSleep(for time: Nanoseconds) {
         shortWaits = time < Self.longestSpin ? min(shortWaits + 1, Self.maxShortWaits) : 0
     }
 
-    /// - Parameter foundEvent: whether something came during the try.
     mutating func didSpin(foundEvent: Bool) {
         if foundEvent {
             shortWaitsBeforeSpin = max(shortWaitsBeforeSpin / 2, Self.minShortWaits)

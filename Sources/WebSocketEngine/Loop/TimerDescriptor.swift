@@ -1,4 +1,5 @@
-// A timerfd: a descriptor that becomes readable at a time of the monotonic clock.
+// A timerfd: a descriptor that becomes readable at a time of the monotonic clock. Owned by Poller, which registers it with
+// epoll, and by LoopOwnership, whose loop thread reads it.
 
 import CLinux
 import Glibc
@@ -10,16 +11,16 @@ struct TimerDescriptor: ~Copyable {
         descriptor = try FileDescriptor(timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC)), from: "timerfd_create")
     }
 
-    /// Takes the place of the time before; one that has passed is now.
+    /// Replaces the time set before. A time in the past fires at once.
     borrowing func set(_ time: Nanoseconds) {
         var setting = itimerspec()
-        // Zero would be never.
+        // 0 would disarm the timer.
         let time = max(time, 1)
         (setting.it_value.tv_sec, setting.it_value.tv_nsec) = (Int(time / 1_000_000_000), Int(time % 1_000_000_000))
         timerfd_settime(descriptor.number, Int32(TFD_TIMER_ABSTIME), &setting, nil)
     }
 
-    /// Waits for it. Returns false when the host has closed the descriptor.
+    /// Blocks until the timer has fired. Returns false when the host has closed the descriptor.
     borrowing func waitUntilFired() -> Bool {
         var count: UInt64 = 0
         guard descriptor.isOurs else { return false }

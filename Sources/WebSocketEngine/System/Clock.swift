@@ -1,9 +1,9 @@
-// The monotonic clock, and arithmetic with its times.
+// The monotonic clock. All times and deadlines of the engine are read from it. Called on any thread.
 
 import CLinux
 import Glibc
 
-/// Nanoseconds of the monotonic clock: the only clock that counts here.
+/// A time of the monotonic clock, or a duration, in nanoseconds.
 typealias Nanoseconds = UInt64
 
 func now() -> Nanoseconds {
@@ -12,14 +12,15 @@ func now() -> Nanoseconds {
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
-/// The first of two deadlines that may not be there.
+/// The earlier of two deadlines; nil means no deadline.
 func earlier(_ a: Nanoseconds?, _ b: Nanoseconds?) -> Nanoseconds? {
     guard let a, let b else { return a ?? b }
     return min(a, b)
 }
 
 extension Nanoseconds {
-    /// Seconds as nanoseconds; what is too large to add to a time becomes some 127 years.
+    /// Negative durations become 0. Durations above 4e9 s become 4e9 s (127 years), so that adding one to a time cannot
+    /// overflow.
     init(seconds: Double) {
         self = seconds < 4e9 ? UInt64(seconds > 0 ? seconds * 1e9 : 0) : 4_000_000_000_000_000_000
     }

@@ -1,12 +1,13 @@
-// One owner for each descriptor; closed when the owner goes. A host may close descriptors that are not its own, as daemons
-// do, and its next file then has one of our numbers: `isOurs` is checked before a descriptor is closed, and before an
-// eventfd is written to.
+// Owns one descriptor and closes it. Used on any thread, by one owner at a time.
+//
+// A host may close descriptors that it did not open, as daemons do, and the next file that it opens then has the same number.
+// So `isOurs` is checked before a descriptor is closed or an eventfd is written.
 
 import Glibc
 
 struct FileDescriptor: ~Copyable {
     let number: Int32
-    /// Of the file behind the number. Sockets have one each; eventfds, timerfds and epolls share one.
+    /// Inode of the open file. Each socket has its own; all eventfds, timerfds and epoll descriptors share one.
     private let inode: ino_t
 
     init(_ number: Int32) {
@@ -14,7 +15,7 @@ struct FileDescriptor: ~Copyable {
         inode = Self.inode(of: number)
     }
 
-    /// What `call` has returned.
+    /// Takes the result of the system call `call`, and throws its error when the result is negative.
     init(_ number: Int32, from call: String) throws(SystemError) {
         guard number >= 0 else { throw SystemError(call) }
         self.init(number)
@@ -24,10 +25,10 @@ struct FileDescriptor: ~Copyable {
         if isOurs { close(number) }
     }
 
-    /// Whether the number still stands for the file that it was made for.
+    /// False when the number is closed, or stands for another file than at first.
     var isOurs: Bool { inode != 0 && Self.inode(of: number) == inode }
 
-    /// 0 when there is none.
+    /// Returns 0 when the number is not open.
     private static func inode(of number: Int32) -> ino_t {
         var status = stat()
         return fstat(number, &status) == 0 ? status.st_ino : 0

@@ -1,17 +1,20 @@
-// A forked child has one thread; locks that the parent's other threads held stay locked in it, and what they were about to do
-// is never done. So nothing of the parent is used: who finds a later generation than its own begins anew (RandomPool,
-// Engine), and the binding resets what a script may go on with (EventQueue, WebSocket) before it touches it.
+// What a forked child must know. It has one thread. A lock that another thread of the parent held stays locked in the child,
+// and the work of that thread is never finished. So the child uses none of the parent's state: RandomPool and Engine
+// compare `generation` and begin anew, and the binding resets EventQueue and WebSocket before a script touches them.
+// Called on any thread.
 
 import CLinux
 
 enum Fork {
-    /// How many forks made this process.
+    /// Number of forks between the process that loaded the module and this one.
     @inline(__always)
     static var generation: Int32 { ws_fork_count() }
 
-    /// Blocks fork() while `body` runs, so that a child never inherits a lock of OpenSSL's, or another library's, in a locked
-    /// state. Threads may do this at the same time; fork() waits for all of them, so `body` must be short and read no
-    /// file. Not to be nested.
+    static var isChild: Bool { generation > 0 }
+
+    /// Blocks fork() while `body` runs, so that a child never inherits a lock of OpenSSL or of another library in a locked
+    /// state. Several threads may do this at the same time, and fork() waits for all of them: `body` must be short and
+    /// must not read a file. Must not be nested.
     static func whileBlocked<R: ~Copyable, Failure>(_ body: () throws(Failure) -> R) throws(Failure) -> R {
         ws_block_forks()
         defer { ws_allow_forks() }

@@ -1,15 +1,15 @@
-// A value that one thread at a time may touch. A futex (Drepper, "Futexes Are Tricky", 2011): free, it costs two atomic
-// operations in line, since a script that sends takes one for each message.
+// A lock and the value that it protects: a futex (Drepper, "Futexes Are Tricky", 2011). Taking and releasing a free lock are
+// two atomic operations, inlined, because a script takes one lock for each message that it sends. Used on all threads.
 //
-// Not Synchronization's: that one writes the thread's id into the lock. In a child of fork the owner is then a thread of
-// the parent, and the kernel's refusal ends the process.
+// Synchronization.Mutex writes the owner's thread id into the lock. In a forked child that can be a thread that only the
+// parent has; then the kernel returns an error, and Synchronization.Mutex ends the process.
 
 import CLinux
 import Synchronization
 
-// Sendable: whoever touches the value holds the lock.
+// Sendable: the value is only accessed with the lock held.
 struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
-    /// 0: free, 1: held, 2: held while others may wait.
+    /// 0: free, 1: locked, 2: locked, and threads may be waiting.
     private let word = UnsafeMutablePointer<Atomic<UInt32>>.allocate(capacity: 1)
     private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)
 
@@ -34,8 +34,8 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         return try body(&value.pointee)
     }
 
-    /// When another thread has the value, asks it to leave by `prompt` and waits. Returns nil, without waiting, when that
-    /// returns false.
+    /// If another thread holds the lock, calls `prompt`, which must make that thread unlock soon, and waits. Returns nil
+    /// without waiting if `prompt` returns false.
     @inline(__always)
     func withLock<Result>(ifContended prompt: () -> Bool, _ body: (inout Value) -> Result) -> Result? {
         if !tryLock() {
@@ -46,8 +46,8 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         return body(&value.pointee)
     }
 
-    /// In a child of fork, for what its parent had: the lock may be held by a thread that is not there, and the value half
-    /// changed. It is left where it is.
+    /// In a forked child: unlocks and replaces the value, which a thread of the parent may have left locked and half
+    /// changed. The old value is not destroyed.
     func reset(to initial: consuming sending Value) {
         word.pointee.store(0, ordering: .relaxed)
         value.initialize(to: initial)
@@ -60,7 +60,7 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
 
     @inline(never)
     private func waitForLock() {
-        // Whoever has waited can't know whether others still do.
+        // This thread cannot know whether others wait too, so it takes the lock in state 2.
         while word.pointee.exchange(2, ordering: .acquiring) != 0 { ws_futex_wait(word, 2) }
     }
 

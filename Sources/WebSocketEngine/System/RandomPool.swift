@@ -1,10 +1,10 @@
-// Random bytes of the kernel for mask keys and handshake keys, fetched in blocks: RFC 6455 section 5.3 wants
-// each mask unpredictable, not a system call for each.
+// Random words from the kernel, for mask keys (RFC 6455 section 5.3: each one unpredictable) and handshake keys. Fetched in
+// blocks of 4096 bytes, so that a frame costs no system call. Each Lua state has a pool, and the loop has one.
 
 import CLinux
 import Glibc
 
-// Sendable: there is one owner, and its memory goes with it.
+// Sendable: the pool has one owner, who alone uses its memory.
 public struct RandomPool: ~Copyable, @unchecked Sendable {
     private static let size = 4096
     private let bytes = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 8)
@@ -15,12 +15,12 @@ public struct RandomPool: ~Copyable, @unchecked Sendable {
 
     deinit { bytes.deallocate() }
 
-    /// A fresh value; nil when the kernel has none to give: fail the connection then.
+    /// Returns nil if getrandom fails; the caller must then fail the connection.
     public mutating func next() -> UInt32? {
         if used == Self.size || generation != Fork.generation {
             guard refill() else { return nil }
         }
-        // 4096 is a multiple of 4, and nothing but whole values is ever taken.
+        // 4096 is a multiple of 4, so a word never crosses the end of the block.
         let value = bytes.load(fromByteOffset: used, as: UInt32.self)
         used += 4
         return value
@@ -38,7 +38,7 @@ public struct RandomPool: ~Copyable, @unchecked Sendable {
         return true
     }
 
-    /// `count` words as bytes, as for a handshake's key.
+    /// `count` words as bytes, for the key of a handshake. Returns nil if getrandom fails.
     mutating func words(_ count: Int) -> [UInt8]? {
         var result: [UInt8] = []
         for _ in 0..<count {

@@ -1,4 +1,4 @@
-// A system call that failed: its name and errno. Thrown on any thread.
+// The error of a failed system call: the call's name and errno. Thrown on any thread.
 
 import CLinux
 import Glibc
@@ -12,13 +12,13 @@ public struct SystemError: Error, Equatable, Sendable {
         self.number = number
     }
 
-    /// The system's words for an error number.
+    /// The C library's text for an errno.
     static func message(_ number: Int32) -> String { String(cString: strerror(number)) }
 
     public var description: String { "\(call): \(Self.message(number))" }
 }
 
-/// The result of a call that a signal may interrupt, repeated until it is none.
+/// Repeats a system call as long as a signal interrupts it.
 @inline(__always)
 func retrying(_ call: () -> Int) -> Int {
     while true {

@@ -1,6 +1,8 @@
-// Threads: the engine's, and those for what may take long and can't be waited for, files and the system's resolver.
-// Not Dispatch's: its pool has an end, in a child of fork it counts on threads that only its parent has, and where the
-// system allows no more it waits for one on the caller's thread.
+// Threads made by pthread_create, for work that blocks: the system's resolver (Resolver) and the files of the option `tls`
+// (TLSContextCache). LoopThread uses them to start the loop's thread. Called on Lua's threads and on the loop thread.
+//
+// Blocking work does not go to Dispatch's global queues: their threads are limited in number, and one lookup may block
+// for half a minute.
 
 import CLinux
 import Glibc
@@ -11,62 +13,36 @@ private final class Work {
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }
 }
 
-/// Runs `body` on a thread of its own, with all signals blocked.
-func startThread(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
-    // A new thread inherits the caller's mask: it must not get the signals that end a Lua script's wait.
-    let before = blockSignals()
-    defer { before.restore() }
-    var attributes = pthread_attr_t()
-    pthread_attr_init(&attributes)
-    defer { pthread_attr_destroy(&attributes) }
-    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    let work = Unmanaged.passRetained(Work(body))
-    var thread = pthread_t()
-    let status = pthread_create(
-        &thread, &attributes,
-        { work in
-            Unmanaged<Work>.fromOpaque(work!).takeRetainedValue().body()
-            return nil
-        }, work.toOpaque())
-    guard status == 0 else {
-        work.release()
-        throw SystemError("pthread_create", status)
-    }
-}
+/// A thread that runs one closure with all signals blocked. Either `join` or `detach` must be called, once.
+struct Thread: Sendable {
+    private let thread: pthread_t
 
-/// The signals that a thread gets.
-struct SignalMask {
-    fileprivate var set: sigset_t
-
-    func restore() { withUnsafePointer(to: set) { _ = pthread_sigmask(SIG_SETMASK, $0, nil) } }
-}
-
-/// Blocks every signal for the calling thread.
-@discardableResult
-func blockSignals() -> SignalMask {
-    var all = sigset_t()
-    var before = SignalMask(set: sigset_t())
-    sigfillset(&all)
-    pthread_sigmask(SIG_SETMASK, &all, &before.set)
-    return before
-}
-
-/// Runs what might send SIGPIPE, on a thread that may be the host's, and takes the signal away.
-func withoutSIGPIPE<R>(_ body: () -> R) -> R {
-    var pipe = sigset_t()
-    var before = sigset_t()
-    var pending = sigset_t()
-    sigemptyset(&pipe)
-    sigaddset(&pipe, SIGPIPE)
-    sigpending(&pending)
-    let wasPending = sigismember(&pending, SIGPIPE) == 1
-    pthread_sigmask(SIG_BLOCK, &pipe, &before)
-    defer {
-        if !wasPending {
-            var zero = timespec()
-            while sigtimedwait(&pipe, nil, &zero) < 0, errno == EINTR {}
+    /// Throws the error of pthread_create, EAGAIN when the system allows no more threads.
+    init(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        // A new thread inherits the caller's mask. It must not get the signals that interrupt a script's wait.
+        let mask = SignalMask.blockAll()
+        defer { mask.restore() }
+        let work = Unmanaged.passRetained(Work(body))
+        var thread = pthread_t()
+        let status = pthread_create(
+            &thread, nil,
+            { work in
+                Unmanaged<Work>.fromOpaque(work!).takeRetainedValue().body()
+                return nil
+            }, work.toOpaque())
+        guard status == 0 else {
+            work.release()
+            throw SystemError("pthread_create", status)
         }
-        pthread_sigmask(SIG_SETMASK, &before, nil)
+        self.thread = thread
     }
-    return body()
+
+    /// Waits until the thread has ended.
+    func join() { pthread_join(thread, nil) }
+
+    /// Frees the thread's memory when it ends; nobody waits for it.
+    func detach() { pthread_detach(thread) }
 }
+
+/// Runs `body` on a new thread, for which nobody waits.
+func startThread(_ body: @escaping @Sendable () -> Void) throws(SystemError) { try Thread(body).detach() }

@@ -1,5 +1,6 @@
-// A socket, with TLS over it or without, and what the loop watches it for. Reads and writes tell what happened
-// in one word; none blocks.
+// Owns a non-blocking socket, its registration with the poller and, for wss, the TLSConnection over it. Used by the opening
+// handshake (ConnectRace, ProxyExchange, HandshakeExchange), OpenConnection and LingeringClose, on the thread that runs the
+// loop. Reads and writes never block.
 
 import CLinux
 import Glibc
@@ -8,7 +9,7 @@ final class Transport {
     enum Result {
         case bytes(Int)
         case wouldBlock
-        /// The peer has closed its side.
+        /// End of the stream: the peer sends no more.
         case end
         case failed(Fault)
     }
@@ -27,33 +28,34 @@ final class Transport {
 
     enum ConnectStatus { case pending, connected, failed(Int32) }
 
-    /// One socket may be read so often in a turn of the loop, so that the others get theirs.
+    /// Reads of one socket in a turn of the loop. A socket with more to read gets another turn after the others.
     static let maxReadsPerTurn = 16
 
     private let descriptor: FileDescriptor
-    /// Whether a read that returns less than it may has emptied the socket, if the event says nothing else. With a Unix
-    /// socket it may stop where descriptors or credentials come with the bytes.
+    /// Whether a read that fills only a part of its buffer has emptied the socket, unless the event says `endsOrStops`. False
+    /// for a Unix socket, where a read also stops at descriptors or credentials sent with the bytes.
     let shortReadEmptiesSocket: Bool
     private(set) var tls: TLSConnection?
+    /// Number of the epoll descriptor.
     private let poller: Int32
     let token: Poller.Token
     private var interest: Poller.Interest = .write
-    /// Whether the loop was asked to come back.
+    /// Whether `token` is in `LoopContext.unfinished`.
     private var isUnfinished = false
 
-    /// A connection that is silent for half a minute is probed by the kernel, and given up when six probes 10 s
-    /// apart stay without an answer.
+    /// The kernel probes a connection after 30 s of silence, and breaks it off when 6 probes, 10 s apart, stay unanswered.
     private static let keepAlive: [(option: Int32, value: Int32)] = [
         (TCP_KEEPIDLE, 30), (TCP_KEEPINTVL, 10), (TCP_KEEPCNT, 6),
     ]
-    /// Begins to connect: `connectStatus` tells more once it is writable.
+
+    /// Starts connecting. Call `connectStatus` when the socket becomes writable.
     init(connecting address: Address, slot: Int, _ poller: inout Poller) throws(SystemError) {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let number = socket(address.family, type, 0)
         guard number >= 0 else { throw SystemError("socket") }
         descriptor = FileDescriptor(number)
         shortReadEmptiesSocket = address.family != AF_UNIX
-        // A message is sent as a whole: nothing is gained by waiting for more (Nagle).
+        // No Nagle: messages are written whole, and the last segment of one must not wait for an acknowledgement.
         func set(_ level: Int32, _ option: Int32, _ value: Int32) {
             var value = value
             setsockopt(number, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
@@ -79,42 +81,41 @@ final class Transport {
     }
 
     deinit {
-        // Before the socket is closed: it still has a close_notify to send.
+        // TLSConnection sends a close_notify when it is freed, so it is freed before the socket.
         tls = nil
         guard descriptor.isOurs else { return }
         Poller.remove(descriptor.number, from: poller)
-        // The peer is to see the end even if a child of fork has the socket too.
+        // The peer must see the end even while a forked child still holds the socket.
         shutdown(descriptor.number, Int32(SHUT_RDWR))
     }
 
-    /// Begins TLS: `continueTLSHandshake` goes on with it.
+    /// Creates the TLS connection. `continueTLSHandshake` then does the handshake.
     func startTLS(_ context: TLSContext, host: String, port: Int) throws(TLSFailure) {
         tls = try TLSConnection(context, host: host, port: port, socket: descriptor.number)
     }
 
     func continueTLSHandshake() -> Result { tls?.continueHandshake() ?? .bytes(0) }
 
-    /// The descriptor that Lua's thread may write to as well.
+    /// Socket for writes on a Lua thread; nil with TLS, which only the loop may use.
     var descriptorForScript: Int32? { tls == nil ? descriptor.number : nil }
 
-    /// Whether more can be read without the socket becoming readable.
+    /// Whether TLS has bytes to return that it has already read from the socket, so that no event will come for them.
     var hasBufferedInput: Bool { tls?.hasPending ?? false }
 
-    /// After a read that would block: TLS may have left it at that, with more in the socket, so that others get their
-    /// turn.
+    /// To be called after a read returned `wouldBlock`: TLS also returns that when one call has read as much as it may.
     func requestTurnIfPending(_ loop: inout LoopContext) {
         if hasBufferedInput { requestAnotherTurn(&loop) }
     }
 
-    /// There is more to read or write than one turn takes.
+    /// For a socket that stopped although it can read or write more: an edge-triggered epoll reports no further event.
     func requestAnotherTurn(_ loop: inout LoopContext) {
         guard !isUnfinished else { return }
         isUnfinished = true
         loop.unfinished.append(token)
     }
 
-    /// Whether to act on it now. An event beside what was promised is not: one turn in each is enough, or others would wait
-    /// for a second.
+    /// False for another socket's event, and for an epoll event of a socket in `LoopContext.unfinished`: it gets its turn
+    /// from there, and must not get two turns where others get one.
     func shouldHandle(_ readiness: Poller.Readiness) -> Bool {
         guard readiness.token == token else { return false }
         guard readiness.isRequestedTurn else { return !isUnfinished }
@@ -122,8 +123,8 @@ final class Transport {
         return true
     }
 
-    /// Has the poller tell when one can read or write as `interest` says, once for each time that it would have blocked
-    /// before. Look again after each read or write: TLS may have to write in order to read, and the reverse.
+    /// Registers for reading, writing or both. Call it again after each read and write: TLS may need to write in order to
+    /// read, and to read in order to write.
     func setInterest(_ interest: Poller.Interest, _ poller: borrowing Poller) {
         var needs = interest
         if let tls {
@@ -136,7 +137,7 @@ final class Transport {
         poller.change(descriptor, token, to: needs.union(.edge))
     }
 
-    /// What the socket's readiness means for reading and writing.
+    /// Whether `read` and `write` can make progress, given what the socket is ready for.
     func streamReadiness(_ readiness: Poller.Readiness) -> Poller.Interest {
         var socket: Poller.Interest = []
         if readiness.readable { socket.insert(.read) }
@@ -150,21 +151,18 @@ final class Transport {
 
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Result {
         if let tls { return tls.read(into: buffer) }
-        let count = retrying { ws_receive(descriptor.number, buffer.baseAddress, buffer.count) }
-        if count > 0 { return .bytes(count) }
-        if count == 0 { return .end }
-        return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
+        return discard(into: buffer)
     }
 
     func write(_ buffer: UnsafeRawBufferPointer) -> Result {
         if let tls { return tls.write(buffer) }
-        // SIGPIPE would end the host.
+        // Without MSG_NOSIGNAL a closed socket raises SIGPIPE, which ends the host.
         let count = retrying { ws_send(descriptor.number, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL)) }
         if count >= 0 { return .bytes(count) }
         return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
     }
 
-    /// What the peer's system has acknowledged of what was sent; nil where none does that, as for a Unix socket.
+    /// State of TCP's acknowledgements; nil for a Unix socket.
     func acknowledgement(_ now: Nanoseconds) -> Acknowledgement? {
         var state = ws_acknowledgement()
         guard ws_read_acknowledgement(descriptor.number, &state) else { return nil }
@@ -174,21 +172,20 @@ final class Transport {
             roundTrip: Nanoseconds(state.round_trip) * 1000)
     }
 
-    /// From now on the peer's system answers only to what is sent, or when its reader goes on.
+    /// Turns off SO_KEEPALIVE: an answer to one of its probes would count as a sign of life of the peer.
     func stopKeepAlive() {
         var off: Int32 = 0
         setsockopt(descriptor.number, SOL_SOCKET, SO_KEEPALIVE, &off, socklen_t(MemoryLayout<Int32>.size))
     }
 
-    /// Bytes that the kernel has taken and the peer's system has not acknowledged.
+    /// Bytes of ours that the kernel took and the peer's kernel did not acknowledge.
     var unacknowledgedBytes: Int {
         let count = ws_unacknowledged_bytes(descriptor.number)
-        // OpenSSL answers the end of the stream with an alert, which is no byte of ours: a record of TLS 1.3, or of TLS 1.2
-        // with an AEAD.
+        // Not the close_notify that OpenSSL sends at the end of the stream: 24 bytes in TLS 1.3, 31 in TLS 1.2 with an AEAD.
         return tls != nil && (count == 24 || count == 31) ? 0 : count
     }
 
-    /// Reads bytes past TLS, which are not needed any more.
+    /// Reads from the socket without TLS, for bytes that are thrown away.
     func discard(into buffer: UnsafeMutableRawBufferPointer) -> Result {
         let count = retrying { ws_receive(descriptor.number, buffer.baseAddress, buffer.count) }
         if count > 0 { return .bytes(count) }
@@ -196,16 +193,15 @@ final class Transport {
         return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
     }
 
-    /// Has the poller tell of bytes, for `discard`.
+    /// Registers for reading with `discard`.
     func watchForDiscard(_ poller: borrowing Poller) {
         interest = .read
         poller.change(descriptor, token, to: [.read, .edge])
     }
 
-    /// Tells the peer that TLS ends here.
     func sendCloseNotify() { tls?.sendCloseNotify() }
 
-    /// No more from us; what the peer still sends is read to its end.
+    /// Ends the sending side. The peer can still send.
     func shutDownWriting() {
         tls?.sendCloseNotify()
         shutdown(descriptor.number, Int32(SHUT_WR))

@@ -1,0 +1,37 @@
+// What the loop lends to a session while the session works: poller, clock, buffers, caches. Owned by Loop; used by Session
+// and by all that it calls, on the thread that runs the loop.
+
+import Glibc
+import WebSocketProtocol
+
+struct LoopContext: ~Copyable {
+    var poller: Poller
+    var deadlines = DeadlineHeap()
+    var random = RandomPool()
+    /// Sockets that used up their share of this turn. With edge-triggered epoll no further event will come for them, so the
+    /// loop calls them again in the next turn.
+    var unfinished: [Poller.Token] = []
+    /// Set when a socket received so much in this turn, and has more, that reading on while Lua delivers saves time.
+    var isStreaming = false
+    /// Sockets whose write was delayed, so that more messages go into one write.
+    var coalescing: [Poller.Token] = []
+    /// Events of the session at work that were not published yet.
+    var records = EventRecords()
+    /// True when the process ends: no connection is started any more.
+    var isShuttingDown = false
+    /// Time at which this turn's wait ended.
+    var now = WebSocketEngine.now()
+    let commandQueue: CommandQueue
+    var resolver = Resolver()
+    var tlsContexts = TLSContextCache()
+    /// Read buffer of all sockets. Large payloads are read directly into their message instead.
+    let readBuffer: UnsafeMutableRawBufferPointer
+
+    init(_ poller: consuming Poller, _ commandQueue: CommandQueue, readBufferSize: Int = 256 << 10) {
+        self.poller = poller
+        self.commandQueue = commandQueue
+        readBuffer = .allocate(byteCount: readBufferSize, alignment: 64)
+    }
+
+    deinit { readBuffer.deallocate() }
+}
