@@ -11,8 +11,11 @@
  *                                does the same
  *   host leaving script url      a state on its own thread, which waits in its script while the process ends; prints
  *                                the processor time in seconds that the process then takes within 1/3 s
+ *   host signals script url      one state, while a timer sends a signal to the process each millisecond; prints how many
+ *                                arrived on the state's thread and on others
  *   host heir script url         two states, the first on its own thread; the second is also in a forked child, where
  *                                its `name` is "heir": the script returns a function, called in both until true */
+#define _GNU_SOURCE
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -21,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -124,6 +128,15 @@ static int step(lua_State *L)
     return done;
 }
 
+static volatile int own_signals, other_signals;
+
+static void count_signal(int number)
+{
+    (void)number;
+    if (gettid() == getpid()) own_signals++;
+    else other_signals++;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 4) return 2;
@@ -131,6 +144,15 @@ int main(int argc, char **argv)
     url = argv[argc - 1];
     if (!strcmp(argv[1], "cycles")) {
         for (int i = 0; i < atoi(argv[2]); i++) run("cycle");
+    } else if (!strcmp(argv[1], "signals")) {
+        struct timeval millisecond = {.tv_usec = 1000};
+        struct itimerval each = {millisecond, millisecond}, never = {0};
+        struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
+        sigaction(SIGALRM, &action, NULL);
+        setitimer(ITIMER_REAL, &each, NULL);
+        run("signals");
+        setitimer(ITIMER_REAL, &never, NULL);
+        printf("%d %d\n", own_signals, other_signals);
     } else if (!strcmp(argv[1], "both")) {
         lua_State *a = start("a"), *b = start("b");
         for (int done = 0; done != 3;) {

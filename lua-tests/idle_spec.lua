@@ -30,8 +30,9 @@ local prelude = [[
   end
 
   local function read(...)
-    local file <close> = assert(io.open(("/proc/%d/task/%d/%s"):format(...)))
-    return file:read("a")
+    -- A thread may have ended after it was listed.
+    local file <close> = io.open(("/proc/%d/task/%d/%s"):format(...))
+    return file and file:read("a")
   end
 
   -- One line for each thread but the script's: its context switches and its processor time in ticks.
@@ -41,9 +42,11 @@ local prelude = [[
     local list <close> = assert(io.popen(("ls /proc/%d/task"):format(process)))
     for thread in list:lines("n") do
       if thread ~= process then
-        local name, ticks = read(process, thread, "stat"):match("%((.*)%)" .. (" %S+"):rep(11) .. " (%d+ %d+)")
-        local switches = read(process, thread, "status"):match("voluntary_ctxt_switches.*")
-        lines[#lines + 1] = name .. ": " .. ticks .. " " .. switches:gsub("%s+", " ")
+        local stat, status = read(process, thread, "stat"), read(process, thread, "status")
+        if stat and status then
+          local name, ticks = stat:match("%((.*)%)" .. (" %S+"):rep(11) .. " (%d+ %d+)")
+          lines[#lines + 1] = name .. ": " .. ticks .. " " .. status:match("voluntary_ctxt_switches.*"):gsub("%s+", " ")
+        end
       end
     end
     return table.concat(lines, "\n")
