@@ -78,7 +78,7 @@ describe("a script written for Aseprite:", function()
     assert.not_equal(tostring(first), tostring(second))
   end)
 
-  it("url is what was given, http:// too", function()
+  it("url is the given one, http:// too", function()
     local c = helper.client(http("/echo")):open()
     assert.equal(http("/echo"), c.ws.url)
   end)

@@ -45,7 +45,7 @@ describe("certificates:", function()
   end
 
   --- One field of the JSON in which the server describes the connection.
-  local function told(c, field) return c:get("TEXT").data:match('"' .. field .. '": "?([^",}]*)') end
+  local function seen(c, field) return c:get("TEXT").data:match('"' .. field .. '": "?([^",}]*)') end
 
   describe("refused, before a byte of the request is sent, is", function()
     local cases = {
@@ -99,7 +99,7 @@ describe("certificates:", function()
   describe("accepted for", function()
     for _, host in ipairs { "localhost", "good.localhost", "a.wild.localhost", "127.0.0.1", "A.Wild.LocalHost" } do
       it(host .. ", a name in the certificate", function()
-        local name = told(opens(server:named(host, "/tls"), { ca = ca }), "name")
+        local name = seen(opens(server:named(host, "/tls"), { ca = ca }), "name")
         -- RFC 6066 section 3: SNI carries names, never addresses.
         assert.equal(host == "127.0.0.1" and "null" or host:lower(), name)
       end)
@@ -107,7 +107,7 @@ describe("certificates:", function()
 
     it("an IPv6 address in the certificate", function()
       local other = helper.serve("raw-tls", nil, "::1")
-      assert.equal("null", told(opens(other:named("[::1]", "/tls"), { ca = ca }), "name"))
+      assert.equal("null", seen(opens(other:named("[::1]", "/tls"), { ca = ca }), "name"))
       other:stop()
     end)
 
@@ -132,7 +132,7 @@ describe("certificates:", function()
     it("tls.servername instead of the URL's host, and the server sees that name", function()
       for _, host in ipairs { "127.0.0.1", "localhost", "other.localhost" } do
         local c = opens(server:named(host, "/tls"), { ca = ca, servername = "good.localhost" })
-        assert.equal("good.localhost", told(c, "name"))
+        assert.equal("good.localhost", seen(c, "name"))
       end
     end)
 
@@ -206,7 +206,7 @@ describe("certificates:", function()
 
     it("its TLS session is not resumed by a websocket that verifies", function()
       local url = server:named("unknown.localhost", "/tls")
-      told(opens(url, { verify = false }), "version")
+      seen(opens(url, { verify = false }), "version")
       refused(url, { ca = ca }, "not trusted")
       refused(url, nil, "not trusted")
     end)
@@ -221,7 +221,7 @@ describe("certificates:", function()
   describe("with a pin,", function()
     it("accepted when it is the server's", function() opens(server:url("/tls"), { ca = ca, pin = pin("good") }) end)
     it("refused although a session from before the pin could be resumed", function()
-      told(opens(server:url("/tls"), { ca = ca }), "version")
+      seen(opens(server:url("/tls"), { ca = ca }), "version")
       refused(server:url("/tls"), { ca = ca, pin = pin("expired") }, "tls.pin")
     end)
     it("accepted when one of several pins matches", function()
@@ -262,7 +262,7 @@ describe("certificates:", function()
     }
     for how, options in pairs(ways) do
       it(how .. ": the server accepts it", function()
-        assert.equal("Test Client", told(opens(url(), identity(options())), "client"))
+        assert.equal("Test Client", seen(opens(url(), identity(options())), "client"))
       end)
     end
 

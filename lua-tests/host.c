@@ -185,7 +185,7 @@ int main(int argc, char **argv)
                 while (!step(L)) continue;
                 lua_close(L);
                 fflush(stdout);
-                _Exit(0); /* what it leaves of the parent's would be a leak to a sanitizer */
+                _Exit(0); /* leak check off: the parent's objects remain */
             }
             int status;
             waitpid(child, &status, 0);
@@ -216,7 +216,7 @@ int main(int argc, char **argv)
         waitpid(child, NULL, 0);
         puts("done");
         fflush(stdout);
-        _Exit(0); /* the first waits for ever */
+        _Exit(0); /* the first state waits without end */
     } else {
         pthread_t threads[2];
         pthread_create(&threads[0], NULL, run, "a");

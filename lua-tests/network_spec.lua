@@ -344,7 +344,7 @@ describe("in its own network:", function()
       c.ws:sendText "kept"
       helper.wait(function() return pings > before end, "a ping")
       from = helper.now()
-      helper.wait(function() return passed() >= 0.5 end, "a moment")
+      helper.wait(function() return passed() >= 0.5 end, "0.5 s to pass")
       heal()
       assert.equal("kept", c:get("TEXT").data)
       helper.wait(function() return c.ws.latency ~= latency end, "the pong, which may come in a segment of its own")

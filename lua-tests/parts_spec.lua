@@ -23,17 +23,17 @@ describe("nginx in front of the Python peer:", function()
   end
 
   --- A header field in which nginx describes the TLS connection.
-  local function told(c, field, n) return c:get("TEXT", n).data:match("X%-" .. field .. ": ([^\n]*)") end
+  local function seen(c, field, n) return c:get("TEXT", n).data:match("X%-" .. field .. ": ([^\n]*)") end
 
   it("sees the name (SNI) and the protocol (ALPN)", function()
     local c = client("/headers")
-    assert.truthy(told(c, "TLS"):find("^TLSv1%.[23] http/1%.1 chained%.localhost$"))
-    assert.equal("NONE", told(c, "Client"))
+    assert.truthy(seen(c, "TLS"):find("^TLSv1%.[23] http/1%.1 chained%.localhost$"))
+    assert.equal("NONE", seen(c, "Client"))
   end)
 
   it("sees the client's certificate", function()
     local c = client("/headers", { cert = folder .. "/client-both.pem" })
-    assert.equal("SUCCESS CN=Test Client", told(c, "Client"))
+    assert.equal("SUCCESS CN=Test Client", seen(c, "Client"))
   end)
 
   it("refuses a client's certificate that it does not trust", function()
@@ -45,10 +45,10 @@ describe("nginx in front of the Python peer:", function()
 
   it("resumes a session", function()
     local c = client("/headers", { servername = "chained.localhost" })
-    assert.equal(".", told(c, "Resumed", 1))
+    assert.equal(".", seen(c, "Resumed", 1))
     c:close()
     c.ws:connect()
-    assert.equal("r", told(c, "Resumed", 2))
+    assert.equal("r", seen(c, "Resumed", 2))
   end)
 
   it("echoes messages of all sizes, compressed too", function()

@@ -31,7 +31,7 @@ describe("TLS:", function()
   end
 
   --- One field of the JSON in which the server describes the connection.
-  local function told(c, field, n) return c:get("TEXT", n).data:match('"' .. field .. '": "?([^",}]*)') end
+  local function seen(c, field, n) return c:get("TEXT", n).data:match('"' .. field .. '": "?([^",}]*)') end
 
   --- How the connection with that key ended, as the server saw it: "N bytes, REASON".
   local function ending(key) return client { url = server:url("/ending?of=%s", key) }:get("TEXT").data end
@@ -51,40 +51,40 @@ describe("TLS:", function()
   describe("the version", function()
     it("is 1.3 when both support it, and a debug line says so", function()
       local c = visit("any")
-      assert.equal("TLSv1.3", told(c, "version"))
+      assert.equal("TLSv1.3", seen(c, "version"))
       assert.truthy(said(c, "TLSv1.3"))
     end)
     it("is 1.2 when the server supports only that", function()
       local c = visit("tls12")
-      assert.equal("TLSv1.2", told(c, "version"))
+      assert.equal("TLSv1.2", seen(c, "version"))
       assert.truthy(said(c, "TLSv1.2"))
     end)
-    it("is 1.3 when the server has only that", function() assert.equal("TLSv1.3", told(visit("tls13"), "version")) end)
+    it("is 1.3 when the server has only that", function() assert.equal("TLSv1.3", seen(visit("tls13"), "version")) end)
     for _, name in ipairs { "tls10", "tls11" } do
       it("is never " .. name, function() fails("tls", name, nil, "version") end)
     end
     it("is not 1.2 with minversion 1.3", function()
       fails("tls", "tls12", { minversion = "1.3" }, "version")
-      assert.equal("TLSv1.3", told(visit("any", { minversion = "1.3" }), "version"))
+      assert.equal("TLSv1.3", seen(visit("any", { minversion = "1.3" }), "version"))
     end)
     it("may be 1.2 with minversion 1.2", function()
-      assert.equal("TLSv1.2", told(visit("tls12", { minversion = "1.2" }), "version"))
+      assert.equal("TLSv1.2", seen(visit("tls12", { minversion = "1.2" }), "version"))
     end)
   end)
 
-  it("ALPN offers http/1.1", function() assert.equal("http/1.1", told(visit("any"), "protocol")) end)
+  it("ALPN offers http/1.1", function() assert.equal("http/1.1", seen(visit("any"), "protocol")) end)
 
   describe("ciphers", function()
     local old, new = "ECDHE-ECDSA-CHACHA20-POLY1305", "TLS_CHACHA20_POLY1305_SHA256"
-    it("are chosen for TLS 1.2", function() assert.equal(old, told(visit("tls12", { ciphers = old }), "cipher")) end)
-    it("are chosen for TLS 1.3", function() assert.equal(new, told(visit("tls13", { ciphers = new }), "cipher")) end)
+    it("are chosen for TLS 1.2", function() assert.equal(old, seen(visit("tls12", { ciphers = old }), "cipher")) end)
+    it("are chosen for TLS 1.3", function() assert.equal(new, seen(visit("tls13", { ciphers = new }), "cipher")) end)
     it("are chosen for both", function()
       local ciphers = old .. ":" .. new
-      assert.equal(old, told(visit("tls12", { ciphers = ciphers }), "cipher"))
-      assert.equal(new, told(visit("tls13", { ciphers = ciphers }), "cipher"))
+      assert.equal(old, seen(visit("tls12", { ciphers = ciphers }), "cipher"))
+      assert.equal(new, seen(visit("tls13", { ciphers = ciphers }), "cipher"))
     end)
     it("for TLS 1.2 do not change those for 1.3", function()
-      assert.equal("TLSv1.3", told(visit("any", { ciphers = old }), "version"))
+      assert.equal("TLSv1.3", seen(visit("any", { ciphers = old }), "version"))
     end)
     it("that the server does not support give an ERROR", function()
       fails("tls", "tls12", { ciphers = "ECDHE-RSA-AES128-GCM-SHA256" })
@@ -104,12 +104,12 @@ describe("TLS:", function()
     for _, name in ipairs { "tls12", "tls13" } do
       it("is resumed by a reconnect, with " .. name, function()
         local c = visit("session-" .. name)
-        assert.equal("false", told(c, "resumed", 1))
+        assert.equal("false", seen(c, "resumed", 1))
         assert.is_nil(said(c, "session resumed"))
         for n = 2, 4 do
           c:close()
           c.ws:connect()
-          assert.equal("true", told(c, "resumed", n))
+          assert.equal("true", seen(c, "resumed", n))
         end
         assert.truthy(said(c, "resumed"))
       end)
@@ -126,8 +126,8 @@ describe("TLS:", function()
         local cert = helper.certificates .. "/client-both.pem"
         local c = visit("mutual-" .. name, { pin = "sha256//" .. file:read("l"), cert = cert })
         for n = 1, 2 do
-          assert.equal(tostring(n == 2), told(c, "resumed", n))
-          assert.equal("Test Client", told(c, "client", n))
+          assert.equal(tostring(n == 2), seen(c, "resumed", n))
+          assert.equal("Test Client", seen(c, "client", n))
           c:close()
           c.ws:connect()
         end
@@ -137,11 +137,11 @@ describe("TLS:", function()
     it("that a restarted server does not know is not needed", function()
       local other = helper.serve("raw-tls")
       local c = client { url = other:url("/tls"), maxreconnectwait = 0.05 }
-      assert.equal("false", told(c, "resumed", 1))
+      assert.equal("false", seen(c, "resumed", 1))
       other:stop("KILL")
       c:get("CLOSE")
       local back = helper.serve("raw-tls", other.port)
-      assert.equal("false", told(c, "resumed", 2))
+      assert.equal("false", seen(c, "resumed", 2))
       back:stop()
     end)
   end)
@@ -497,7 +497,7 @@ for _, kind in ipairs { "python", "node" } do
       assert.is_true(close.clean)
     end)
 
-    it("a server that was restarted goes on with the same websocket", function()
+    it("the same websocket connects to a restarted server", function()
       local other = helper.serve(kind .. "-tls")
       local c = helper.client { url = other:url("/echo"), maxreconnectwait = 0.05, tls = { ca = ca } }
       c:open().ws:sendText("before")
