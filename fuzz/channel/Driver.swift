@@ -36,7 +36,7 @@ final class Driver {
 
     /// - Parameter accept: makes the peer of the socket that connects, and returns what came behind the handshake's answer.
     init(_ setup: Setup, accept: () -> [UInt8]) throws {
-        loop = LoopContext(try Poller(), try CommandQueue(try LoopOwnership()), inputSize: setup.inputSize)
+        loop = LoopContext(try Poller(), try CommandQueue(try LoopOwnership()), readBufferSize: setup.inputSize)
         Listener.listen()
         let transport = try Transport(connecting: Listener.address, slot: 0, &loop.poller)
         if var size = setup.sendBuffer, let descriptor = transport.descriptorForScript {
