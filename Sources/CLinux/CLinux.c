@@ -1,3 +1,4 @@
+/* GNU extensions of the C library, which Swift's Glibc module leaves out. Any thread calls them. */
 #define _GNU_SOURCE
 #include "CLinux.h"
 

@@ -1,3 +1,4 @@
+/* Counts forks, and lets a thread hold fork() back. The handlers run on the thread that calls fork(). See Forks.h. */
 #define _GNU_SOURCE
 #include "Forks.h"
 #include <pthread.h>
