@@ -75,7 +75,7 @@ final class Driver {
             channel.map {
                 "paused \($0.isPaused) writing \($0.isWaitingForWritable) closing \($0.closing.state)"
             } ?? "over: \(summary.map { "\($0)" } ?? "")"
-        return state + ", orders \(orders) unfinished \(loop.unfinished.count) lingering \(loop.coalescing.count) "
+        return state + ", orders \(orders) unfinished \(loop.unfinished.count) coalescing \(loop.coalescing.count) "
             + "queued \(queue.count) unsent \(bufferedAmount) unread \(unread) errors \(failures)"
     }
 

@@ -112,8 +112,12 @@ extension OpenConnection {
         let result = closing.result ?? ClosingHandshake.Result(isRemote: true)
         // The peer's Close answers ours: it has read everything before it.
         let unacknowledged = result.isClean ? 0 : transport.unacknowledgedBytes
-        let unsent = websocket.sendQueue.withLock { $0.close() } + unacknowledged
-        return Summary(result: result, unsent: unsent)
+        let unwritten = unwrittenBytes
+        let unsent = websocket.sendQueue.withLock { sendQueue in
+            sendQueue.inFlightBytes = unwritten
+            return sendQueue.close()
+        }
+        return Summary(result: result, unsent: unsent + unacknowledged)
     }
 
     /// Whether the peer is still to see our last frame and the end of the socket (LingeringClose).

@@ -85,9 +85,12 @@ extension OpenConnection {
         return action == .finish ? .over : read(&loop)
     }
 
+    /// Bytes that were taken from the send queue, or added by the loop, and that the kernel has not taken.
+    var unwrittenBytes: Int { writeBuffer.count + writeBuffer.uncompressedCount }
+
     private func waitUntilWritable(_ loop: inout LoopContext) {
-        let inFlightBytes = writeBuffer.count + writeBuffer.uncompressedCount
-        websocket.sendQueue.withLock { $0.inFlightBytes = inFlightBytes }
+        let unwritten = unwrittenBytes
+        websocket.sendQueue.withLock { $0.inFlightBytes = unwritten }
         isWaitingForWritable = true
         updateInterest(&loop)
     }

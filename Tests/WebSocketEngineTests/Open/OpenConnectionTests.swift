@@ -221,4 +221,37 @@ import Testing
         #expect(try pair.closeCode() == 1002)
         #expect(pair.channel.finish().result.isComplete)
     }
+
+    @Test func aCleanEndHasNoUnsentBytes() throws {
+        let pair = try Pair()
+        try #require(pair.channel.open())
+        #expect(pair.channel.close(CloseFrame(code: .normal), &pair.loop) == .going)
+        let close: [UInt8] = [0x88, 2, 0x03, 0xE8]
+        try #require(write(pair.peer, close, close.count) == close.count)
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
+        #expect(pair.channel.ready(event, &pair.loop) == .over)
+        let summary = pair.channel.finish()
+        #expect(summary.result.isClean && summary.unsent == 0)
+    }
+
+    @Test func theAnswerToACloseLeavesNothingUnsent() throws {
+        let pair = try Pair()
+        try #require(pair.channel.open())
+        // A message that is written by the loop, then the peer's Close.
+        _ = try pair.sendMoreThanLeavesAtOnce()
+        #expect(pair.channel.flush(&pair.loop) == .going)
+        let close: [UInt8] = [0x88, 2, 0x03, 0xE8]
+        try #require(write(pair.peer, close, close.count) == close.count)
+        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
+        #expect(pair.channel.ready(event, &pair.loop) == .going)
+        var isOver = false
+        while !isOver {
+            var input = [UInt8](repeating: 0, count: 1 << 20)
+            try #require(read(pair.peer, &input, input.count) > 0)
+            let event = Poller.Readiness(token: pair.channel.token, readable: false, writable: true, endsOrStops: false)
+            isOver = pair.channel.ready(event, &pair.loop) == .over
+        }
+        let summary = pair.channel.finish()
+        #expect(summary.result.isClean && summary.unsent == 0)
+    }
 }
