@@ -95,6 +95,12 @@ static int await_child(lua_State *L)
     return 1;
 }
 
+static void set_name(lua_State *L, const char *name)
+{
+    lua_pushstring(L, name);
+    lua_setglobal(L, "name");
+}
+
 static lua_State *start(const char *name)
 {
     lua_State *L = luaL_newstate();
@@ -103,8 +109,7 @@ static lua_State *start(const char *name)
     lua_register(L, "await", await_child);
     lua_pushstring(L, url);
     lua_setglobal(L, "url");
-    lua_pushstring(L, name);
-    lua_setglobal(L, "name");
+    set_name(L, name);
     lua_register(L, "leave", leave);
     lua_register(L, "clock", monotonic);
     lua_register(L, "shut", shut);
@@ -119,6 +124,7 @@ static void *run(void *name)
     return NULL;
 }
 
+/* Calls the function that the script has returned. */
 static int step(lua_State *L)
 {
     lua_pushvalue(L, -1);
@@ -126,6 +132,18 @@ static int step(lua_State *L)
     int done = lua_toboolean(L, -1);
     lua_pop(L, 1);
     return done;
+}
+
+static void step_until_true(lua_State *L)
+{
+    while (!step(L)) continue;
+}
+
+/* The modes; `count` is N. */
+
+static void cycles(int count)
+{
+    for (int i = 0; i < count; i++) run("cycle");
 }
 
 static volatile int own_signals, other_signals;
@@ -137,92 +155,124 @@ static void count_signal(int number)
     else other_signals++;
 }
 
+static void signals(int count)
+{
+    (void)count;
+    struct timeval millisecond = {.tv_usec = 1000};
+    struct itimerval each = {millisecond, millisecond}, never = {0};
+    struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &each, NULL);
+    run("signals");
+    setitimer(ITIMER_REAL, &never, NULL);
+    printf("%d %d\n", own_signals, other_signals);
+}
+
+static void both(int count)
+{
+    (void)count;
+    lua_State *a = start("a"), *b = start("b");
+    for (int done = 0; done != 3;) {
+        if (!(done & 1)) done |= step(a);
+        if (!(done & 2)) done |= step(b) << 1;
+    }
+    lua_close(a);
+    lua_close(b);
+}
+
+static void threads(int count)
+{
+    (void)count;
+    pthread_t threads[2];
+    pthread_create(&threads[0], NULL, run, "a");
+    pthread_create(&threads[1], NULL, run, "b");
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+}
+
+static void fork_beside(int count)
+{
+    (void)count;
+    lua_State *L = start("parent");
+    pid_t child = fork();
+    if (!child) {
+        lua_close(start("child"));
+        fflush(stdout);
+        for (;;) pause();
+    }
+    step_until_true(L);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    lua_close(L);
+}
+
+static void children(int count)
+{
+    lua_State *L = start("parent");
+    for (int i = 0; i < count; i++) {
+        fflush(stdout);
+        pid_t child = fork();
+        if (!child) {
+            alarm(10); /* a child that hangs ends by itself */
+            set_name(L, "child");
+            step_until_true(L);
+            lua_close(L);
+            fflush(stdout);
+            _Exit(0); /* the parent's objects, which the child never frees, would be a leak to a sanitizer */
+        }
+        int status;
+        waitpid(child, &status, 0);
+        if (status) printf("child %d: %d\n", i, status);
+        step(L);
+    }
+    step_until_true(L);
+    lua_close(L);
+}
+
+static void leaving(int count)
+{
+    (void)count;
+    pthread_t thread;
+    atexit(measure_exit);
+    lua_State *L = start("first");
+    pthread_create(&thread, NULL, run, "second");
+    step_until_true(L);
+    exit(0);
+}
+
+static void heir(int count)
+{
+    (void)count;
+    pthread_t first;
+    pthread_create(&first, NULL, run, "first");
+    lua_State *L = start("second");
+    pid_t child = fork();
+    if (!child) set_name(L, "heir");
+    step_until_true(L);
+    if (!child) _Exit(0);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    puts("done");
+    fflush(stdout);
+    _Exit(0); /* the first thread never ends */
+}
+
 int main(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        void (*run)(int count);
+    } modes[] = {
+        {"cycles", cycles},    {"signals", signals},   {"both", both},       {"threads", threads},
+        {"fork", fork_beside}, {"children", children}, {"leaving", leaving}, {"heir", heir},
+    };
     if (argc < 4) return 2;
     script = argv[argc - 2];
     url = argv[argc - 1];
-    if (!strcmp(argv[1], "cycles")) {
-        for (int i = 0; i < atoi(argv[2]); i++) run("cycle");
-    } else if (!strcmp(argv[1], "signals")) {
-        struct timeval millisecond = {.tv_usec = 1000};
-        struct itimerval each = {millisecond, millisecond}, never = {0};
-        struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
-        sigaction(SIGALRM, &action, NULL);
-        setitimer(ITIMER_REAL, &each, NULL);
-        run("signals");
-        setitimer(ITIMER_REAL, &never, NULL);
-        printf("%d %d\n", own_signals, other_signals);
-    } else if (!strcmp(argv[1], "both")) {
-        lua_State *a = start("a"), *b = start("b");
-        for (int done = 0; done != 3;) {
-            if (!(done & 1)) done |= step(a);
-            if (!(done & 2)) done |= step(b) << 1;
-        }
-        lua_close(a);
-        lua_close(b);
-    } else if (!strcmp(argv[1], "fork")) {
-        lua_State *L = start("parent");
-        pid_t child = fork();
-        if (!child) {
-            lua_close(start("child"));
-            fflush(stdout);
-            for (;;) pause();
-        }
-        while (!step(L)) continue;
-        kill(child, SIGKILL);
-        waitpid(child, NULL, 0);
-        lua_close(L);
-    } else if (!strcmp(argv[1], "children")) {
-        lua_State *L = start("parent");
-        for (int i = 0; i < atoi(argv[2]); i++) {
-            fflush(stdout);
-            pid_t child = fork();
-            if (!child) {
-                alarm(10); /* nobody waits for it longer */
-                lua_pushliteral(L, "child");
-                lua_setglobal(L, "name");
-                while (!step(L)) continue;
-                lua_close(L);
-                fflush(stdout);
-                _Exit(0); /* leak check off: the parent's objects remain */
-            }
-            int status;
-            waitpid(child, &status, 0);
-            if (status) printf("child %d: %d\n", i, status);
-            step(L);
-        }
-        while (!step(L)) continue;
-        lua_close(L);
-    } else if (!strcmp(argv[1], "leaving")) {
-        pthread_t thread;
-        atexit(measure_exit);
-        lua_State *L = start("first");
-        pthread_create(&thread, NULL, run, "second");
-        while (!step(L)) continue;
-        exit(0);
-    } else if (!strcmp(argv[1], "heir")) {
-        pthread_t first;
-        pthread_create(&first, NULL, run, "first");
-        lua_State *L = start("second");
-        pid_t child = fork();
-        if (!child) {
-            lua_pushliteral(L, "heir");
-            lua_setglobal(L, "name");
-        }
-        while (!step(L)) continue;
-        if (!child) _Exit(0);
-        kill(child, SIGKILL);
-        waitpid(child, NULL, 0);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        if (strcmp(argv[1], modes[i].name)) continue;
+        modes[i].run(atoi(argv[2]));
         puts("done");
-        fflush(stdout);
-        _Exit(0); /* the first state waits without end */
-    } else {
-        pthread_t threads[2];
-        pthread_create(&threads[0], NULL, run, "a");
-        pthread_create(&threads[1], NULL, run, "b");
-        for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+        return 0;
     }
-    puts("done");
-    return 0;
+    return 2;
 }

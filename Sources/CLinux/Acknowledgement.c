@@ -1,4 +1,4 @@
-/* In a file of its own: linux/tcp.h and the C library's netinet/tcp.h define the same names. */
+/* Reads TCP_INFO. A file of its own, since linux/tcp.h and the C library's netinet/tcp.h define the same names. */
 #include "Acknowledgement.h"
 #include <linux/sockios.h>
 #include <linux/tcp.h>

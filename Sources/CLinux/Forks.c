@@ -6,27 +6,27 @@
 
 int ws_forks;
 
-/* Readers are threads that hold locks of libraries; the writer is fork. It comes before new readers, so that it waits for
- * those that are there and no others. */
+/* Threads that hold locks of libraries lock it for reading, fork locks it for writing. A waiting writer blocks new
+ * readers, so that fork waits only for the threads that are already in. */
 static const pthread_rwlock_t unlocked = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 static pthread_rwlock_t fork_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
 void ws_block_forks(void) { pthread_rwlock_rdlock(&fork_lock); }
 void ws_allow_forks(void) { pthread_rwlock_unlock(&fork_lock); }
 
-static void before(void) { pthread_rwlock_wrlock(&fork_lock); }
+static void before_fork(void) { pthread_rwlock_wrlock(&fork_lock); }
 static void in_parent(void) { pthread_rwlock_unlock(&fork_lock); }
 
 static void in_child(void)
 {
     ws_forks++;
-    /* It names its owner by a thread that the child does not have. */
+    /* The lock has the thread id of its owner, which does not exist in the child: it can't be unlocked there. */
     fork_lock = unlocked;
 }
-static void begin(void) { pthread_atfork(before, in_parent, in_child); }
+static void register_handlers(void) { pthread_atfork(before_fork, in_parent, in_child); }
 
 void ws_start_counting_forks(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, begin);
+    pthread_once(&once, register_handlers);
 }

@@ -1,6 +1,7 @@
-/* What the C files of the binding share: the two userdata and the stack positions of their parts. */
-#ifndef WS_BINDING_H
-#define WS_BINDING_H
+/* The two userdata of the binding, which its C files share, and the functions that they have for each other. Only the
+ * thread that runs the Lua state touches them. No other file includes Lua's headers. */
+#ifndef WS_BRIDGE_H
+#define WS_BRIDGE_H
 
 #include "CLua.h"
 #include <Forks.h>
@@ -9,16 +10,16 @@
 
 /* Upvalues of every function of the module. */
 #define WS_UP_STATE lua_upvalueindex(1)     /* module_state */
-#define WS_UP_LIVE lua_upvalueindex(2)      /* id -> websocket, for those that are started */
-#define WS_UP_METATABLE lua_upvalueindex(3) /* of websockets */
+#define WS_UP_LIVE lua_upvalueindex(2)      /* table: id -> live websocket, which keeps it from being collected */
+#define WS_UP_METATABLE lua_upvalueindex(3) /* metatable of websockets */
 
 /* User values of a websocket. */
 enum {
-    WS_VALUE_HANDLER = 1,
-    WS_VALUE_DEBUG,
-    WS_VALUE_URL,
-    WS_VALUE_OPENED,
-    WS_VALUE_CLOSED,
+    WS_VALUE_HANDLER = 1, /* option onreceive */
+    WS_VALUE_DEBUG,       /* option debug */
+    WS_VALUE_URL,         /* option url */
+    WS_VALUE_OPENED,      /* info of the last OPEN */
+    WS_VALUE_CLOSED,      /* info of the last CLOSE */
     WS_VALUES = WS_VALUE_CLOSED
 };
 
@@ -58,8 +59,8 @@ struct lua_websocket {
 /* options.c: reads the table at index 1 into `target` and into the user values of the userdata at index 2. */
 void ws_read_options(lua_State *L, ws_options *target);
 
-/* open.c: closes all websockets; their connections, what waits to be sent and their events are the parent's. `L`,
- * which has the module's upvalues, may be NULL when the state closes. */
+/* open.c: in a forked child, closes all websockets without an event: their connections, unsent messages and records
+ * belong to the parent. `L` must have the module's upvalues; it is NULL when the state closes. */
 void ws_reset_after_fork(lua_State *L, module_state *module) __attribute__((cold));
 
 /* poll.c */
@@ -69,19 +70,19 @@ int ws_run(lua_State *L);
 /* deliver.c: tells the engine how many bytes were delivered, so that it may queue more. */
 void ws_report_delivered(module_state *module);
 
-/* object.c */
+/* object.c; ws_release closes the websocket and takes it out of module_state.websockets. */
 int ws_constructor(lua_State *L);
 void ws_release(lua_websocket *ws);
 extern const luaL_Reg ws_methods[];
 extern const luaL_Reg ws_metamethods[];
 
-/* In a child of fork, lets go of what is the parent's. */
+/* Resets the module if this process is a child that was forked since the last call. */
 static inline void ws_check_fork(lua_State *L, module_state *module)
 {
     if (module->forks_seen != ws_forks) ws_reset_after_fork(L, module);
 }
 
-/* The state's module: every function of the script's comes in by this. */
+/* Every function that a script calls gets the module by this one. */
 static inline module_state *ws_module(lua_State *L)
 {
     module_state *module = lua_touserdata(L, WS_UP_STATE);

@@ -1,8 +1,10 @@
-/* The websocket as a script sees it: constructor, methods, properties. */
+/* The websocket as a script sees it: constructor, methods, properties. Lua calls these functions on the thread that
+ * runs its state; they check the arguments and call Swift. */
 #include "bridge.h"
 #include <string.h>
 
-/* The websocket at index 1. To compare metatables would take a tenth of a short send. */
+/* Returns the websocket at index 1, or raises. luaL_checkudata, which compares metatables, would take a tenth of a
+ * short send. */
 static inline __attribute__((always_inline)) lua_websocket *check_websocket(lua_State *L)
 {
     lua_websocket *ws = lua_touserdata(L, 1);
@@ -25,7 +27,7 @@ int ws_constructor(lua_State *L)
     ws->prev_next = &module->websockets;
     if (ws->next) ws->next->prev_next = &ws->next;
     module->websockets = ws;
-    /* From here on the finalizer owns what the leaves return: anything may raise. */
+    /* From here on anything may raise: the finalizer frees the options and the engine's object. */
     ws->options = ws_options_new();
     if (lua_istable(L, 1)) ws_read_options(L, ws->options);
     ws->id = ++module->last_id;
@@ -35,7 +37,7 @@ int ws_constructor(lua_State *L)
     return 1;
 }
 
-/* When the state closes, finalizers of the script may still use the websocket after this: it is closed. */
+/* When the state closes, a finalizer of the script may still call methods after this: they find a closed websocket. */
 void ws_release(lua_websocket *ws)
 {
     if (!ws->prev_next) return;
@@ -70,7 +72,7 @@ static int connect(lua_State *L)
     if (!ws->engine_side) return luaL_error(L, "WebSocket can't connect: the Lua state closes");
     if (lua_getiuservalue(L, 1, WS_VALUE_URL) == LUA_TNIL)
         return luaL_error(L, "WebSocket has no url to connect to; make it with WebSocket{url = …}");
-    /* Kept alive before it starts: the table may have to grow, and that may raise. */
+    /* Before it starts, since the table may have to grow, which may raise. */
     lua_rawgeti(L, WS_UP_LIVE, ws->id);
     bool known = !lua_isnil(L, -1);
     lua_pushvalue(L, 1);
@@ -104,7 +106,7 @@ static int close(lua_State *L)
     return 0;
 }
 
-/* A `<close>` variable passes the error as its second value. */
+/* For a `<close>` variable Lua passes the error as the second argument. */
 static int close_variable(lua_State *L)
 {
     lua_settop(L, 1);
@@ -113,17 +115,17 @@ static int close_variable(lua_State *L)
 
 static int send_message(lua_State *L, uint8_t opcode, const char *what)
 {
-    enum { direct_parts = 16 };
+    enum { most_parts = 16 }; /* more are joined by Lua */
     lua_websocket *ws = check_websocket(L);
     module_state *module = ws->module;
     int count = lua_gettop(L) - 1;
-    ws_slice parts[direct_parts];
+    ws_slice parts[most_parts];
     for (int i = 0; i < count; i++) {
         size_t length;
         const char *bytes = luaL_checklstring(L, i + 2, &length);
-        if (i < direct_parts) parts[i] = (ws_slice){bytes, length};
+        if (i < most_parts) parts[i] = (ws_slice){bytes, length};
     }
-    if (count > direct_parts) {
+    if (count > most_parts) {
         lua_concat(L, count);
         parts[0] = ws_slice_at(L, -1);
         count = 1;
@@ -131,7 +133,7 @@ static int send_message(lua_State *L, uint8_t opcode, const char *what)
     bool first = ws->last_send_poll != module->polls;
     ws->last_send_poll = module->polls;
     ws_failure failure;
-    /* The engine may not know yet that the script has closed it. */
+    /* The loop thread may not have executed the script's close() yet. */
     if (!ws->started) return luaL_error(L, "WebSocket is not connected, can't send %s", what);
     switch (ws_websocket_send(module->state, ws->engine_side, opcode, parts, (size_t)count, first, &failure)) {
     case WS_SENT: return 0;
@@ -145,14 +147,14 @@ static int send_text(lua_State *L) { return send_message(L, 0x1, "text"); }
 static int send_binary(lua_State *L) { return send_message(L, 0x2, "data"); }
 static int send_ping(lua_State *L) { return send_message(L, 0x9, "ping"); }
 
-/* Pushes a field of the last OPEN or CLOSE event's info; nil before there was one. */
+/* Pushes a field of the info of the last OPEN or CLOSE event; nil before the first. */
 static int push_info(lua_State *L, int value, const char *field)
 {
     if (lua_getiuservalue(L, 1, value) == LUA_TTABLE) lua_getfield(L, -1, field);
     return 1;
 }
 
-/* A method, or else a property; nil for any other name. */
+/* __index: a method, or else a property; nil for any other name. */
 static int get_field(lua_State *L)
 {
     lua_pushvalue(L, 2);
@@ -204,7 +206,7 @@ const luaL_Reg ws_methods[] = {
     {"sendBinary", send_binary}, {"sendPing", send_ping}, {NULL, NULL},
 };
 
-/* The first is set by luaopen, with one upvalue more. */
+/* ws_open sets __index again, with one upvalue more. */
 const luaL_Reg ws_metamethods[] = {
     {"__index", get_field}, {"__newindex", set_field}, {"__tostring", to_string},
     {"__gc", finalize}, {"__close", close_variable}, {NULL, NULL},

@@ -1,4 +1,5 @@
-/* luaopen_websocket: the module's table, and the one userdata that each Lua state has of it. */
+/* luaopen_websocket: makes the module's table and its userdata, module_state, one for each Lua state. Its functions run
+ * on the thread that runs the Lua state, but for at_exit, which runs on the thread that calls exit. */
 #include "bridge.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@ static const struct {
     {"PING", WS_EVENT_PING}, {"PONG", WS_EVENT_PONG}, {"FRAGMENT", WS_EVENT_FRAGMENT}, {"BINARY", WS_EVENT_BINARY},
 };
 
-/* At the end of the state, what was sent gets so long to leave. */
+/* Seconds that sent messages have to leave when the Lua state closes or the process ends. */
 static const double farewell = 1.0;
 
 void ws_reset_after_fork(lua_State *L, module_state *module)
@@ -45,28 +46,28 @@ static int state_gc(lua_State *L)
     module_state *module = lua_touserdata(L, 1);
     ws_check_fork(NULL, module);
     ws_state *state = module->state;
-    /* Finalizers of the script may still call the module after this: there is nothing to deliver. */
+    /* A finalizer of the script may still call the module after this: it finds no state and no records. */
     module->state = NULL;
     module->cursor = module->end = NULL;
     module->live = 0;
     module->unreported_owner = NULL;
-    /* Those that a finalizer made while the state closes: Lua finalises nothing that is new then. */
+    /* Websockets that a finalizer made while the state closes: Lua does not call their __gc any more. */
     while (module->websockets) ws_release(module->websockets);
     if (state) ws_state_free(state, farewell);
     return 0;
 }
 
-/* os.exit() leaves without closing the state. */
+/* os.exit() does not close the Lua state unless it is told to. */
 static void at_exit(void) { ws_shut_down(farewell); }
 static void register_exit(void) { atexit(at_exit); }
 
-/* Pushes the three upvalues: the state's userdata, the table of live websockets, their metatable. */
+/* Pushes the three upvalues: module_state, the table of live websockets, their metatable. */
 static void push_upvalues(lua_State *L)
 {
     module_state *module = lua_newuserdatauv(L, sizeof *module, 0);
     ws_start_counting_forks();
     *module = (module_state){.forks_seen = ws_forks};
-    /* Marked for collection before any websocket: finalised after all of them. */
+    /* Lua finalises in the opposite order: module_state gets its __gc before any websocket, so it is finalised last. */
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, state_gc);
     lua_setfield(L, -2, "__gc");
@@ -81,16 +82,9 @@ static void push_copies(lua_State *L, int first)
     for (int i = 0; i < 3; i++) lua_pushvalue(L, first + i);
 }
 
-int ws_open(lua_State *L)
+/* Fills the metatable of websockets, the third of the upvalues; its functions have it as an upvalue. */
+static void fill_metatable(lua_State *L, int upvalues)
 {
-    static const luaL_Reg functions[] = {
-        {"WebSocket", ws_constructor}, {"poll", ws_poll}, {"run", ws_run}, {NULL, NULL}};
-    static pthread_once_t registered = PTHREAD_ONCE_INIT;
-    pthread_once(&registered, register_exit);
-    push_upvalues(L);
-    int upvalues = lua_gettop(L) - 2;
-
-    /* The metatable of websockets: its functions need the upvalues, and it is one of them. */
     lua_pushvalue(L, upvalues + 2);
     push_copies(L, upvalues);
     luaL_setfuncs(L, ws_metamethods, 3);
@@ -105,7 +99,17 @@ int ws_open(lua_State *L)
     lua_pushliteral(L, "WebSocket");
     lua_setfield(L, -2, "__name");
     lua_pop(L, 1);
+}
 
+int ws_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"WebSocket", ws_constructor}, {"poll", ws_poll}, {"run", ws_run}, {NULL, NULL}};
+    static pthread_once_t registered = PTHREAD_ONCE_INIT;
+    pthread_once(&registered, register_exit);
+    push_upvalues(L);
+    int upvalues = lua_gettop(L) - 2;
+    fill_metatable(L, upvalues);
     luaL_newlibtable(L, functions);
     push_copies(L, upvalues);
     luaL_setfuncs(L, functions, 3);
@@ -122,12 +126,10 @@ int ws_open(lua_State *L)
     return 1;
 }
 
-static int open_plain(lua_State *L) { return ws_open(L); }
-
 /* The same module; also sets the globals that scripts written for Aseprite expect. */
 int ws_open_global(lua_State *L)
 {
-    luaL_requiref(L, "websocket", open_plain, 0);
+    luaL_requiref(L, "websocket", ws_open, 0);
     lua_getfield(L, -1, "WebSocket");
     lua_setglobal(L, "WebSocket");
     lua_getfield(L, -1, "WebSocketMessageType");

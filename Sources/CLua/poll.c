@@ -29,9 +29,9 @@ static double monotonic(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Waits up to `seconds` for the first record; returns the time when the wait began. A signal whose handler sets a hook, as
- * the interpreter's own for Ctrl-C does, must end the wait. So signals are blocked from the last look at the hook to the
- * wait itself. That costs two system calls, so the first `brief` seconds of a wait do without. */
+/* Waits up to `seconds` for the first record; returns the time when the wait began. A signal whose handler sets a hook,
+ * as the interpreter's own for Ctrl-C does, must end the wait. So signals are blocked from the last look at the hook to
+ * the wait itself. That costs two system calls, so the first `brief` seconds of a wait do without. */
 static double wait_for_records(lua_State *L, module_state *module, double seconds)
 {
     const double brief = 0.1;

@@ -1,4 +1,5 @@
-/* OpenSSL, as far as the module uses it; what its macros hide from Swift. */
+/* OpenSSL's headers for WebSocketProtocol (SHA-1) and WebSocketEngine (TLS), and the constants that are macros, which
+ * Swift does not import. */
 #ifndef WS_COPENSSL_H
 #define WS_COPENSSL_H
 
@@ -17,12 +18,12 @@ static const uint64_t WS_SSL_OP_ENABLE_KTLS = SSL_OP_ENABLE_KTLS;
 static const unsigned long WS_XN_FLAG_RFC2253 = XN_FLAG_RFC2253;
 static const unsigned long WS_ERR_R_MALLOC_FAILURE = ERR_R_MALLOC_FAILURE;
 
-/* Set on a socket BIO while it is given a record that is no data, with kernel TLS: OpenSSL keeps the name to itself,
- * and 0x1000 to 0x4000 for it. */
+/* OpenSSL's private BIO_FLAGS_KTLS_TX_CTRL_MSG (include/internal/bio.h, OpenSSL 3): with kernel TLS it is set on the
+ * BIO while a control record is written. Check it with each new OpenSSL. */
 static const int WS_BIO_FLAGS_KTLS_TX_CTRL_MSG = 0x1000;
 
-/* SHA1 does the same through the providers: its first call loads them and reads OpenSSL's configuration, which takes
- * longer than all else up to the first message. */
+/* The deprecated functions on purpose: SHA1() goes through the providers, and its first call loads them and reads
+ * OpenSSL's configuration, which takes longer than everything else up to the first message. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 static inline void ws_sha1(const void *bytes, size_t count, unsigned char digest[SHA_DIGEST_LENGTH])

@@ -1,17 +1,17 @@
-// The functions that CLua.h declares: pointers and numbers in, the engine called, a status out. The compiler
-// checks each against the header.
+// Implements the functions of CLua.h with the engine; the compiler checks each against the header. The C files of
+// CLua call them on the thread that runs the Lua state.
 
 public import CLua
 import Glibc
 import WebSocketEngine
 import WebSocketProtocol
 
-/// A Swift object that a Lua userdata owns, as C knows it.
-private func owned<Object: AnyObject>(_ object: Object) -> OpaquePointer {
+/// The object as a pointer for C, which owns one reference until `release`.
+private func retained<Object: AnyObject>(_ object: Object) -> OpaquePointer {
     OpaquePointer(Unmanaged.passRetained(object).toOpaque())
 }
 
-/// Lends the object to `body`. Its owner waits in C: nothing is counted.
+/// Calls `body` with the object. C owns a reference during the call, so no retain is needed.
 @inline(__always)
 private func with<Object: AnyObject, Result>(
     _ pointer: OpaquePointer, as: Object.Type, _ body: (Object) -> Result
@@ -26,7 +26,7 @@ private func release<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Typ
 extension ws_slice {
     fileprivate var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: bytes, count: count) }
 
-    /// The string of a script, which may be any bytes.
+    /// A script's string may be any bytes; the options are text.
     fileprivate func text() throws(Options.Failure) -> String {
         guard let text = String(validating: buffer, as: UTF8.self) else { throw Options.Failure("is not UTF-8") }
         return text
@@ -34,7 +34,7 @@ extension ws_slice {
 }
 
 extension UnsafeMutablePointer<ws_failure> {
-    /// Says what went wrong, cut to what fits, between two characters.
+    /// Writes the words, shortened to whole characters that fit.
     fileprivate func set(_ words: String) {
         withUnsafeMutableBytes(of: &pointee.text) { target in
             var text = Substring(words)
@@ -47,16 +47,16 @@ extension UnsafeMutablePointer<ws_failure> {
 
 // MARK: - The Lua state
 
-/// What one Lua state has: used by the thread that runs it, never by two at a time.
+/// One Lua state. Only the thread that runs it uses this; `queue` is shared with the loop.
 private final class LuaState {
     let queue = EventQueue()
-    /// The records that C walks.
-    var taken = EventRecords()
+    /// The fetched records, which C delivers.
+    var fetched = EventRecords()
     var random = RandomPool()
 }
 
 @c @implementation
-public func ws_state_new() -> OpaquePointer { owned(LuaState()) }
+public func ws_state_new() -> OpaquePointer { retained(LuaState()) }
 
 @c @implementation
 public func ws_state_reset(_ state: OpaquePointer) { with(state, as: LuaState.self) { $0.queue.reset() } }
@@ -76,9 +76,9 @@ public func ws_state_fetch(
 ) -> ws_slice {
     with(state, as: LuaState.self) { state in
         if limit > 0, state.queue.isEmpty { state.queue.wait(until: limit, mask) }
-        state.queue.take(&state.taken)
-        count.pointee = state.taken.count
-        let bytes = state.taken.bytes
+        state.queue.take(&state.fetched)
+        count.pointee = state.fetched.count
+        let bytes = state.fetched.bytes
         return ws_slice(bytes: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), count: bytes.count)
     }
 }
@@ -100,12 +100,12 @@ private final class OptionsBox {
 }
 
 @c @implementation
-public func ws_options_new() -> OpaquePointer { owned(OptionsBox()) }
+public func ws_options_new() -> OpaquePointer { retained(OptionsBox()) }
 
 @c @implementation
 public func ws_options_free(_ options: OpaquePointer) { release(options, as: OptionsBox.self) }
 
-/// Lets `body` change the options; false when it finds something wrong and says so.
+/// Calls `body` with the options. If it throws, writes the reason and returns false.
 private func change(
     _ options: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>,
     _ body: (inout Options) throws(Options.Failure) -> Void
@@ -151,7 +151,7 @@ public func ws_options_header(
 @c @implementation
 public func ws_websocket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id: UInt32) -> OpaquePointer {
     let queue = with(state, as: LuaState.self) { $0.queue }
-    return with(options, as: OptionsBox.self) { owned(WebSocket($0.options, queue: queue, id: id)) }
+    return with(options, as: OptionsBox.self) { retained(WebSocket($0.options, queue: queue, id: id)) }
 }
 
 @c @implementation
@@ -159,7 +159,7 @@ public func ws_websocket_reset(_ websocket: OpaquePointer) { with(websocket, as:
 
 @c @implementation
 public func ws_websocket_free(_ websocket: OpaquePointer) {
-    // Whatever its state says: a start may be on its way to the engine.
+    // In any state: the loop may not have executed the last connect() yet.
     with(websocket, as: WebSocket.self) { $0.abandon() }
     release(websocket, as: WebSocket.self)
 }

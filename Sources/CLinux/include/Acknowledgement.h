@@ -1,4 +1,5 @@
-/* What the peer's system has acknowledged of what was sent over TCP. */
+/* TCP acknowledgements: how many of the sent bytes the peer's system has received. The loop calls these
+ * (Transport.swift). */
 #ifndef WS_ACKNOWLEDGEMENT_H
 #define WS_ACKNOWLEDGEMENT_H
 
@@ -7,15 +8,15 @@
 #include <stdint.h>
 
 typedef struct ws_acknowledgement {
-    size_t outstanding;   /* bytes that were written and not acknowledged (SIOCOUTQ) */
-    uint32_t silence;     /* milliseconds since the last acknowledgement (TCP_INFO) */
-    uint32_t round_trip;  /* microseconds, smoothed */
-    uint32_t unanswered;  /* retransmissions and window probes in a row that were not answered */
+    size_t outstanding;  /* written bytes that are not acknowledged (SIOCOUTQ) */
+    uint32_t silence;    /* milliseconds since the last acknowledgement (TCP_INFO) */
+    uint32_t round_trip; /* microseconds, smoothed */
+    uint32_t unanswered; /* retransmissions and window probes in a row without an answer */
 } ws_acknowledgement;
 
-/* False for a socket that is not of TCP. */
+/* Returns false if the socket is not a TCP socket. */
 bool ws_read_acknowledgement(int socket, ws_acknowledgement *state);
-/* Bytes that were written and not acknowledged; of a Unix socket, not read. 0 where that can't be known. */
+/* Written bytes that are not acknowledged, or not read by the peer of a Unix socket; 0 if the kernel can't tell. */
 size_t ws_unacknowledged_bytes(int socket);
 
 #endif

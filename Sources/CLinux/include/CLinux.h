@@ -1,4 +1,5 @@
-/* What Swift's Glibc module leaves out of the C library. */
+/* System calls and headers that Swift's Glibc module does not have. WebSocketEngine and EchoServer use them, on any
+ * thread. */
 #ifndef WS_CLINUX_H
 #define WS_CLINUX_H
 
@@ -19,12 +20,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* These need _GNU_SOURCE, which would change types that other modules import as well. */
-
-/* ppoll of one descriptor for reading: without a timeout for ever, with a mask open to the signals not in it. */
+/* ppoll of one descriptor for reading. NULL as timeout: no limit. `mask`: the signals blocked during the wait. Like the
+ * other functions of CLinux.c it needs _GNU_SOURCE, which in a header would change types that other modules import,
+ * too. */
 int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigset_t *mask);
-/* send, recv and epoll_pwait. The C library's are cancellation points: where there are threads, each call takes two
- * atomic operations for that. Nobody cancels these. */
+/* send, recv and epoll_pwait without the C library's functions. Those are cancellation points, which cost two atomic
+ * operations for each call in a process with threads; no thread of ours is ever cancelled. */
 static inline ssize_t ws_send(int socket, const void *bytes, size_t count, int flags)
 {
     return syscall(SYS_sendto, socket, bytes, count, flags, NULL, 0);
@@ -38,16 +39,16 @@ static inline int ws_epoll_wait(int epoll, struct epoll_event *events, int most,
     return (int)syscall(SYS_epoll_pwait, epoll, events, most, milliseconds, mask, (size_t)_NSIG / 8);
 }
 
-/* Waits as long as the word is `value`, or for less; wakes one that waits for it. */
+/* Waits while the word is `value`, or returns earlier without a reason; wakes one waiting thread. */
 static inline void ws_futex_wait(void *word, unsigned value)
 {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 static inline void ws_futex_wake(void *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
 
-/* accept4: close-on-exec, not blocking. */
+/* accept4 of a close-on-exec, non-blocking socket. */
 int ws_accept(int listener);
-/* pthread_setname_np of the calling thread. */
+/* Names the calling thread. */
 void ws_name_thread(const char *name);
 
 #endif

@@ -1,8 +1,9 @@
-/* Between Lua and Swift, the whole of it on one page.
+/* The whole interface between Lua and Swift. The C files of this target call these functions; Bridge.swift implements
+ * them. All but ws_shut_down run on the thread that runs the Lua state.
  *
- * Lua -> C function -> Swift leaf -> back. Lua raises by longjmp (or a C++ exception), which must never
- * cross a Swift frame: every Lua API call is made in this target's C files, and a leaf gets pointers,
- * lengths and numbers, never a lua_State. A leaf never raises; what fails it writes into a ws_failure. */
+ * A call goes from Lua to a C function, to one of these, and back. Lua raises by longjmp (or a C++ exception), which
+ * must never cross a Swift frame: only the C files call the Lua API, and these functions get pointers, lengths and
+ * numbers, never a lua_State. They never raise; if one fails, it writes the reason into a ws_failure. */
 #ifndef WS_CLUA_H
 #define WS_CLUA_H
 
@@ -14,12 +15,12 @@
 
 struct lua_State;
 
-/* What luaopen_websocket and luaopen_websocket_global are. */
+/* open.c: the bodies of luaopen_websocket and luaopen_websocket_global. */
 int ws_open(struct lua_State *_Nonnull L);
 int ws_open_global(struct lua_State *_Nonnull L);
 
 typedef struct ws_failure {
-    char text[1024]; /* in words, NUL-terminated */
+    char text[1024]; /* the reason in words, NUL-terminated */
 } ws_failure;
 
 typedef struct ws_slice {
@@ -27,28 +28,29 @@ typedef struct ws_slice {
     size_t count;
 } ws_slice;
 
-/* ---- One Lua state: its event log and random bytes. Used by one thread at a time. */
+/* ---- One Lua state: its queue of event records, and its random bytes. */
 
 typedef struct ws_state ws_state;
 
 ws_state *_Nonnull ws_state_new(void);
-/* Closes every websocket of the state, waits at most `seconds` for what was sent to leave, frees it. */
+/* Closes every websocket of the state, waits at most `seconds` until the sent messages have left, frees the state. */
 void ws_state_free(ws_state *_Nonnull state, double seconds);
-/* In a child of fork: lets go of what the parent has queued. */
+/* In a forked child: forgets the records that the parent has queued. */
 void ws_state_reset(ws_state *_Nonnull state);
 
-/* Events that are queued behind what `ws_state_fetch` gave last. */
+/* The number of records that were queued since the last ws_state_fetch. */
 size_t ws_state_queued(ws_state *_Nonnull state);
-/* Takes what is queued, when the last records are delivered: these stay valid until the next take. With nothing queued
- * it waits until there is something, a signal arrives or the monotonic clock shows `limit` seconds; 0: not at all. With
- * a `mask` the caller has blocked all signals, and the wait itself is open to those that are not in it. `count`: how
- * many records there are. */
+/* Returns the queued records and writes their number into `count`; they are valid until the next call. Call it when all
+ * records of the last call were delivered. If none are queued, it waits until one is, a signal arrives, or the
+ * monotonic clock shows `limit` seconds (0: it does not wait). `mask` is a sigset_t: the caller has blocked all
+ * signals, and during the wait only those of the mask are blocked. */
 ws_slice ws_state_fetch(
     ws_state *_Nonnull state, double limit, const void *_Nullable mask, size_t *_Nonnull count);
-/* At the end of the process: closes every websocket of every state, waits at most `seconds`. */
-void ws_shut_down(double seconds);
-/* The memory of a delivered message. */
+/* Returns the memory of a delivered message. */
 void ws_state_return_block(ws_state *_Nonnull state, ws_block block);
+/* At the end of the process, on the thread that calls exit: closes every websocket of every state, and waits at most
+ * `seconds` until the sent messages have left. */
+void ws_shut_down(double seconds);
 
 /* ---- The options of one websocket, while the constructor reads them. */
 
@@ -63,10 +65,11 @@ typedef struct ws_option_value {
 
 ws_options *_Nonnull ws_options_new(void);
 void ws_options_free(ws_options *_Nonnull options);
-/* `path` is the option's name in the script's table, such as "tls.ca". A list is set element by element. If the value is
- * wrong, returns false and writes why, without the option's name. */
+/* Sets one option. `path` is its name in the script's table, such as "tls.ca"; a list is set element by element. If the
+ * value is wrong, returns false and writes the reason, without the option's name. */
 bool ws_options_set(
     ws_options *_Nonnull options, const char *_Nonnull path, ws_option_value value, ws_failure *_Nonnull failure);
+/* Adds one field of the option `headers`; fails like ws_options_set. */
 bool ws_options_header(ws_options *_Nonnull options, ws_slice name, ws_slice value, ws_failure *_Nonnull failure);
 
 /* ---- One websocket. */
@@ -75,26 +78,26 @@ typedef struct ws_websocket ws_websocket;
 
 enum ws_send_status { WS_SENT, WS_SEND_CLOSED, WS_SEND_FAILED };
 
-/* `id` is what its event records carry. */
+/* The websocket's records will carry `id`. */
 ws_websocket *_Nonnull ws_websocket_new(ws_state *_Nonnull state, ws_options *_Nonnull options, uint32_t id);
-/* What is still open is closed in the background; what was sent still leaves. */
+/* An open connection is closed in the background, after the messages that were sent. */
 void ws_websocket_free(ws_websocket *_Nonnull websocket);
-/* In a child of fork: closed, with nothing to send. */
+/* In a forked child: the websocket is closed, and its unsent messages are dropped. */
 void ws_websocket_reset(ws_websocket *_Nonnull websocket);
-/* Starts; exactly one WS_EVENT_FINAL record will follow. */
+/* Starts connecting. If it returns true, exactly one WS_EVENT_FINAL record will follow. */
 bool ws_websocket_connect(ws_websocket *_Nonnull websocket, ws_failure *_Nonnull failure);
 void ws_websocket_close(ws_websocket *_Nonnull websocket, uint16_t code, ws_slice reason);
-/* Whether a script may close with this code and reason; says what is wrong. */
+/* Whether a script may close with this code and reason; if not, writes the reason. */
 bool ws_may_close(uint16_t code, ws_slice reason, ws_failure *_Nonnull failure);
-/* One message of joined parts. `first` since the last poll: it may go to the kernel at once. */
+/* Sends the joined parts as one message. `first`: it is the first since the last poll, so it may be written to the
+ * socket at once. WS_SEND_CLOSED: the websocket is not open. WS_SEND_FAILED: `failure` has the reason. */
 enum ws_send_status ws_websocket_send(
     ws_state *_Nonnull state, ws_websocket *_Nonnull websocket, uint8_t opcode, const ws_slice *_Nullable parts,
     size_t count, bool first, ws_failure *_Nonnull failure);
-/* So many bytes of its records were delivered. */
+/* Records of this many bytes were delivered: they no longer count against maxqueued. */
 void ws_websocket_delivered(ws_websocket *_Nonnull websocket, size_t bytes);
-
-/* Lua has no memory for a message of so many bytes, of the connection that the `connection`-th OPEN event told of: it is
- * ended with the code 1009. */
+/* Lua has no memory for a message of this many bytes: fails the connection with the code 1009. `connection` is the
+ * number of OPEN events delivered before the message; a later connection is not touched. */
 void ws_websocket_refuse(ws_websocket *_Nonnull websocket, size_t bytes, uint32_t connection);
 
 const char *_Nonnull ws_websocket_state(ws_websocket *_Nonnull websocket);

@@ -1,31 +1,32 @@
-// What a script asks of one websocket, checked; the defaults are here and nowhere else. Times are seconds,
-// sizes bytes.
+// The options of one websocket with their defaults and limits. Times are in seconds, sizes in bytes. CLua's options.c
+// knows each option's name and types; Bridge.swift sets it here, on the thread that runs the Lua state. Afterwards
+// nobody changes the options, and the loop reads them.
 
 import Glibc
 public import WebSocketProtocol
 
 public struct Options: Sendable {
-    // First what each read or message asks for.
+    // The hot fields first: they are read for every read or message.
     public var maxQueued = 16 << 20
-    /// Whether the script wants to be told what goes on.
+    /// The script has a debug function.
     public var debug = false
     public var maxBuffered = 64 << 20
 
     public var url: WebSocketURL?
     public var headers = HeaderFields()
     public var protocols: [String] = []
-    /// What to offer; nil: no compression.
+    /// nil: compression is not offered.
     public var deflate: Deflate?
     public var minReconnectWait = 0.0
     public var maxReconnectWait = 10.0
-    /// Attempts in a row after the first; nil: no end, 0: none.
+    /// Attempts in a row after the first; nil: without end.
     public var reconnect: Int?
     public var connectTimeout = 30.0
     public var closeTimeout = 5.0
     public var maxMessageSize = 64 << 20
-    /// Of silence, after which a ping is sent; 0: never.
+    /// Time without a byte from the peer after which a ping is sent; 0: never.
     public var pingInterval = 0.0
-    /// How long the answer to it is waited for.
+    /// Time that the peer has to answer a ping.
     public var pongTimeout = 20.0
     public var tls = TLS()
     public var proxy = ProxyChoice.none
@@ -38,28 +39,28 @@ public struct Options: Sendable {
     }
 
     public struct TLS: Sendable, Hashable {
-        /// The least that is spoken, as OpenSSL numbers it.
+        /// The lowest version that is accepted, by OpenSSL's number.
         public enum Version: Int32, Sendable {
             case tls12 = 0x0303
             case tls13 = 0x0304
         }
 
-        /// A file, a folder, or the PEM text of whom to trust; nil: whom the system trusts.
+        /// The trusted CAs: a file, a folder, or PEM text; nil: those of the system.
         public var ca: String?
-        /// A file or the PEM text.
+        /// A file or PEM text.
         public var certificate: String?
-        /// A file or the PEM text; nil: it stands beside the certificate.
+        /// A file or PEM text; nil: the key is read from `certificate`.
         public var key: String?
         public var password: String?
         public var verifies = true
-        /// Whom to ask for and to expect; nil: the URL's host.
+        /// The name for SNI and for the check of the certificate; nil: the URL's host.
         public var serverName: String?
         public var minimumVersion = Version.tls12
         public var ciphers: String?
-        /// The keys of which the server must have one, as the SHA-256 of their SPKI in Base64; none: any key.
+        /// The server's key must be one of these, each the Base64 of the SHA-256 of its SPKI; empty: any key.
         public var pins: Set<String> = []
 
-        /// For another origin than that of the script's URL: it gets neither our identity nor the name.
+        /// For another origin than that of the script's URL: without our certificate, and without the script's name.
         var withoutIdentity: TLS {
             var options = self
             options.certificate = nil
@@ -72,9 +73,9 @@ public struct Options: Sendable {
 
     public struct Deflate: Sendable {
         public var parameters = DeflateParameters()
-        /// Of zlib; -1 is its default.
+        /// zlib's level; -1 is zlib's default.
         public var level = -1
-        /// Smaller messages go uncompressed.
+        /// Smaller messages are not compressed.
         public var threshold = 64
 
         public init() {}
@@ -86,7 +87,7 @@ public struct Options: Sendable {
 // MARK: - Options by name
 
 extension Options {
-    /// What is wrong with a value: goes on after the option's name.
+    /// Why a value is wrong: the rest of a sentence that begins with the option's name.
     public struct Failure: Error {
         public let reason: String
 
@@ -97,7 +98,7 @@ extension Options {
     public enum Value: Sendable {
         case string(String)
         case number(Double)
-        /// Also `true` for a function that is given, and for a table of options.
+        /// Also true for a function, and for a table of options that could be a boolean.
         case boolean(Bool)
     }
 
@@ -105,7 +106,7 @@ extension Options {
     public mutating func set(_ path: String, _ value: Value) throws(Failure) {
         switch (path, value) {
         case ("url", .string(let text)): try setURL(text)
-        case ("onreceive", .boolean): break  // Lua keeps it
+        case ("onreceive", .boolean): break  // only Lua needs it
         case ("debug", .boolean): debug = true
         case ("minreconnectwait", .number(let value)): minReconnectWait = try Self.seconds(value)
         case ("maxreconnectwait", .number(let value)): maxReconnectWait = try Self.seconds(value)
@@ -160,7 +161,7 @@ extension Options {
     }
 
     public mutating func addProtocol(_ name: String) throws(Failure) {
-        // RFC 6455 section 4.1, point 10: tokens, each of them once.
+        // RFC 6455 section 4.1, point 10: each is a token, and none comes twice.
         guard isToken(name) else {
             throw Failure("has a name that is not a token (RFC 9110 5.6.2): '\(quotedForError(name))'")
         }
@@ -174,7 +175,7 @@ extension Options {
         }
     }
 
-    /// Reads the environment: what a script that says nothing of proxies gets.
+    /// The default in a script: the proxy is chosen by the environment's variables.
     public mutating func setProxyFromEnvironment() {
         proxy = .environment(ProxyEnvironment { getenv($0).map { String(cString: $0) } })
     }
@@ -189,7 +190,7 @@ extension Options {
     }
 
     public mutating func addPin(_ text: String) throws(Failure) {
-        // As curl writes them, also several in one text.
+        // The format of curl's --pinnedpubkey, which may have several pins in one text.
         for pin in text.split(separator: ";", omittingEmptySubsequences: false) {
             let prefix = "sha256//"
             let digest = pin.dropFirst(prefix.count).utf8
@@ -244,13 +245,13 @@ extension Options {
     }
 
     public static func seconds(_ value: Double) throws(Failure) -> Double {
-        // False for NaN as well.
+        // NaN fails this, too.
         guard value >= 0 else { throw Failure("must be a number of seconds, 0 or more") }
         return value
     }
 
     public static func size(_ value: Double) throws(Failure) -> Int {
-        // What is beyond the whole numbers of a Double, infinity as well, is no limit.
+        // A Double beyond 2^53, infinity as well, means that there is no limit.
         try integer(min(value, 0x1p53), in: 0...(1 << 53), "a whole number, 0 or more")
     }
 
