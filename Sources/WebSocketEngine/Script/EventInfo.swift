@@ -1,5 +1,5 @@
-// The payload of OPEN, ERROR and CLOSE records: the error's words, then the fields of the `info` table in the
-// form of CEvents.h.
+// The payload of OPEN, ERROR and CLOSE records, in the form of CEvents.h: the error message, then the fields of the `info`
+// table. Made by Session and ConnectAttempt, on the thread that runs the loop; read by values.c.
 
 import CEvents
 import WebSocketProtocol
@@ -7,12 +7,12 @@ import WebSocketProtocol
 struct EventInfo {
     private(set) var payload: [UInt8] = []
 
-    /// - Parameter error: what went wrong, in words; "" when nothing did.
+    /// - Parameter error: the message of an ERROR, or "".
     init(error: String = "") {
         put(error)
     }
 
-    /// Of the CLOSE of a connection whose end nobody has seen.
+    /// For the CLOSE of a connection that is lost with its engine.
     static var brokenConnection: EventInfo {
         var info = EventInfo()
         info.add("code", Int(CloseCode.abnormal.rawValue))

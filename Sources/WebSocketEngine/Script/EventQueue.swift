@@ -1,6 +1,6 @@
-// Events on their way from the engine to one Lua state: the engine publishes records after each read, Lua takes
-// all of them at once by exchange. One lock on either side for a whole batch; a wake-up only when somebody
-// waits.
+// The events of one Lua state that wait for `poll`. The thread that runs the loop publishes the records of a whole read
+// under one lock; Lua's thread takes all of them with one exchange. An eventfd wakes Lua's thread, only when it waits.
+// Owned by the Lua state (Bridge); every WebSocket of the state has a reference.
 
 public import CEvents
 import CLinux
@@ -9,57 +9,59 @@ import Synchronization
 public import WebSocketProtocol
 
 public final class EventQueue: Sendable {
+    /// Records that could not be appended, because memory was short.
     private final class Rest {
         var records = EventRecords()
     }
 
     private struct Shared: ~Copyable {
         var records = EventRecords()
-        /// Logs behind it: there was no memory to append them.
-        var more: [Rest] = []
-        /// Whether large messages come, so that the memory of those that were delivered is soon used again.
+        /// Records behind `records`.
+        var rests: [Rest] = []
+        /// Whether large messages have come in the last half second: delivered blocks are then pooled for the next ones.
         var keepsBlocks = false
-        /// Whether somebody waits for the descriptor, and was not signalled yet.
+        /// Whether a thread waits for `wakeup`, and was not signalled yet.
         var isAwaited = false
         /// Whether the Lua state is gone: events are dropped.
         var isShut = false
-        /// Websockets with starts whose end was not published yet, by their ids.
-        var live: [UInt32: (socket: WebSocket, starts: Int)] = [:]
+        /// By their ids, the websockets for which a last record is still to be published; `starts`: how many, one for each
+        /// `connect`.
+        var live: [UInt32: (websocket: WebSocket, starts: Int)] = [:]
         /// An eventfd, made for the first wait; readable when an awaited event was published, sometimes spuriously.
         var wakeup: FileDescriptor?
 
         @inline(__always)
-        var count: Int { more.isEmpty ? records.count : countWithRest }
+        var count: Int { rests.isEmpty ? records.count : countWithRests }
 
-        private var countWithRest: Int { more.reduce(records.count) { $0 + $1.records.count } }
+        private var countWithRests: Int { rests.reduce(records.count) { $0 + $1.records.count } }
 
-        /// Puts the records behind those that wait, and leaves `other` empty.
+        /// Appends the records of `other`, and leaves it empty.
         @inline(__always)
         mutating func append(_ other: inout EventRecords) {
-            if !more.isEmpty || !records.moveRecords(from: &other) { appendAsRest(&other) }
+            if !rests.isEmpty || !records.moveRecords(from: &other) { appendAsRest(&other) }
         }
 
         @inline(never)
         private mutating func appendAsRest(_ other: inout EventRecords) {
             let rest = Rest()
             swap(&rest.records, &other)
-            more.append(rest)
+            rests.append(rest)
         }
 
-        /// Exchanges the first records for `other`, which is empty.
+        /// Exchanges the first records for the empty `other`.
         @inline(__always)
         mutating func takeFirst(_ other: inout EventRecords) {
             swap(&records, &other)
-            if !more.isEmpty { takeNext() }
+            if !rests.isEmpty { takeNext() }
         }
 
         @inline(never)
         private mutating func takeNext() {
-            let next = more.removeFirst()
+            let next = rests.removeFirst()
             swap(&records, &next.records)
         }
 
-        /// Makes the descriptor, if there is none or the host has closed it. False when none is to be had.
+        /// Makes the eventfd, if there is none or the host has closed it. False if the system gives none.
         mutating func prepareWakeup() -> Bool {
             if wakeup?.isOurs == true { return true }
             wakeup = nil
@@ -71,19 +73,18 @@ public final class EventQueue: Sendable {
     }
 
     private let shared = Mutex(Shared())
-    /// Records that are queued: told without the lock.
+    /// Number of queued records, readable without the lock.
     private let queued = Atomic(0)
 
     public init() {}
 
-    // MARK: - The engine's side
+    // MARK: - The thread that runs the loop
 
-    /// Queues the records of `records` and leaves it empty. False when nobody will ever read them.
+    /// Queues the records and leaves `records` empty. False when the Lua state is gone.
     @discardableResult
     func publish(_ records: inout EventRecords) -> Bool {
         var waked: Int32 = -1
-        // After the lock is released, because the woken thread takes it at once. The descriptor stays as long as its thread
-        // sleeps.
+        // After the lock is released, because the woken thread takes it at once. That thread keeps the descriptor.
         defer { if waked >= 0 { eventfd_write(waked, 1) } }
         return shared.withLock { shared in
             if shared.isShut {
@@ -102,8 +103,7 @@ public final class EventQueue: Sendable {
         }
     }
 
-    /// No large message has come for a moment: the memory of the last ones is kept no longer, even if it is given back
-    /// only later.
+    /// No large message has come for half a second: frees the pool, and from now on the blocks that Lua gives back.
     func freePooledBlocks() {
         shared.withLock { shared in
             shared.keepsBlocks = false
@@ -111,53 +111,53 @@ public final class EventQueue: Sendable {
         }
     }
 
-    func websocketStarted(_ socket: WebSocket) {
-        shared.withLock { $0.live[socket.id, default: (socket, 0)].starts += 1 }
+    func websocketStarted(_ websocket: WebSocket) {
+        shared.withLock { $0.live[websocket.id, default: (websocket, 0)].starts += 1 }
     }
 
-    /// The last event of a start comes next. Returns false when there is no such start.
-    func websocketEnded(_ socket: WebSocket) -> Bool {
+    /// To be called before the last record of a start is published. Returns false if there is no start left.
+    func websocketEnded(_ websocket: WebSocket) -> Bool {
         shared.withLock { shared in
-            guard let (_, starts) = shared.live[socket.id] else { return false }
-            shared.live[socket.id] = starts > 1 ? (socket, starts - 1) : nil
+            guard let (_, starts) = shared.live[websocket.id] else { return false }
+            shared.live[websocket.id] = starts > 1 ? (websocket, starts - 1) : nil
             return true
         }
     }
 
-    /// The engine is gone: each start of each websocket is over.
+    /// The engine has failed: publishes the last records of all live websockets.
     func endWebsockets(_ reason: String) {
         let live = shared.withLock { shared in
             defer { shared.live = [:] }
             return shared.live.values
         }
         var records = EventRecords()
-        for (socket, starts) in live {
-            let wasOpen = socket.engineEnded()
-            var error = EventInfo(error: "Connection to \(socket.options.url?.description ?? "") failed: \(reason)")
+        for (websocket, starts) in live {
+            let wasOpen = websocket.engineEnded()
+            var error = EventInfo(error: "Connection to \(websocket.options.url?.description ?? "") failed: \(reason)")
             error.add("kind", "system")
-            socket.publishEvent(WS_EVENT_ERROR, error, flags: wasOpen ? 0 : WS_EVENT_FINAL, &records)
-            if wasOpen { socket.publishEvent(WS_EVENT_CLOSE, .brokenConnection, flags: WS_EVENT_FINAL, &records) }
-            for _ in 1..<starts { socket.publishEvent(WS_EVENT_ENDED, EventInfo(), flags: WS_EVENT_FINAL, &records) }
+            websocket.publishEvent(WS_EVENT_ERROR, error, flags: wasOpen ? 0 : WS_EVENT_FINAL, &records)
+            if wasOpen { websocket.publishEvent(WS_EVENT_CLOSE, .brokenConnection, flags: WS_EVENT_FINAL, &records) }
+            for _ in 1..<starts { websocket.publishEvent(WS_EVENT_ENDED, EventInfo(), flags: WS_EVENT_FINAL, &records) }
         }
     }
 
-    // MARK: - Lua's side
+    // MARK: - Lua's thread
 
     public var count: Int { queued.load(ordering: .acquiring) }
 
-    /// Exchanges `records`, whose records were all delivered, for what is queued.
+    /// Exchanges `records`, all of which were delivered, for the queued records.
     public func take(_ records: inout EventRecords) {
         records.removeAll()
         guard !isEmpty else { return }
         shared.withLock { shared in
             shared.takeFirst(&records)
-            // Where the engine finds it.
+            // The loop finds the blocks of delivered messages here.
             shared.records.pool.moveBlocks(from: &records.pool)
             queued.store(shared.count, ordering: .relaxed)
         }
     }
 
-    /// Takes the memory of a delivered message back, for the next ones or none.
+    /// Takes back the block of a delivered message.
     public func giveBack(_ block: ws_block) {
         let isKept = shared.withLock { $0.keepsBlocks && $0.records.pool.put(block) }
         if !isKept { free(block.bytes) }
@@ -165,31 +165,31 @@ public final class EventQueue: Sendable {
 
     public var isEmpty: Bool { count == 0 }
 
-    /// Waits until something is queued, a signal arrives or the time is over. With a `mask` the caller has blocked
-    /// all signals, and the wait is open to those that are not in it.
-    /// - Parameter mask: a sigset_t. (Its Swift type may come from either of two modules, so it can't stand here.)
+    /// Waits until a record is queued, a signal arrives, or the monotonic clock shows `limit` seconds.
+    /// - Parameter mask: a sigset_t (its Swift type may come from either of two modules, so it can't stand here). With it
+    ///   the caller has blocked all signals, and the wait lets those through that are not in the mask.
     public func wait(until limit: Double, _ mask: UnsafeRawPointer?) {
         let mask = mask?.assumingMemoryBound(to: sigset_t.self)
-        let served: Void? = Engine.withCurrent { engine in
+        let hasWaited: Void? = Engine.withCurrent { engine in
             if engine.runLoopForScript(self, until: Nanoseconds(seconds: limit), mask) { return }
             engine.whileWaiting { sleepUntilSignalled(limit, mask) }
         }
-        guard served == nil else { return }
-        // The engine has ended, and publishes the end of what is live.
-        while awaits({ $0.records.isEmpty && !$0.live.isEmpty }), sleep(until: limit, mask) {}
-        _ = awaits { _ in false }
-        // Nothing can come.
+        guard hasWaited == nil else { return }
+        // The engine has failed, and publishes the last records of the live websockets.
+        while setAwaited(if: { $0.records.isEmpty && !$0.live.isEmpty }), sleep(until: limit, mask) {}
+        _ = setAwaited { _ in false }
+        // No event can come.
         if isEmpty { _ = Self.sleep(-1, until: limit, mask) }
     }
 
     private func sleepUntilSignalled(_ limit: Double, _ mask: UnsafePointer<sigset_t>?) {
         // Dropped events also signal the descriptor: look at the queue again.
-        while awaits({ $0.records.isEmpty }), sleep(until: limit, mask) {}
-        _ = awaits { _ in false }
+        while setAwaited(if: { $0.records.isEmpty }), sleep(until: limit, mask) {}
+        _ = setAwaited { _ in false }
     }
 
-    /// Whether `condition` holds: then the descriptor tells what may have changed it.
-    private func awaits(_ condition: (borrowing Shared) -> Bool) -> Bool {
+    /// Returns whether `condition` holds. If so, the next `publish` signals the eventfd.
+    private func setAwaited(if condition: (borrowing Shared) -> Bool) -> Bool {
         shared.withLock { shared in
             let holds = condition(shared)
             shared.isAwaited = holds && shared.prepareWakeup()
@@ -197,14 +197,14 @@ public final class EventQueue: Sendable {
         }
     }
 
-    /// False when it ended by a signal or because the time is over.
+    /// Waits for the eventfd. False if a signal or the time has ended the wait.
     @discardableResult
     private func sleep(until limit: Double, _ mask: UnsafePointer<sigset_t>? = nil) -> Bool {
         // Only a waiting thread replaces the descriptor, and a Lua state has one thread.
         let number = shared.withLock { $0.wakeup?.number ?? -1 }
-        // With no descriptor to be had, the queue is looked at again and again.
+        // The system gives no descriptor: look at the queue every 10 ms.
         guard number >= 0 else {
-            _ = Self.sleep(-1, until: min(limit, now().seconds + Self.interval), mask)
+            _ = Self.sleep(-1, until: min(limit, now().seconds + Self.lookInterval), mask)
             return now().seconds < limit
         }
         guard Self.sleep(number, until: limit, mask) else { return false }
@@ -213,35 +213,35 @@ public final class EventQueue: Sendable {
         return true
     }
 
-    /// Seconds between two looks at the queue where there is no descriptor.
-    private static let interval = 0.01
+    /// Seconds between two looks at the queue when there is no eventfd.
+    private static let lookInterval = 0.01
 
-    /// Whether the descriptor is readable; -1 is none, and never.
+    /// Returns whether the descriptor is readable. -1 never is.
     private static func sleep(_ descriptor: Int32, until limit: Double, _ mask: UnsafePointer<sigset_t>?) -> Bool {
         let seconds = max(limit - now().seconds, 0)
-        // What no timespec can hold is for ever.
+        // Longer than a timespec can hold: no limit.
         guard seconds < 1e9 else { return ws_wait_readable(descriptor, nil, mask) > 0 }
         var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
         return ws_wait_readable(descriptor, &time, mask) > 0
     }
 
-    /// In a child of fork: begins anew. The descriptor is the parent's as well, and stays as it is.
+    /// In a child of fork: begins anew. The eventfd is shared with the parent, and stays as it is.
     public func reset() {
         shared.reset(to: Shared())
         queued.store(0, ordering: .relaxed)
     }
 
-    /// The Lua state ends: nothing is queued any more. Waits, for so long at most, until the state's
-    /// websockets, which were abandoned, are closed; drops those that are not.
+    /// The Lua state ends, and its websockets were abandoned: drops the events, and waits at most `seconds` until the
+    /// websockets are closed. Connections that are still open then are dropped.
     public func shut(seconds: Double) {
         let deadline = now() + Nanoseconds(seconds: seconds)
         shared.withLock { shared in
             shared.isShut = true
             shared.records.removeAll()
-            shared.more = []
+            shared.rests = []
             queued.store(0, ordering: .relaxed)
         }
-        while awaits({ !$0.live.isEmpty }), let engine = Engine.withCurrent({ $0 }) {
+        while setAwaited(if: { !$0.live.isEmpty }), let engine = Engine.withCurrent({ $0 }) {
             guard now() < deadline else {
                 engine.post(.dropSessions(self))
                 break

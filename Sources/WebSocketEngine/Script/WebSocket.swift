@@ -1,5 +1,6 @@
-// One websocket as both threads see it: what Lua's thread may ask at any time, and the few facts that the
-// engine keeps up to date for it. The engine's own part is Session.
+// One websocket of a script, shared by Lua's thread and the thread that runs the loop: the script's calls, the properties
+// that it may read at any time, and the counts by which reading is paused (`maxqueued`). Owned by Lua's userdata; the loop's
+// part of the same websocket is Session.
 
 import CEvents
 import Glibc
@@ -7,31 +8,29 @@ import Synchronization
 public import WebSocketProtocol
 
 public final class WebSocket: Sendable {
-    /// What `state` tells a script.
+    /// The values of `ws.state`.
     public enum State: Sendable {
         case closed, connecting, open, closing, waiting
     }
 
-    // With many connections each event finds its websocket out of the cache: what it touches stands together, at the
-    // front. So it is in Channel and Session.
+    // Every event reads these: they stand first, so that they share a cache line. So it is in OpenConnection and Session.
 
     let queue: EventQueue
-    /// What its event records carry.
+    /// The id in its event records.
     let id: UInt32
-    /// Whether the engine has stopped reading until Lua has caught up.
-    private let paused = Atomic(false)
-    /// Whether nobody will ever read its events.
-    private let abandoned = Atomic(false)
-    /// Bytes of its records that were not delivered yet.
+    /// Whether the loop waits for a `resume`.
+    private let isResumeRequested = Atomic(false)
+    private let hasNoReader = Atomic(false)
+    /// Bytes of published records that Lua has not delivered.
     private let undelivered = Atomic(0)
-    /// How few bytes may be undelivered for reading to go on.
-    private let resumesAt = Atomic(0)
+    /// Number of undelivered bytes at which Lua's thread posts the requested `resume`.
+    private let resumeLimit = Atomic(0)
     let sendQueue = Mutex(SendQueue())
     let options: Options
 
-    private let attemptsNow = Atomic(0)
-    /// The bits of a Double: seconds; negative before the first pong.
-    private let latencyNow = Atomic((-1.0).bitPattern)
+    private let latestAttempts = Atomic(0)
+    /// The bits of a Double, in seconds; negative before the first pong.
+    private let latestLatency = Atomic((-1.0).bitPattern)
 
     public init(_ options: Options, queue: EventQueue, id: UInt32) {
         self.options = options
@@ -39,19 +38,20 @@ public final class WebSocket: Sendable {
         self.id = id
     }
 
-    // MARK: - Lua's side
+    // MARK: - Lua's thread
 
     public var state: State { sendQueue.withLock { $0.state } }
 
-    public var attempts: Int { attemptsNow.load(ordering: .relaxed) }
+    public var attempts: Int { latestAttempts.load(ordering: .relaxed) }
     /// Seconds between our last ping and its answer.
     public var latency: Double? {
-        let seconds = Double(bitPattern: latencyNow.load(ordering: .relaxed))
+        let seconds = Double(bitPattern: latestLatency.load(ordering: .relaxed))
         return seconds < 0 ? nil : seconds
     }
     public var bufferedAmount: Int { sendQueue.withLock { $0.count } }
 
-    /// Starts: exactly one WS_EVENT_FINAL record will follow.
+    /// Starts the websocket. Exactly one record with WS_EVENT_FINAL will follow from each call.
+    /// - Throws: when the system gives the engine no descriptor or thread.
     public func connect() throws(SystemError) {
         let engine = try Engine.startedIfNeeded(for: queue)
         sendQueue.withLock { $0.scriptConnects() }
@@ -60,35 +60,36 @@ public final class WebSocket: Sendable {
         engine.endWebsocketsIfFailed(queue)
     }
 
-    /// Ends what `connect` started: with the closing handshake when open.
+    /// Ends what `connect` started, an open connection with the closing handshake.
     public func close(_ frame: CloseFrame) {
         sendQueue.withLock { $0.scriptCloses() }
         let isPosted: Void? = Engine.withCurrent { $0.post(.close(self, frame)) }
-        // The engine has ended: nobody will deal with it.
+        // The engine is gone, with all commands.
         if isPosted == nil { sendQueue.withLock { $0.callHandled() } }
     }
 
-    /// The engine is gone, and with it the connection. Returns whether there was one.
+    /// The engine has failed. Returns whether there was an open connection.
     func engineEnded() -> Bool {
         sendQueue.withLock { $0.engineEnded() }
     }
 
-    /// In a child of fork: the connection is the parent's, and so is what waits.
+    /// In a child of fork: forgets the connection and the queued frames, which are the parent's.
     public func reset() {
         sendQueue.reset(to: SendQueue())
-        paused.store(false, ordering: .relaxed)
+        isResumeRequested.store(false, ordering: .relaxed)
         undelivered.store(0, ordering: .relaxed)
-        attemptsNow.store(0, ordering: .relaxed)
-        latencyNow.store((-1.0).bitPattern, ordering: .relaxed)
+        latestAttempts.store(0, ordering: .relaxed)
+        latestLatency.store((-1.0).bitPattern, ordering: .relaxed)
     }
 
-    /// Nobody listens any more: what was sent still leaves, then the connection is closed (1001).
+    /// The script has dropped the websocket: sends what is queued, then closes with 1001.
     public func abandon() {
         dropEvents()
         close(CloseFrame(code: .goingAway))
     }
 
-    /// Queues one message; with `directly` it may be written to the kernel at once.
+    /// Queues one message.
+    /// - Parameter directly: whether this thread may write to the socket itself.
     public func send(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool, directly: Bool
     ) -> SendResult {
@@ -101,7 +102,7 @@ public final class WebSocket: Sendable {
     @inline(never)
     private func wakeLoop() { Engine.withCurrent { $0.post(.flush(self)) } }
 
-    /// Queues one message, or writes it. `wakes` tells that the engine needs a `flush`.
+    /// Queues or writes one message. Sets `wakes` if the loop needs a `flush`.
     @inline(__always)
     func enqueue(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool,
@@ -140,12 +141,12 @@ public final class WebSocket: Sendable {
             guard FrameEncoder.append(opcode, parts, count: count, mask: frame.mask, to: &frame.buffer) else {
                 return SendQueue.noMemory(count)
             }
-            // Else the connection has ended meanwhile, and there may be a new one.
+            // False: the connection has ended meanwhile, and there may be a new one.
             if sendQueue.withLock({ $0.append(&frame, directly: directly, wakes: &wakes) }) { return .sent }
         }
     }
 
-    /// Why the peer would have to close the connection if it got this message; nil when it would not.
+    /// Why the message must not be sent: the peer would have to fail the connection. nil if it may.
     @inline(__always)
     private static func refusal(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int
@@ -165,45 +166,46 @@ public final class WebSocket: Sendable {
         return parts.allSatisfy { validator.validate($0) } && validator.isComplete
     }
 
-    /// So many bytes of its records were delivered: reading goes on once Lua has caught up.
+    /// Lua has delivered `bytes` of its records.
     public func delivered(_ bytes: Int) {
         if hasCaughtUp(after: bytes) { Engine.withCurrent { $0.post(.resume(self)) } }
     }
 
-    /// Counts delivered bytes. Returns whether the engine has asked for a `resume` that is due now.
+    /// Counts delivered bytes. Returns true when the requested `resume` is to be posted now.
     @inline(__always)
     func hasCaughtUp(after bytes: Int) -> Bool {
         let left = undelivered.subtract(bytes, ordering: .sequentiallyConsistent).newValue
-        return left <= resumesAt.load(ordering: .sequentiallyConsistent)
-            && paused.load(ordering: .sequentiallyConsistent)
-            && paused.exchange(false, ordering: .sequentiallyConsistent)
+        return left <= resumeLimit.load(ordering: .sequentiallyConsistent)
+            && isResumeRequested.load(ordering: .sequentiallyConsistent)
+            && isResumeRequested.exchange(false, ordering: .sequentiallyConsistent)
     }
 
-    /// Lua has no memory for a message of this many bytes, which came with the connection that the script was told of by its
-    /// `number`-th OPEN.
+    /// Lua has no memory for a message of `bytes`: the connection is to be closed with 1009.
+    /// - Parameter number: of the connection, as OPEN events count them. A later one is not closed.
     public func refuse(_ bytes: Int, connection number: UInt32) {
         Engine.withCurrent { $0.post(.refuse(self, bytes: bytes, connection: number)) }
     }
 
-    // MARK: - The engine's side
+    // MARK: - The thread that runs the loop
 
-    /// Sets what `state` returns, unless the script has called `connect` or `close` meanwhile: then its word stands.
+    /// Sets `state`, unless the script has called `connect` or `close` meanwhile.
     func setState(_ state: State) { sendQueue.withLock { $0.setState(state) } }
 
-    var isAbandoned: Bool { abandoned.load(ordering: .relaxed) }
+    /// Whether nobody will read its events.
+    var isAbandoned: Bool { hasNoReader.load(ordering: .relaxed) }
 
     /// From now on its events are dropped.
-    func dropEvents() { abandoned.store(true, ordering: .relaxed) }
+    func dropEvents() { hasNoReader.store(true, ordering: .relaxed) }
 
-    func setLatency(_ latency: Nanoseconds) { latencyNow.store(latency.seconds.bitPattern, ordering: .relaxed) }
+    func setLatency(_ latency: Nanoseconds) { latestLatency.store(latency.seconds.bitPattern, ordering: .relaxed) }
 
-    func setAttempts(_ count: Int) { attemptsNow.store(count, ordering: .relaxed) }
+    func setAttempts(_ count: Int) { latestAttempts.store(count, ordering: .relaxed) }
 
-    /// Hands records to Lua.
+    /// Queues the records for Lua.
     func publish(_ records: inout EventRecords) {
         let bytes = records.size
         guard bytes > 0 else { return }
-        // Where nobody listens nothing is queued, but whoever waits for the end looks again.
+        // Events of an abandoned websocket are dropped; publishing nothing still wakes `EventQueue.shut`.
         if isAbandoned { records.removeAll() }
         guard queue.publish(&records), !isAbandoned else { return }
         undelivered.add(bytes, ordering: .sequentiallyConsistent)
@@ -218,22 +220,22 @@ public final class WebSocket: Sendable {
     /// Asks for a `resume` once no more than `limit` bytes are undelivered. False when that is so already.
     func requestResume(at limit: Int) -> Bool {
         guard !isAbandoned else { return false }
-        resumesAt.store(limit, ordering: .sequentiallyConsistent)
-        paused.store(true, ordering: .sequentiallyConsistent)
-        // Lua may have caught up before it could see the flag.
+        resumeLimit.store(limit, ordering: .sequentiallyConsistent)
+        isResumeRequested.store(true, ordering: .sequentiallyConsistent)
+        // Lua may have delivered them before it could see the flag.
         guard undelivered.load(ordering: .sequentiallyConsistent) <= limit,
-            paused.exchange(false, ordering: .sequentiallyConsistent)
+            isResumeRequested.exchange(false, ordering: .sequentiallyConsistent)
         else { return true }
         return false
     }
 
-    /// Publishes an event that carries words or an `info` table.
+    /// Publishes an OPEN, ERROR, CLOSE or ENDED record.
     func publishEvent(_ type: Int, _ info: EventInfo, flags: Int = 0, _ records: inout EventRecords) {
         info.payload.withUnsafeBytes { records.append(essential: type, socket: id, flags: flags, $0) }
         publish(&records)
     }
 
-    /// Tells the script what goes on, if it wants to know.
+    /// Publishes a line for the `debug` function, if the script has given one.
     func debugLine(_ line: @autoclosure () -> String, _ records: inout EventRecords) {
         guard options.debug else { return }
         records.append(line: replacingControlCharacters(line()), socket: id)
