@@ -6,7 +6,7 @@ import Glibc
 import WebSocketProtocol
 
 struct Loop: ~Copyable {
-    enum Outcome {
+    enum Outcome: Equatable {
         case ran
         /// A signal interrupted the wait.
         case interrupted

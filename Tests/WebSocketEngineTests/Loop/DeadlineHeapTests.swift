@@ -36,12 +36,4 @@ import Testing
         }
         #expect(deadlines.isEmpty)
     }
-
-    @Test func secondsOfAnySizeAreATime() {
-        #expect(Nanoseconds(seconds: 0.25) == 250_000_000)
-        #expect(Nanoseconds(seconds: -1) == 0)
-        #expect(Nanoseconds(seconds: .nan) == 0 || Nanoseconds(seconds: .nan) > 1 << 60)
-        // Added to the clock it must not overflow.
-        #expect(Nanoseconds(seconds: .infinity) < UInt64.max / 2)
-    }
 }

@@ -1,0 +1,143 @@
+import CLinux
+import Glibc
+import Testing
+
+@testable import WebSocketEngine
+@testable import WebSocketProtocol
+
+/// Sockets without TLS; TLSConnectionTests has those with it.
+@Suite final class TransportTests {
+    private let server: LocalServer
+    private var loop: LoopContext
+
+    init() throws {
+        server = try LocalServer()
+        loop = LoopContext(try Poller(), try CommandQueue(try LoopOwnership()), readBufferSize: 4096)
+    }
+
+    private func address(port: Int) throws -> Address {
+        try #require(Resolver.literalAddresses(HostAndPort(host: "127.0.0.1", port: port)).first)
+    }
+
+    private func connect() throws -> (Transport, peer: Int32) {
+        let transport = try Transport(connecting: try address(port: server.port), slot: 2, &loop.poller)
+        let peer = try server.accept()
+        while case .pending = transport.connectStatus() {}
+        return (transport, peer)
+    }
+
+    /// The next event for the socket.
+    private func event(_ seconds: Double = 10) -> Poller.Readiness? {
+        let limit = now() + Nanoseconds(seconds: seconds)
+        while now() < limit {
+            let count = loop.poller.wait(until: limit)
+            for index in 0..<max(count, 0) where loop.poller.readiness(at: index).token != .max {
+                return loop.poller.readiness(at: index)
+            }
+        }
+        return nil
+    }
+
+    private func isBytes(_ result: Transport.Result, _ count: Int) -> Bool {
+        if case .bytes(count) = result { true } else { false }
+    }
+
+    @Test func aConnectedSocketIsWritable() throws {
+        let (transport, peer) = try connect()
+        defer { close(peer) }
+        guard case .connected = transport.connectStatus() else { throw SystemError("connect") }
+        let readiness = try #require(event())
+        #expect(readiness.token == transport.token && Poller.slot(of: readiness.token) == 2)
+        #expect(transport.streamReadiness(readiness).contains(.write))
+        #expect(transport.descriptorForScript != nil)
+    }
+
+    @Test func aRefusedConnectionSaysWhy() throws {
+        // A port on which nobody listens any more.
+        let port = try LocalServer().port
+        let transport = try Transport(connecting: try address(port: port), slot: 0, &loop.poller)
+        _ = event()
+        guard case .failed(ECONNREFUSED) = transport.connectStatus() else { throw SystemError("connect", 0) }
+    }
+
+    @Test func bytesComeAndGo() throws {
+        let (transport, peer) = try connect()
+        defer { close(peer) }
+        #expect(isBytes(Array("out".utf8).withUnsafeBytes { transport.write($0) }, 3))
+        #expect(try LocalServer.receive(3, from: peer) == Array("out".utf8))
+        guard case .wouldBlock = transport.read(into: loop.readBuffer) else { throw SystemError("read", 0) }
+        transport.setInterest(.read, loop.poller)
+        try LocalServer.send(Array("in".utf8), to: peer)
+        let readiness = try #require(event())
+        #expect(transport.streamReadiness(readiness) == .read && !readiness.endsOrStops)
+        #expect(isBytes(transport.read(into: loop.readBuffer), 2))
+        #expect(loop.readBuffer.prefix(2).elementsEqual("in".utf8))
+    }
+
+    @Test func theEndOfTheStreamComesBehindTheLastBytes() throws {
+        let (transport, peer) = try connect()
+        defer { close(peer) }
+        transport.setInterest(.read, loop.poller)
+        try LocalServer.send([1], to: peer)
+        shutdown(peer, Int32(SHUT_WR))
+        while try #require(event()).endsOrStops == false {}
+        #expect(isBytes(transport.read(into: loop.readBuffer), 1))
+        guard case .end = transport.read(into: loop.readBuffer) else { throw SystemError("read", 0) }
+    }
+
+    @Test func afterTheEndOfSendingThePeerCanStillSend() throws {
+        let (transport, peer) = try connect()
+        defer { close(peer) }
+        transport.shutDownWriting()
+        var byte: UInt8 = 0
+        #expect(read(peer, &byte, 1) == 0)
+        try LocalServer.send([1, 2], to: peer)
+        transport.watchForDiscard(loop.poller)
+        while try #require(event()).readable == false {}
+        #expect(isBytes(transport.discard(into: loop.readBuffer), 2))
+        guard case .failed(.system(EPIPE)) = ([1] as [UInt8]).withUnsafeBytes({ transport.write($0) }) else {
+            throw SystemError("write", 0)
+        }
+    }
+
+    /// A forked child may hold the socket, too.
+    @Test func thePeerSeesTheEndAlthoughTheSocketHasAnotherOwner() throws {
+        var (transport, peer): (Transport?, Int32) = try connect()
+        defer { close(peer) }
+        let copy = dup(try #require(transport?.descriptorForScript))
+        defer { close(copy) }
+        transport = nil
+        var byte: UInt8 = 0
+        #expect(read(peer, &byte, 1) == 0)
+        #expect(loop.poller.wait(until: 0) == 0)
+    }
+
+    @Test func aSocketHasOneTurnInEachOfTheLoops() throws {
+        let (transport, peer) = try connect()
+        defer { close(peer) }
+        let event = Poller.Readiness(token: transport.token, readable: true, writable: true, endsOrStops: false)
+        #expect(transport.shouldHandle(event))
+        transport.requestAnotherTurn(&loop)
+        transport.requestAnotherTurn(&loop)
+        let unfinished = loop.unfinished
+        #expect(unfinished == [transport.token])
+        // An event comes beside the turn that was requested.
+        #expect(!transport.shouldHandle(event))
+        #expect(transport.shouldHandle(.requestedTurn(transport.token)))
+        #expect(transport.shouldHandle(event))
+        let another = Poller.Readiness(token: 1, readable: true, writable: true, endsOrStops: false)
+        #expect(!transport.shouldHandle(another) && !transport.shouldHandle(.requestedTurn(1)))
+    }
+
+    @Test func whatThePeersKernelAcknowledged() throws {
+        let (transport, peer) = try connect()
+        defer { close(peer) }
+        #expect(isBytes(([1, 2, 3] as [UInt8]).withUnsafeBytes { transport.write($0) }, 3))
+        _ = try LocalServer.receive(3, from: peer)
+        let limit = now() + Nanoseconds(seconds: 10)
+        while transport.unacknowledgedBytes > 0, now() < limit {}
+        #expect(transport.unacknowledgedBytes == 0)
+        let state = try #require(transport.acknowledgement(now()))
+        #expect(state.outstanding == 0 && state.unanswered == 0 && state.latest <= now())
+    }
+}
