@@ -3,7 +3,7 @@
 import WebSocketProtocol
 
 extension ConnectAttempt {
-    private var tlsOptions: Options.TLS {
+    var tlsOptions: Options.TLS {
         isOriginalOrigin ? websocket.options.tls : websocket.options.tls.withoutIdentity
     }
 

@@ -98,10 +98,9 @@ final class ConnectAttempt {
 
     func findAddress(_ loop: inout LoopContext) -> Progress {
         if let path = url.socketPath {
-            guard let address = Address(path: path) else {
-                return fail(Failure(kind: "url", reason: "the path \(path) is too long", isPermanent: true))
-            }
-            return startRace([address], &loop)
+            let address = Address(path: path)
+            assert(address != nil, "WebSocketURL refuses longer paths")
+            return startRace(address.map { [$0] } ?? [], &loop)
         }
         proxyTarget = url.host
         // A `socks5:` proxy takes addresses only: the server's name is looked up here.

@@ -1,0 +1,161 @@
+// Servers and proxies for the tests: plain sockets on 127.0.0.1, used by the thread of the test between the turns of a TestLoop.
+
+import Glibc
+import Testing
+
+@testable import WebSocketEngine
+@testable import WebSocketProtocol
+
+/// A listening socket.
+final class Listener {
+    private let descriptor: Int32
+    let port: Int
+    private var fillers: [Int32] = []
+
+    /// - Parameter backlog: connections that the kernel takes before `accept`.
+    init(backlog: Int32 = 64) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let descriptor = descriptor
+        let isListening = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, length) == 0 && listen(descriptor, backlog) == 0
+                    && getsockname(descriptor, $0, &length) == 0
+            }
+        }
+        port = Int(UInt16(bigEndian: address.sin_port))
+        try #require(isListening)
+        try #require(fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0)
+    }
+
+    deinit {
+        close(descriptor)
+        for number in fillers { close(number) }
+    }
+
+    var address: Address { Resolver.literalAddresses(HostAndPort(host: "127.0.0.1", port: port))[0] }
+
+    /// The next connection, if there is one.
+    func accept() -> Peer? {
+        let number = Glibc.accept(descriptor, nil, nil)
+        return number < 0 ? nil : Peer(number)
+    }
+
+    /// Runs the loop until a connection comes.
+    func accept(_ loop: TestLoop, sourceLocation: SourceLocation = #_sourceLocation) throws -> Peer {
+        var peer: Peer?
+        try loop.run(
+            until: {
+                peer = accept()
+                return peer != nil
+            }, "nobody connects", sourceLocation: sourceLocation)
+        return try #require(peer)
+    }
+
+    /// A port that nobody listens on.
+    static func closedPort() throws -> Int { try Listener().port }
+
+    /// Takes connections until the kernel takes no more: the next one gets no answer.
+    func fill() {
+        for _ in 0..<4 {
+            let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
+            _ = address.withSockaddr { connect(number, $0, $1) }
+            fillers.append(number)
+        }
+    }
+}
+
+/// The other end of a connection.
+final class Peer {
+    let descriptor: Int32
+    private(set) var received: [UInt8] = []
+    /// Whether the connection was closed, or reset.
+    private(set) var hasEnded = false
+
+    init(_ descriptor: Int32) {
+        self.descriptor = descriptor
+        _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
+    }
+
+    deinit { Glibc.close(descriptor) }
+
+    func send(_ text: String) { send(Array(text.utf8)) }
+
+    func send(_ bytes: [UInt8]) {
+        #expect(Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
+    }
+
+    /// Reads what has come.
+    func receive() {
+        var part = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = recv(descriptor, &part, part.count, 0)
+            if count > 0 { received += part[..<count] }
+            if count == 0 || count < 0 && errno != EAGAIN { hasEnded = true }
+            guard count > 0 else { return }
+        }
+    }
+
+    /// Runs the loop until this many bytes have come, and takes them.
+    func receive(_ count: Int, _ loop: TestLoop, sourceLocation: SourceLocation = #_sourceLocation) throws -> [UInt8] {
+        try loop.run(
+            until: {
+                receive()
+                return received.count >= count
+            }, "bytes are missing", sourceLocation: sourceLocation)
+        defer { received.removeFirst(count) }
+        return Array(received[..<count])
+    }
+
+    /// Runs the loop until the other side has closed.
+    func receiveEnd(_ loop: TestLoop, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        try loop.run(
+            until: {
+                receive()
+                return hasEnded
+            }, "it does not close", sourceLocation: sourceLocation)
+    }
+
+    /// Runs the loop until a whole HTTP request has come, and takes it.
+    func receiveRequest(_ loop: TestLoop, sourceLocation: SourceLocation = #_sourceLocation) throws -> String {
+        var text = ""
+        try loop.run(
+            until: {
+                receive()
+                text = String(decoding: received, as: UTF8.self)
+                return text.hasSuffix("\r\n\r\n")
+            }, "no request came", sourceLocation: sourceLocation)
+        received = []
+        return text
+    }
+
+    /// Takes the request of the opening handshake and answers it.
+    @discardableResult
+    func acceptHandshake(_ loop: TestLoop, sourceLocation: SourceLocation = #_sourceLocation) throws -> String {
+        let request = try receiveRequest(loop, sourceLocation: sourceLocation)
+        send(Self.response(to: request))
+        return request
+    }
+
+    static func response(to request: String) -> String {
+        let line = request.split(separator: "\r\n").first { $0.hasPrefix("Sec-WebSocket-Key: ") } ?? ""
+        let accept = acceptance(of: String(line.dropFirst("Sec-WebSocket-Key: ".count)))
+        return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            + "Sec-WebSocket-Accept: \(accept)\r\n\r\n"
+    }
+
+    /// Takes a masked Close frame with a code and no reason; returns the code.
+    func receiveClose(_ loop: TestLoop, sourceLocation: SourceLocation = #_sourceLocation) throws -> Int {
+        let frame = try receive(8, loop, sourceLocation: sourceLocation)
+        #expect(frame[..<2] == [0x88, 0x82])
+        return Int(frame[6] ^ frame[2]) << 8 | Int(frame[7] ^ frame[3])
+    }
+
+    /// An unmasked Close frame, code 1000.
+    func sendClose() { send([0x88, 2, 0x03, 0xE8]) }
+
+    func close() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+}
