@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 import Testing
 
@@ -19,19 +18,6 @@ extension ConnectAttemptTests {
         return String(failure.reason.dropLast(suffix.count))
     }
 
-    /// A resolver of which nothing is heard until it is deinitialized.
-    private final class SilentDNS: Sendable {
-        private let end = DispatchSemaphore(value: 0)
-        var resolver: Resolver {
-            Resolver { [end] _ in
-                end.wait()
-                end.signal()
-                return .failed("late")
-            }
-        }
-        func answer() { end.signal() }
-    }
-
     @Test func aLookupHasNoMoreTimeThanTheAttempt() throws {
         let dns = SilentDNS()
         defer { dns.answer() }
@@ -47,12 +33,8 @@ extension ConnectAttemptTests {
     @Test func anAttemptThatWaitsForAThreadHasNoMoreTime() throws {
         let dns = SilentDNS()
         defer { dns.answer() }
-        var resolver = dns.resolver
         let queue = try CommandQueue(try LoopOwnership())
-        for number in 0..<Resolver.maximumThreads {
-            _ = resolver.resolve(HostAndPort(host: "\(number).test", port: 1), 0, queue)
-        }
-        let test = try TestAttempt("ws://waits.test/", resolver: resolver)
+        let test = try TestAttempt("ws://waits.test/", resolver: try dns.busyResolver())
         #expect(try timeOut(test) == "the host waits.test could not be resolved")
         // And it is taken out: nobody waits for it, and nobody looks it up.
         let again = test.loop.context.resolver.resolve(HostAndPort(host: "waits.test", port: 80), 1 << 24, queue)

@@ -48,6 +48,20 @@ import Testing
         #expect(test.names == "ENDED!")
     }
 
+    @Test func closeTakesALookupOutThatWaitsForAThread() throws {
+        let dns = SilentDNS()
+        defer { dns.answer() }
+        let test = try TestSession("ws://waits.test:80/")
+        test.loop.context.resolver = try dns.busyResolver()
+        test.connect()
+        test.close()
+        #expect(test.names == "ENDED!")
+        let name = HostAndPort(host: "waits.test", port: 80)
+        let queue = try CommandQueue(try LoopOwnership())
+        #expect(test.loop.context.resolver.resolve(name, 1 << 24, queue) == nil)
+        #expect(test.loop.context.resolver.finished(name, queue) == [1 << 24], "nobody else waits")
+    }
+
     @Test func closeDuringTheRaceClosesTheSocket() throws {
         let test = try TestSession()
         test.connect()
@@ -179,8 +193,10 @@ import Testing
             try test.awaitEvents(2 * count)
             #expect(test.events.last?.name == "CLOSE")
             test.loop.pass(0)
-            for peer in peers { peer.receive() }
-            #expect(peers.map(\.hasEnded) == (1...count).map { $0 <= count - 4 })
+            try test.loop.run(until: {
+                for peer in peers { peer.receive() }
+                return peers.map(\.hasEnded) == (1...count).map { $0 <= count - 4 }
+            })
         }
         // The rest has 5 s in all.
         test.loop.pass(4)
