@@ -81,9 +81,11 @@ struct SendQueue: ~Copyable {
     /// Bytes that Lua's thread writes to the socket at most in one call: it holds the lock meanwhile.
     private static let directWriteLimit = 2 << 20
 
-    private var queuedBytes: Int { frames.count + segmentBytes }
+    // Bytes that are in memory: the sums can't overflow.
+
+    private var queuedBytes: Int { frames.count &+ segmentBytes }
     /// Bytes that the kernel has not taken.
-    var count: Int { queuedBytes + inFlightBytes }
+    var count: Int { queuedBytes &+ inFlightBytes }
 
     // MARK: - Messages, on Lua's thread
 
@@ -92,7 +94,7 @@ struct SendQueue: ~Copyable {
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int, limit: Int,
         random: inout RandomPool, directly: Bool, wakes: inout Bool
     ) -> SendResult {
-        guard state == .open, self.count <= limit, count <= limit - self.count else { return refusal(count, limit) }
+        guard accepts(count, limit) else { return refusal(count, limit) }
         var mask: Mask?
         if encoding.isMasked {
             guard let key = random.next() else { return Self.noMask }
@@ -121,7 +123,7 @@ struct SendQueue: ~Copyable {
     mutating func begin(
         _ count: Int, limit: Int, random: inout RandomPool, _ frame: inout LargeFrame
     ) -> SendResult? {
-        guard state == .open, self.count <= limit, count <= limit - self.count else { return refusal(count, limit) }
+        guard accepts(count, limit) else { return refusal(count, limit) }
         frame.connection = connection
         if encoding.isMasked {
             guard let key = random.next() else { return Self.noMask }
@@ -181,6 +183,12 @@ struct SendQueue: ~Copyable {
         }
         writer = .loop(wakesAt: .max, firstIsPartlyWritten: written > 0)
         wakes = true
+    }
+
+    @inline(__always)
+    private func accepts(_ count: Int, _ limit: Int) -> Bool {
+        let queued = self.count
+        return state == .open && queued <= limit && count <= limit &- queued
     }
 
     /// Why no message of this size is taken now.

@@ -92,7 +92,7 @@ public final class EventQueue: Sendable {
             } else {
                 if records.hasDetachedBlocks { shared.keepsBlocks = true }
                 shared.append(&records)
-                records.pool.moveBlocks(from: &shared.records.pool)
+                if !shared.records.pool.isEmpty { records.pool.moveBlocks(from: &shared.records.pool) }
                 queued.store(shared.count, ordering: .releasing)
             }
             if shared.isAwaited {
@@ -152,7 +152,7 @@ public final class EventQueue: Sendable {
         shared.withLock { shared in
             shared.takeFirst(&records)
             // The loop finds the blocks of delivered messages here.
-            shared.records.pool.moveBlocks(from: &records.pool)
+            if !records.pool.isEmpty { shared.records.pool.moveBlocks(from: &records.pool) }
             queued.store(shared.count, ordering: .relaxed)
         }
     }

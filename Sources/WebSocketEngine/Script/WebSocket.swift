@@ -108,11 +108,8 @@ public final class WebSocket: Sendable {
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool,
         directly: Bool, wakes: inout Bool
     ) -> SendResult {
-        var count = 0
-        for part in parts {
-            let (sum, overflow) = count.addingReportingOverflow(part.count)
-            guard !overflow else { return .failed("more bytes than memory can hold") }
-            count = sum
+        guard let count = parts.count == 1 ? parts[0].count : Self.sum(parts) else {
+            return .failed("more bytes than memory can hold")
         }
         if let reason = Self.refusal(opcode, parts, count: count) {
             return state == .open ? .failed(reason) : .notOpen
@@ -123,6 +120,18 @@ public final class WebSocket: Sendable {
                     opcode, parts, count: count, limit: options.maxBuffered, random: &random, directly: directly,
                     wakes: &wakes)
             } : sendLarge(opcode, parts, count: count, random: &random, directly: directly, wakes: &wakes)
+    }
+
+    /// Bytes of all parts; nil if that is more than an Int can hold: the same string may be given many times.
+    @inline(never)
+    private static func sum(_ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> Int? {
+        var count = 0
+        for part in parts {
+            let (sum, overflow) = count.addingReportingOverflow(part.count)
+            guard !overflow else { return nil }
+            count = sum
+        }
+        return count
     }
 
     /// Copies and masks the message without the lock.

@@ -151,7 +151,15 @@ final class Transport {
 
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Result {
         if let tls { return tls.read(into: buffer) }
-        return discard(into: buffer)
+        return receive(into: buffer)
+    }
+
+    @inline(__always)
+    private func receive(into buffer: UnsafeMutableRawBufferPointer) -> Result {
+        let count = retrying { ws_receive(descriptor.number, buffer.baseAddress, buffer.count) }
+        if count > 0 { return .bytes(count) }
+        if count == 0 { return .end }
+        return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
     }
 
     func write(_ buffer: UnsafeRawBufferPointer) -> Result {
@@ -186,12 +194,7 @@ final class Transport {
     }
 
     /// Reads from the socket without TLS, for bytes that are thrown away.
-    func discard(into buffer: UnsafeMutableRawBufferPointer) -> Result {
-        let count = retrying { ws_receive(descriptor.number, buffer.baseAddress, buffer.count) }
-        if count > 0 { return .bytes(count) }
-        if count == 0 { return .end }
-        return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
-    }
+    func discard(into buffer: UnsafeMutableRawBufferPointer) -> Result { receive(into: buffer) }
 
     /// Registers for reading with `discard`.
     func watchForDiscard(_ poller: borrowing Poller) {

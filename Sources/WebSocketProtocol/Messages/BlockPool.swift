@@ -19,6 +19,8 @@ public struct BlockPool: ~Copyable, @unchecked Sendable {
         for block in blocks { free(block.bytes) }
     }
 
+    public var isEmpty: Bool { blocks.isEmpty }
+
     /// Adds a block. Returns false when the pool is full: the block stays the caller's.
     public mutating func put(_ block: ws_block) -> Bool {
         guard block.capacity <= UInt64(Self.maximumSize - size) else { return false }

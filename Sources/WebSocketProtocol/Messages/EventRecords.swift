@@ -28,7 +28,9 @@ public struct EventRecords: ~Copyable, @unchecked Sendable {
 
     public init() {}
 
-    deinit { freeBlocks() }
+    deinit {
+        if hasDetachedBlocks { freeBlocks() }
+    }
 
     public var isEmpty: Bool { count == 0 }
 
@@ -166,7 +168,7 @@ public struct EventRecords: ~Copyable, @unchecked Sendable {
 
     /// Removes all records and frees the blocks that are still in them.
     public mutating func removeAll() {
-        freeBlocks()
+        if hasDetachedBlocks { freeBlocks() }
         forgetRecords()
     }
 
@@ -177,8 +179,8 @@ public struct EventRecords: ~Copyable, @unchecked Sendable {
         hasDetachedBlocks = false
     }
 
+    @inline(never)
     private func freeBlocks() {
-        guard hasDetachedBlocks else { return }
         for element in elements {
             if let block = element.removeBlock() { free(block.bytes) }
         }
