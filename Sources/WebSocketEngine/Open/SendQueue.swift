@@ -6,22 +6,6 @@ import CLinux
 import Glibc
 import WebSocketProtocol
 
-public enum SendResult: Equatable, Sendable {
-    case sent
-    case notOpen
-    /// Why nothing of the message was taken.
-    case failed(String)
-}
-
-/// One large message as a frame. Lua's thread copies and masks it without the lock: the loop must not wait so long.
-struct LargeFrame: ~Copyable {
-    var buffer = ByteBuffer()
-    /// The connection that it was made for.
-    fileprivate var connection: UInt32 = 0
-    /// nil with compression: the loop makes the real frame.
-    fileprivate(set) var mask: Mask?
-}
-
 struct SendQueue: ~Copyable {
     /// Who may write to the socket.
     private enum Writer {

@@ -7,11 +7,11 @@ import Testing
 @testable import WebSocketProtocol
 
 @Suite struct OpenConnectionTests {
-    /// An open channel, and the peer's end of its socket: all on one thread.
+    /// An open connection, and the peer's end of its socket: all on one thread.
     private final class Pair {
-        let channel: OpenConnection
+        let connection: OpenConnection
         let peer: Int32
-        let socket: WebSocket
+        let websocket: WebSocket
         let queue: EventQueue
         var loop: LoopContext
         /// The peer's side of the protocol.
@@ -19,7 +19,7 @@ import Testing
         var received = EventRecords()
 
         init(maxQueued: Int = 1 << 30, debug: Bool = false) throws {
-            let path = "/tmp/websocket-channel-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+            let path = "/tmp/websocket-connection-\(getpid())-\(UInt32.random(in: 0 ... .max))"
             let listener = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
             defer {
                 close(listener)
@@ -37,9 +37,9 @@ import Testing
             var options = Options()
             options.maxQueued = maxQueued
             options.debug = debug
-            socket = WebSocket(options, queue: queue, id: 1)
-            channel = OpenConnection(socket, transport, ClientHandshake.Agreement(), [], key: 0, now: 0)
-            try #require(channel.start(&loop) == .going)
+            websocket = WebSocket(options, queue: queue, id: 1)
+            connection = OpenConnection(websocket, transport, ClientHandshake.Agreement(), [], key: 0, now: 0)
+            try #require(connection.start(&loop) == .going)
         }
 
         deinit { close(peer) }
@@ -50,23 +50,23 @@ import Testing
             let message = [UInt8](repeating: 0x41, count: 4 << 20)
             let result = message.withUnsafeBytes { bytes in
                 withUnsafePointer(to: bytes) {
-                    socket.send(.binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: true)
+                    websocket.send(.binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: true)
                 }
             }
             #expect(result == .sent)
-            try #require(socket.bufferedAmount > 0)
+            try #require(websocket.bufferedAmount > 0)
             return message
         }
 
-        /// The peer sends a ping, and the channel reads it.
+        /// The peer sends a ping, and the connection reads it.
         func ping() throws {
             let frame: [UInt8] = [0x89, 2, 0x68, 0x69]
             try #require(write(peer, frame, frame.count) == frame.count)
-            let event = Poller.Readiness(token: channel.token, readable: true, writable: false, endsOrStops: false)
-            #expect(channel.ready(event, &loop) == .going)
+            let event = Poller.Readiness(token: connection.token, readable: true, writable: false, endsOrStops: false)
+            #expect(connection.ready(event, &loop) == .going)
         }
 
-        /// The peer reads a piece of what the channel sends into `received`; then more can be written.
+        /// The peer reads a piece of what the connection sends into `received`; then more can be written.
         func receive() throws -> MessageReader.Outcome {
             var input = [UInt8](repeating: 0, count: 1 << 20)
             let count = read(peer, &input, input.count)
@@ -74,8 +74,8 @@ import Testing
             let outcome = input.withUnsafeMutableBytes {
                 decoder.receive(UnsafeMutableRawBufferPointer(rebasing: $0[..<count]), into: &received)
             }
-            let event = Poller.Readiness(token: channel.token, readable: false, writable: true, endsOrStops: false)
-            #expect(channel.ready(event, &loop) == .going)
+            let event = Poller.Readiness(token: connection.token, readable: false, writable: true, endsOrStops: false)
+            #expect(connection.ready(event, &loop) == .going)
             return outcome
         }
 
@@ -103,53 +103,53 @@ import Testing
 
     @Test func anEventBesideWhatWasPromisedIsNoSecondTurn() throws {
         let pair = try Pair()
-        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
+        let event = Poller.Readiness(token: pair.connection.token, readable: true, writable: false, endsOrStops: false)
         var sent = pair.flood()
         try #require(sent > pair.loop.readBuffer.count)
         // More than one turn takes: the rest is promised.
-        #expect(pair.channel.ready(event, &pair.loop) == .going)
-        #expect(pair.loop.unfinished == [pair.channel.token])
+        #expect(pair.connection.ready(event, &pair.loop) == .going)
+        #expect(pair.loop.unfinished == [pair.connection.token])
         for _ in 0..<5 {
             sent += pair.flood()
             let before = pair.queue.count
-            #expect(pair.channel.ready(event, &pair.loop) == .going)
+            #expect(pair.connection.ready(event, &pair.loop) == .going)
             #expect(pair.queue.count == before)
-            #expect(pair.loop.unfinished == [pair.channel.token])
+            #expect(pair.loop.unfinished == [pair.connection.token])
             pair.loop.unfinished.removeAll()
-            #expect(pair.channel.ready(.requestedTurn(pair.channel.token), &pair.loop) == .going)
+            #expect(pair.connection.ready(.requestedTurn(pair.connection.token), &pair.loop) == .going)
             #expect(pair.queue.count > before)
-            #expect(pair.loop.unfinished == [pair.channel.token])
+            #expect(pair.loop.unfinished == [pair.connection.token])
         }
         // And to the end: none is lost.
         while !pair.loop.unfinished.isEmpty {
             pair.loop.unfinished.removeAll()
-            #expect(pair.channel.ready(.requestedTurn(pair.channel.token), &pair.loop) == .going)
+            #expect(pair.connection.ready(.requestedTurn(pair.connection.token), &pair.loop) == .going)
         }
         #expect(pair.queue.count == sent / 2)
         // Events count again.
         #expect(pair.flood() > 0)
-        #expect(pair.channel.ready(event, &pair.loop) == .going)
+        #expect(pair.connection.ready(event, &pair.loop) == .going)
         #expect(pair.queue.count > sent / 2)
     }
 
     @Test(arguments: [false, true]) func aReadThatFillsTheQueuePausesTheNext(debug: Bool) throws {
         // A line for the debug function publishes what came with it: the pause belongs to the read all the same.
         let pair = try Pair(maxQueued: 1, debug: debug)
-        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
+        let event = Poller.Readiness(token: pair.connection.token, readable: true, writable: false, endsOrStops: false)
         let messageAndPing: [UInt8] = [0x82, 0, 0x89, 0]
         try #require(write(pair.peer, messageAndPing, messageAndPing.count) == messageAndPing.count)
-        #expect(pair.channel.ready(event, &pair.loop) == .going)
+        #expect(pair.connection.ready(event, &pair.loop) == .going)
         let before = pair.queue.count
         #expect(before > 0)
         #expect(pair.flood() > 0)
-        #expect(pair.channel.ready(event, &pair.loop) == .going)
+        #expect(pair.connection.ready(event, &pair.loop) == .going)
         #expect(pair.queue.count == before)
     }
 
     @Test func aPongDoesNotBreakIntoAFrameThatTheScriptBegan() throws {
         // The kernel takes a part of a message from Lua's thread; the rest waits for the engine.
         let pair = try Pair()
-        try #require(pair.channel.open())
+        try #require(pair.connection.open())
         let message = try pair.sendMoreThanLeavesAtOnce()
         try pair.ping()
         while pair.received.count < 2 { try #require(pair.receive() == .open) }
@@ -160,10 +160,10 @@ import Testing
 
     @Test func aPongDoesNotWaitUntilTheScriptHasNoMoreToSend() throws {
         let pair = try Pair()
-        try #require(pair.channel.open())
+        try #require(pair.connection.open())
         _ = try pair.sendMoreThanLeavesAtOnce()
         // So much is on its way that the pong waits.
-        #expect(pair.channel.flush(&pair.loop) == .going)
+        #expect(pair.connection.flush(&pair.loop) == .going)
         try pair.ping()
         _ = try pair.sendMoreThanLeavesAtOnce()
         while pair.received.count < 3 { try #require(pair.receive() == .open) }
@@ -172,11 +172,11 @@ import Testing
 
     @Test func aPongDoesNotComeBehindTheClose() throws {
         let pair = try Pair()
-        try #require(pair.channel.open())
+        try #require(pair.connection.open())
         _ = try pair.sendMoreThanLeavesAtOnce()
-        #expect(pair.channel.flush(&pair.loop) == .going)
+        #expect(pair.connection.flush(&pair.loop) == .going)
         try pair.ping()
-        #expect(pair.channel.close(CloseFrame(code: .normal), &pair.loop) == .going)
+        #expect(pair.connection.close(CloseFrame(code: .normal), &pair.loop) == .going)
         var outcome = MessageReader.Outcome.open
         while outcome == .open { outcome = try pair.receive() }
         #expect(outcome == .closed(CloseFrame(code: .normal)))
@@ -187,69 +187,69 @@ import Testing
 
     @Test func anEndIsNotCleanWhenOurCloseHasNotLeft() throws {
         let pair = try Pair()
-        try #require(pair.channel.open())
+        try #require(pair.connection.open())
         // Behind this the kernel takes no more.
-        let descriptor = try #require(pair.channel.transport.descriptorForScript)
+        let descriptor = try #require(pair.connection.transport.descriptorForScript)
         let bytes = [UInt8](repeating: 0, count: 4096)
         while write(descriptor, bytes, bytes.count) > 0 {}
-        #expect(pair.channel.close(CloseFrame(code: .normal), &pair.loop) == .going)
+        #expect(pair.connection.close(CloseFrame(code: .normal), &pair.loop) == .going)
         let close: [UInt8] = [0x88, 2, 0x03, 0xE8]
         try #require(write(pair.peer, close, close.count) == close.count)
         shutdown(pair.peer, Int32(SHUT_WR))
-        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: true)
-        #expect(pair.channel.ready(event, &pair.loop) == .over)
-        let summary = pair.channel.finish()
+        let event = Poller.Readiness(token: pair.connection.token, readable: true, writable: false, endsOrStops: true)
+        #expect(pair.connection.ready(event, &pair.loop) == .over)
+        let summary = pair.connection.finish()
         #expect(!summary.result.isClean && summary.unsent > 0 && summary.result.code == .normal)
     }
 
     /// A message before the violation leaves the script behind; it then has half a second.
     @Test(arguments: [false, true]) func aFailureIsReportedOnce(scriptIsBehind: Bool) throws {
         let pair = try Pair()
-        try #require(pair.channel.open())
+        try #require(pair.connection.open())
         var kinds: [String] = []
-        pair.channel.onFailure = { kind, _, _ in kinds.append(kind) }
+        pair.connection.onFailure = { kind, _, _ in kinds.append(kind) }
         // An empty message; a masked frame, which no server may send (RFC 6455 5.1).
         let frames: [UInt8] = (scriptIsBehind ? [0x82, 0] : []) + [0x81, 0x80, 0, 0, 0, 0]
         try #require(write(pair.peer, frames, frames.count) == frames.count)
-        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
-        var progress = pair.channel.ready(event, &pair.loop)
+        let event = Poller.Readiness(token: pair.connection.token, readable: true, writable: false, endsOrStops: false)
+        var progress = pair.connection.ready(event, &pair.loop)
         if scriptIsBehind {
-            #expect(progress == .going && kinds.isEmpty && pair.channel.isPaused)
-            pair.loop.now = try #require(pair.channel.deadline)
-            progress = pair.channel.timeout(&pair.loop)
+            #expect(progress == .going && kinds.isEmpty && pair.connection.isPaused)
+            pair.loop.now = try #require(pair.connection.deadline)
+            progress = pair.connection.timeout(&pair.loop)
         }
         #expect(progress == .over && kinds == ["protocol"])
         #expect(try pair.closeCode() == 1002)
-        #expect(pair.channel.finish().result.isComplete)
+        #expect(pair.connection.finish().result.isComplete)
     }
 
     @Test func aCleanEndHasNoUnsentBytes() throws {
         let pair = try Pair()
-        try #require(pair.channel.open())
-        #expect(pair.channel.close(CloseFrame(code: .normal), &pair.loop) == .going)
+        try #require(pair.connection.open())
+        #expect(pair.connection.close(CloseFrame(code: .normal), &pair.loop) == .going)
         let close: [UInt8] = [0x88, 2, 0x03, 0xE8]
         try #require(write(pair.peer, close, close.count) == close.count)
-        let event = Poller.Readiness(token: pair.channel.token, readable: true, writable: false, endsOrStops: false)
-        #expect(pair.channel.ready(event, &pair.loop) == .over)
-        let summary = pair.channel.finish()
+        let event = Poller.Readiness(token: pair.connection.token, readable: true, writable: false, endsOrStops: false)
+        #expect(pair.connection.ready(event, &pair.loop) == .over)
+        let summary = pair.connection.finish()
         #expect(summary.result.isClean && summary.unsent == 0)
     }
 
     @Test func theAnswerToACloseLeavesNothingUnsent() throws {
         let pair = try Pair()
-        try #require(pair.channel.open())
+        try #require(pair.connection.open())
         // A message that is written by the loop, then the peer's Close.
         _ = try pair.sendMoreThanLeavesAtOnce()
-        var progress = pair.channel.flush(&pair.loop)
+        var progress = pair.connection.flush(&pair.loop)
         let close: [UInt8] = [0x88, 2, 0x03, 0xE8]
         try #require(write(pair.peer, close, close.count) == close.count)
         var input = [UInt8](repeating: 0, count: 1 << 20)
         for _ in 0..<100 where progress == .going {
             _ = read(pair.peer, &input, input.count)
-            progress = pair.channel.ready(.requestedTurn(pair.channel.token), &pair.loop)
+            progress = pair.connection.ready(.requestedTurn(pair.connection.token), &pair.loop)
         }
         try #require(progress == .over)
-        let summary = pair.channel.finish()
+        let summary = pair.connection.finish()
         #expect(summary.result.isClean && summary.unsent == 0)
     }
 }

@@ -2,7 +2,7 @@ import Testing
 
 @testable import WebSocketEngine
 
-@Suite struct AcknowledgementTests {
+@Suite struct AcknowledgementTimeoutTests {
     private static let limit = AcknowledgementTimeout.limit
     private static let second: Nanoseconds = 1_000_000_000
 
