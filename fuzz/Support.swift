@@ -48,7 +48,7 @@ func makeConnection(_ choice: UInt8) -> MessageReader {
     return MessageReader(
         role: choice & 1 == 0 ? .client : .server, maximumMessageSize: choice & 2 == 0 ? 1 << 16 : 300,
         inflating: choice & 4 == 0 ? nil : .init(windowBits: 9 + Int(choice >> 4 & 7) % 7, takeover: takeover),
-        keepaliveKey: 0x6161_6161, traces: choice & 0x80 != 0, thresholds: smallThresholds())
+        keepaliveKey: 0x6161_6161, debug: choice & 0x80 != 0, thresholds: smallThresholds())
 }
 
 /// Feeds `input` in pieces: `cut` says how many bytes the next piece has. Some go the direct way, as large

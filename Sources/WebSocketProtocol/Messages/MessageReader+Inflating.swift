@@ -1,29 +1,27 @@
-// Compressed messages of an open connection (RFC 7692 section 7.2.2): inflated where they stay, or into the message that
-// is being put together.
+// Compressed messages of the peer (RFC 7692 section 7.2.2): inflated straight into a record when the message is small, or
+// into `message`.
 
 extension MessageReader {
-    /// Where a compressed message stands after a piece of it.
+    /// What became of a piece of a compressed message.
     enum Inflated {
-        /// In `message`, as far as it has come.
+        /// It is in `message`.
         case inMessage
-        /// It is complete, and in the log.
+        /// It was the whole message, and its record is appended.
         case inRecord
-        /// This many bytes of the piece are to be given again, after the events were delivered.
+        /// Inflating has paused: this many bytes at the end of the piece come again.
         case paused(unconsumed: Int)
     }
 
     /// Inflates the next piece of a message.
     mutating func inflate(
-        _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ events: inout EventRecords
+        _ chunk: UnsafeRawBufferPointer, finishes: Bool, _ records: inout EventRecords
     ) throws(ProtocolFailure) -> Inflated {
-        if finishes, message.isEmpty {
-            guard let start = events.beginRecord() else { throw outOfMemory }
-            do throws(ProtocolFailure) { return try inflate(chunk, recordFrom: start, &events) } catch {
-                events.discardRecord(start)
-                throw error
-            }
+        guard finishes, message.isEmpty else { return try inflate(chunk, finishes: finishes) }
+        guard let start = records.beginRecord() else { throw outOfMemoryInflating }
+        do throws(ProtocolFailure) { return try inflate(chunk, recordFrom: start, &records) } catch {
+            records.discardRecord(start)
+            throw error
         }
-        return try inflate(chunk, finishes: finishes)
     }
 
     private mutating func inflate(
@@ -38,22 +36,23 @@ extension MessageReader {
         return result == .paused ? .paused(unconsumed: inflater?.remainingInput ?? 0) : .inMessage
     }
 
-    /// A message in one piece, inflated where it stays unless it turns out to be large.
+    /// Inflates a whole message into the record that begins at `start`. If it turns out to be large, it moves to
+    /// `message`.
     private mutating func inflate(
-        _ chunk: UnsafeRawBufferPointer, recordFrom start: Int, _ events: inout EventRecords
+        _ chunk: UnsafeRawBufferPointer, recordFrom start: Int, _ records: inout EventRecords
     ) throws(ProtocolFailure) -> Inflated {
         let limit = min(maximumMessageSize, thresholds.inflateIntoRecord)
-        let result = inflater!.inflate(chunk, finishes: true, into: &events.buffer, limit: limit)
-        let inflated = events.payload(from: start)
+        let result = inflater!.inflate(chunk, finishes: true, into: &records.buffer, limit: limit)
+        let inflated = records.payload(from: start)
         if result == .tooBig, limit < maximumMessageSize {
             try verify(.done, inflated, finishes: false)
-            guard message.append(inflated) else { throw outOfMemory }
-            events.discardRecord(start)
-            return try inflate(
-                UnsafeRawBufferPointer(rebasing: chunk.suffix(inflater?.remainingInput ?? 0)), finishes: true)
+            guard message.append(inflated) else { throw outOfMemoryInflating }
+            records.discardRecord(start)
+            let rest = UnsafeRawBufferPointer(rebasing: chunk.suffix(inflater?.remainingInput ?? 0))
+            return try inflate(rest, finishes: true)
         }
         try verify(result, inflated, finishes: true)
-        guard events.commitRecord(start, type: messageType, socket: socket) else { throw outOfMemory }
+        guard records.commitRecord(start, type: messageType, socket: socket) else { throw outOfMemoryInflating }
         messageOpcode = nil
         return .inRecord
     }
@@ -61,18 +60,18 @@ extension MessageReader {
     private mutating func verify(
         _ result: Inflater.Result, _ inflated: UnsafeRawBufferPointer, finishes: Bool
     ) throws(ProtocolFailure) {
-        // What came out before an error is looked at first: the verdict is the same for any cut of the input.
-        try check(inflated, finishes: finishes && result == .done)
+        // The bytes before an error are validated first, so that every cut of the input fails with the same code.
+        try validate(inflated, finishes: finishes && result == .done)
         switch result {
         case .done, .paused: break
         case .tooBig: throw tooBig
         case .invalid:
             throw ProtocolFailure(.invalidData, "a compressed message does not inflate (RFC 7692 7.2.2)")
-        case .outOfMemory: throw outOfMemory
+        case .outOfMemory: throw outOfMemoryInflating
         }
     }
 
-    private var outOfMemory: ProtocolFailure {
+    private var outOfMemoryInflating: ProtocolFailure {
         ProtocolFailure(.internalError, "out of memory for inflating a message")
     }
 }

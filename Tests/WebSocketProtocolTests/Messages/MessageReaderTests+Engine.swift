@@ -7,10 +7,10 @@ import Testing
 
 extension MessageReaderTests {
     private func receive(
-        _ input: [UInt8], key: UInt32? = nil, traces: Bool = false
+        _ input: [UInt8], key: UInt32? = nil, debug: Bool = false
     ) -> (events: [Event], pong: UInt64?) {
         var connection = MessageReader(
-            role: .client, maximumMessageSize: 100, inflating: nil, keepaliveKey: key, traces: traces)
+            role: .client, maximumMessageSize: 100, inflating: nil, keepaliveKey: key, debug: debug)
         var records = EventRecords()
         var input = input
         _ = input.withUnsafeMutableBytes { connection.receive($0, into: &records) }
@@ -43,11 +43,11 @@ extension MessageReaderTests {
         #expect(receive(serverFrame(0x8A, payload)).events == [.pong(payload)])
     }
 
-    @Test func tracesTellEachFrameBeforeItsEvent() {
+    @Test func debugDescribesEachFrameBeforeItsEvent() {
         func line(_ text: String) -> Event { .other(type: WS_EVENT_DEBUG, Array(text.utf8)) }
         let input = serverFrame(0x01, "Hel") + serverFrame(0x89, "") + serverFrame(0x80, "lo")
         #expect(
-            receive(input, traces: true).events == [
+            receive(input, debug: true).events == [
                 line("received TEXT, 3 bytes, not final"), .fragment(received: 3), line("received PING, 0 bytes"),
                 .ping([]), line("received CONTINUATION, 2 bytes"), .text("Hello"),
             ])
