@@ -1,15 +1,9 @@
-// What the fuzz targets share: reading event records back, and feeding a MessageReader in pieces.
+// Shared by the fuzz targets: small thresholds, and MessageReader fed with bytes in any cut.
 
-import CEvents
 import Glibc
+@testable import WebSocketProtocol
 
-/// One event record by value.
-struct Record: Equatable {
-    var type: Int
-    var payload: [UInt8]
-}
-
-/// So small that an input of some hundred bytes comes to every path.
+/// So small that an input of some hundred bytes reaches every path.
 func smallThresholds() -> Thresholds {
     var thresholds = Thresholds()
     thresholds.readIntoMessage = 24
@@ -22,8 +16,14 @@ func smallThresholds() -> Thresholds {
     return thresholds
 }
 
+/// One event record by value.
+struct Record: Equatable {
+    var type: Int
+    var payload: [UInt8]
+}
+
 extension EventRecords {
-    /// Removes the records and puts detached blocks into the pool, as the reader on Lua's side does.
+    /// Removes the records and puts detached blocks into the pool, as Lua's side does after delivery.
     mutating func removeRecords() -> [Record] {
         let records = elements.map { Record(type: $0.type, payload: Array($0.payload)) }
         for element in elements {
@@ -35,15 +35,15 @@ extension EventRecords {
     }
 }
 
-/// What a connection made of some bytes.
+/// The result of reading some bytes.
 struct Reading: Equatable {
     var records: [Record]
     var outcome: MessageReader.Outcome
     var pongs: [[UInt8]] = []
 }
 
-/// The input's first byte chooses a connection: the role, the message limit, compression, and whether frames are told.
-func makeConnection(_ choice: UInt8) -> MessageReader {
+/// The input's first byte chooses role, message limit, compression and debug records.
+func makeReader(_ choice: UInt8) -> MessageReader {
     let takeover = choice & 8 != 0
     return MessageReader(
         role: choice & 1 == 0 ? .client : .server, maximumMessageSize: choice & 2 == 0 ? 1 << 16 : 300,
@@ -51,29 +51,29 @@ func makeConnection(_ choice: UInt8) -> MessageReader {
         keepaliveKey: 0x6161_6161, debug: choice & 0x80 != 0, thresholds: smallThresholds())
 }
 
-/// Feeds `input` in pieces: `cut` says how many bytes the next piece has. Some go the direct way, as large
-/// payloads do.
+/// Feeds `input` in pieces; `cut` returns the next piece's size for an offset. Large payloads are read into their message,
+/// as the engine does it.
 func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
-    var connection = makeConnection(choice)
+    var reader = makeReader(choice)
     var records = EventRecords()
     var reading = Reading(records: [], outcome: .open)
-    var wire = input
-    wire.withUnsafeMutableBytes { wire in
+    var input = input
+    input.withUnsafeMutableBytes { input in
         var offset = 0
-        while offset < wire.count {
-            let count = max(1, min(cut(offset), wire.count - offset))
-            let piece = UnsafeMutableRawBufferPointer(rebasing: wire[offset..<offset + count])
-            if let space = connection.payloadDestination(&records) {
-                let direct = min(count, space.count)
-                space.copyMemory(from: UnsafeRawBufferPointer(rebasing: piece[..<direct]))
-                reading.outcome = connection.didReadPayload(direct, into: &records)
-                offset += direct
+        while offset < input.count {
+            let count = max(1, min(cut(offset), input.count - offset))
+            let piece = UnsafeMutableRawBufferPointer(rebasing: input[offset..<offset + count])
+            if let destination = reader.payloadDestination(&records) {
+                let fitting = min(count, destination.count)
+                destination.copyMemory(from: UnsafeRawBufferPointer(rebasing: piece[..<fitting]))
+                reading.outcome = reader.didReadPayload(fitting, into: &records)
+                offset += fitting
             } else {
-                reading.outcome = connection.receive(piece, into: &records)
-                offset += count - connection.unconsumed
+                reading.outcome = reader.receive(piece, into: &records)
+                offset += count - reader.unconsumed
             }
             reading.records += records.removeRecords()
-            while let pong = connection.dequeuePong() { reading.pongs.append(Array(pong)) }
+            while let pong = reader.dequeuePong() { reading.pongs.append(Array(pong)) }
         }
     }
     return reading
@@ -81,4 +81,11 @@ func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
 
 func bytes(_ data: UnsafePointer<UInt8>, _ size: Int) -> [UInt8] {
     Array(UnsafeBufferPointer(start: data, count: size))
+}
+
+/// Consecutive pieces of `size` bytes.
+func pieces(of input: UnsafeRawBufferPointer, _ size: Int) -> [UnsafeRawBufferPointer] {
+    stride(from: 0, to: input.count, by: size).map {
+        UnsafeRawBufferPointer(rebasing: input[$0..<min($0 + size, input.count)])
+    }
 }

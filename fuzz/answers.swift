@@ -1,16 +1,17 @@
-// What proxies and refusing servers answer, cut anywhere: a verdict, the same for each cut. The first byte
-// chooses the reader.
+// Fuzz target: answers of proxies and of servers that refuse. Every cut of an answer must give the same verdict. The first
+// byte chooses the parser.
 
-/// A tunnel's end, in words, and what it sent on the way.
+@testable import WebSocketProtocol
+
+/// The state of a tunnel after the proxy's bytes, as text, and what it has sent.
 private func tunnel(_ proxy: Proxy, _ input: UnsafeRawBufferPointer, cut: Int) -> String {
     do {
         var tunnel = try Tunnel(proxy, to: "example.com", port: 443, userAgent: "fuzz")
-        for offset in stride(from: 0, to: input.count, by: cut) {
-            let piece = UnsafeRawBufferPointer(rebasing: input[offset..<min(offset + cut, input.count)])
-            // What is left of the input would be more than the answer.
-            if try tunnel.receive(piece) {
-                return offset + cut >= input.count ? "through" : "it sent more than its answer"
-            }
+        var count = 0
+        for piece in pieces(of: input, cut) {
+            count += piece.count
+            // The host has not been asked yet, so bytes behind the answer are the proxy's mistake.
+            if try tunnel.receive(piece) { return count == input.count ? "through" : "it sent more than its answer" }
         }
         return "more \(Array(tunnel.output.bytes))"
     } catch {
@@ -18,14 +19,14 @@ private func tunnel(_ proxy: Proxy, _ input: UnsafeRawBufferPointer, cut: Int) -
     }
 }
 
-/// A refusal as a script is told it.
+/// What a script is told about a refusal.
 private func refusal(_ input: UnsafeRawBufferPointer, cut: Int) -> String {
     var parser = HTTPHeadParser()
     var body: ResponseBody?
     var words = ""
     do {
-        for offset in stride(from: 0, to: input.count, by: cut) {
-            var piece = UnsafeRawBufferPointer(rebasing: input[offset..<min(offset + cut, input.count)])
+        for piece in pieces(of: input, cut) {
+            var piece = piece
             if body == nil {
                 guard let (head, consumed) = try parser.parse(piece) else { continue }
                 piece = UnsafeRawBufferPointer(rebasing: piece[consumed...])
@@ -56,7 +57,7 @@ public func fuzzAnswers(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     let whole = verdict(data[0], input, cut: max(size, 1))
     precondition(whole == verdict(data[0], input, cut: 7))
     precondition(whole == verdict(data[0], input, cut: 1))
-    // The same bytes as the environment's variables.
+    // The same bytes as environment variables: no trap.
     let text = String(decoding: input, as: UTF8.self)
     let environment = ProxyEnvironment { $0 == "no_proxy" || $0 == "http_proxy" ? text : nil }
     for url in ["ws://example.com/", "ws://10.1.2.3:81/", "ws://[::1]/"] {

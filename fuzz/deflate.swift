@@ -1,4 +1,7 @@
-// Compression: answers to our offer, streams of a peer, and what we compress ourselves comes back.
+// Fuzz target: permessage-deflate. The first byte chooses: answers to our offers and deflate streams of a peer must give a
+// verdict, the same with pauses and without; or the input is compressed, and inflating must give it back.
+
+@testable import WebSocketProtocol
 
 private let offers = [
     DeflateParameters(),
@@ -13,7 +16,7 @@ private func negotiate(_ text: String) {
     }
 }
 
-/// Inflates a message, with pauses after some bytes each; returns what came of it, and whether it was all.
+/// Inflates a message, pausing after each `pause` bytes. Returns the output, and whether the message was valid.
 private func inflate(
     _ input: [UInt8], _ direction: DeflateParameters.Direction, limit: Int, pause: Int = .max
 ) -> ([UInt8], Bool) {
@@ -42,7 +45,7 @@ public func fuzzDeflate(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     switch choice & 1 {
     case 0:
         negotiate("permessage-deflate; " + String(decoding: input, as: UTF8.self))
-        // As in differential.swift: a verdict on a distance beyond a smaller window depends on the steps.
+        // With a full window, as in differential.swift.
         let full = DeflateParameters.Direction(windowBits: 15, takeover: choice & 2 != 0)
         _ = inflate(input, direction, limit: 4096, pause: 50)
         precondition(inflate(input, full, limit: 4096) == inflate(input, full, limit: 4096, pause: 50))

@@ -1,7 +1,8 @@
-// Frames of a peer become events: whatever comes, no trap, no more than the limit, nothing that is not text
-// delivered as text.
+// Fuzz target: bytes of a peer. No trap, no message above the limit, no TEXT that is not UTF-8. The first byte chooses the
+// connection (makeReader).
 
 import CEvents
+@testable import WebSocketProtocol
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzFrames(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {

@@ -1,19 +1,22 @@
-// Answers to our handshake, cut anywhere: a verdict, the same for each cut.
+// Fuzz target: answers to our opening handshake. Every cut of an answer must give the same verdict.
+
+@testable import WebSocketProtocol
 
 private let handshake = ClientHandshake(
     url: try! WebSocketURL("ws://host/"), headers: HeaderFields(), subprotocols: ["chat", "superchat"],
     deflate: DeflateParameters(), nonce: Array("the sample nonce".utf8), userAgent: "fuzz")
 
-/// What is made of an answer: in words, so that it can be compared.
+/// The result of the handshake as text.
 private func verdict(_ input: UnsafeRawBufferPointer, cut: Int) -> String {
     var parser = HTTPHeadParser()
+    var before = 0
     do {
-        for offset in stride(from: 0, to: input.count, by: cut) {
-            let piece = UnsafeRawBufferPointer(rebasing: input[offset..<min(offset + cut, input.count)])
+        for piece in pieces(of: input, cut) {
             if let (head, consumed) = try parser.parse(piece) {
                 let agreement = try handshake.verify(head)
-                return "\(agreement.subprotocol) \(agreement.extensions) \(offset + consumed)"
+                return "\(agreement.subprotocol) \(agreement.extensions) \(before + consumed)"
             }
+            before += piece.count
         }
         return "more"
     } catch {

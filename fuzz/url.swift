@@ -1,5 +1,7 @@
-// URLs of a script and references of a server: a verdict; what is accepted can stand in a request, and means
-// the same read again.
+// Fuzz target: URLs of a script and redirect targets of a server. An accepted URL can stand in a request, and its
+// description is a URL that means the same.
+
+@testable import WebSocketProtocol
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzURL(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {

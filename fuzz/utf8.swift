@@ -1,4 +1,6 @@
-// The incremental validator against the standard library, for any cut.
+// Fuzz target: UTF8Validator, with any cut, must agree with the standard library.
+
+@testable import WebSocketProtocol
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzUTF8(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {

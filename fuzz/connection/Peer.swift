@@ -1,5 +1,5 @@
-// The server's side: what it sends, in any cut, and what it makes of what the channel sends. It has a reader of frames of
-// its own; only for inflating it takes the library's.
+// The server's side of a run: it sends frames in any cut, and checks the frames of the connection. It parses frames
+// itself; only for inflating it uses the library.
 
 import CEvents
 import CLinux
@@ -7,82 +7,82 @@ import Glibc
 @testable import WebSocketEngine
 @testable import WebSocketProtocol
 
-/// What the script must be given for a frame of the peer.
+/// The event that a frame of the peer must become.
 struct Event: Equatable {
     var type: Int
-    /// nil: not foreseen, as the count of bytes that were inflated up to the end of a fragment.
+    /// nil when the payload can't be predicted: bytes inflated at the end of a compressed fragment.
     var payload: [UInt8]?
 }
 
 final class Peer {
     private(set) var descriptor: Int32
     private var deflater: Deflater?
-    private var decoder: MessageReader
+    private var inflatingReader: MessageReader
     private var decoded = EventRecords()
     let key: UInt32
 
-    // What it sends.
-    private var wire: [UInt8] = []
-    private var written = 0
-    /// What follows from its frames, and at which byte each is complete.
+    // Sending.
+    private var output: [UInt8] = []
+    /// Bytes of `output` that the socket has taken.
+    private(set) var written = 0
+    /// The events of its frames, and the offset in `output` behind each frame.
     private(set) var events: [(event: Event, end: Int)] = []
     private(set) var close: CloseFrame?
-    /// Why the channel has to fail the connection: the kind of its ERROR, and the code for its Close.
+    /// A broken rule: the kind of the ERROR that must follow, and the code of the connection's Close.
     private(set) var violation: (kind: String, code: CloseCode)?
-    /// Where the Close or the violation ends.
-    private(set) var lastWord = 0
+    /// Offset in `output` behind the Close or the violation.
+    private(set) var endOffset = 0
     private var pings: [[UInt8]] = []
-    /// Whether it has shut down its side, or closed the socket.
+    /// Whether it has shut down its side or closed the socket.
     private(set) var hasEnded = false
-    /// Pings of the keepalive that it has not answered.
-    private var unanswered: [[UInt8]] = []
+    /// Payloads of keepalive pings that it has not latestPong.
+    private var unansweredPings: [[UInt8]] = []
 
-    // What it gets.
+    // Receiving.
     private var input: [UInt8] = []
-    private(set) var read = 0
+    private(set) var bytesRead = 0
     private(set) var received: [Message] = []
-    /// The number of the ping that was answered last.
-    private(set) var answered = -1
+    /// Number of the last ping that was latestPong.
+    private(set) var latestPong = -1
     private(set) var closeReceived: CloseFrame?
 
     init(_ descriptor: Int32, _ agreement: DeflateParameters?, key: UInt32) {
         self.descriptor = descriptor
         self.key = key
         deflater = agreement.flatMap { Deflater($0.server, level: 1) }
-        decoder = MessageReader(role: .server, maximumMessageSize: 1 << 30, inflating: agreement?.client)
+        inflatingReader = MessageReader(role: .server, maximumMessageSize: 1 << 30, inflating: agreement?.client)
     }
 
     deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
 
     var isClosed: Bool { descriptor < 0 }
-    /// Whether it has said its last word, though not everything of it may have left.
+    /// Whether it sends nothing new. Parts of `output` may still be unwritten.
     var isDone: Bool { close != nil || violation != nil || hasEnded }
-    var hasPending: Bool { written < wire.count && !hasEnded }
-    var isLastWordWritten: Bool { (close != nil || violation != nil) && written >= lastWord }
-    /// Bytes that it wrote and nobody has read.
+    var hasPending: Bool { written < output.count && !hasEnded }
+    var hasWrittenEnd: Bool { (close != nil || violation != nil) && written >= endOffset }
+    /// Bytes that it wrote and the connection has not read.
     var unread: Int {
         var count: Int32 = 0
         if !isClosed { _ = ioctl(descriptor, UInt(TIOCOUTQ), &count) }
         return Int(count)
     }
     var latestPing: Int { pings.count - 1 }
-    var totalWritten: Int { written }
-    /// What the script gets of the frames that have left whole.
+    /// Events of the frames that are completely written.
     var writtenEvents: Int { events.lastIndex { $0.end <= written }.map { $0 + 1 } ?? 0 }
 
     // MARK: - Frames
 
     private func append(_ first: UInt8, _ payload: ArraySlice<UInt8>, _ event: Event?) {
-        wire.append(first)
+        output.append(first)
         switch payload.count {
-        case ..<126: wire.append(UInt8(payload.count))
-        case ..<65536: wire += [126, UInt8(payload.count >> 8), UInt8(payload.count & 0xFF)]
+        case ..<126: output.append(UInt8(payload.count))
+        case ..<65536: output += [126, UInt8(payload.count >> 8), UInt8(payload.count & 0xFF)]
         default:
-            wire.append(127)
-            for shift in stride(from: 56, through: 0, by: -8) { wire.append(UInt8(payload.count >> shift & 0xFF)) }
+            output.append(127)
+            for shift in stride(from: 56, through: 0, by: -8) { output.append(UInt8(payload.count >> shift & 0xFF)) }
         }
-        wire += payload
-        if let event { events.append((event, wire.count)) }
+        output += payload
+        if let event { events.append((event, output.count)) }
     }
 
     /// Queues a message, in one frame or in fragments.
@@ -123,32 +123,31 @@ final class Peer {
         append(0x8A, payload[...], Event(type: WS_EVENT_PONG, payload: payload))
     }
 
-    /// Answers the keepalive.
+    /// Answers the keepalive pings.
     func answerPings() {
         guard !isDone else { return }
-        for payload in unanswered { append(0x8A, payload[...], nil) }
-        unanswered = []
+        for payload in unansweredPings { append(0x8A, payload[...], nil) }
+        unansweredPings = []
     }
 
-    /// Says its last word; `trailing` bytes come behind it, which nobody may look at.
+    /// Sends a Close and `trailing` bytes behind it, which the connection must ignore.
     func close(_ frame: CloseFrame, trailing: [UInt8]) {
         guard !isDone else { return }
         append(0x88, frame.body[...], nil)
         close = frame
-        lastWord = wire.count
-        wire += trailing
+        endOffset = output.count
+        output += trailing
     }
 
-    /// Breaks a rule.
+    /// Sends `bytes` that break a rule, and `trailing` bytes, which the connection must ignore.
     func violate(_ bytes: [UInt8], _ kind: String, _ code: CloseCode, trailing: [UInt8]) {
         guard !isDone else { return }
-        wire += bytes
+        output += bytes
         violation = (kind, code)
-        lastWord = wire.count
-        wire += trailing
+        endOffset = output.count
+        output += trailing
     }
 
-    /// The script will not get what is not delivered yet.
     func answerClose() {
         if let closeReceived {
             close(closeReceived.code == .noStatus ? CloseFrame(code: .normal) : closeReceived, trailing: [])
@@ -157,40 +156,40 @@ final class Peer {
 
     // MARK: - The socket
 
-    /// What is read before the socket: it came behind the handshake's answer.
-    func takeEarly(_ count: Int) -> [UInt8] {
-        written = min(count, wire.count)
-        return Array(wire[..<written])
+    /// Counts bytes as written that the connection gets without the socket: they came with the handshake's response.
+    func writeEarly(_ count: Int) -> [UInt8] {
+        written = min(count, output.count)
+        return Array(output[..<written])
     }
 
-    func write(atMost most: Int) {
+    func write(atMost limit: Int) {
         guard !hasEnded else { return }
-        while written < wire.count, most > 0 {
-            let count = wire.withUnsafeBytes {
-                Glibc.send(descriptor, $0.baseAddress! + written, min(most, $0.count - written), Int32(MSG_NOSIGNAL))
+        while written < output.count, limit > 0 {
+            let count = output.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress! + written, min(limit, $0.count - written), Int32(MSG_NOSIGNAL))
             }
             guard count > 0 else { return }
             written += count
-            if most < Int.max { return }
+            if limit < Int.max { return }
         }
     }
 
-    func read(atMost most: Int) {
-        guard !isClosed, most > 0 else { return }
-        var buffer = [UInt8](repeating: 0, count: min(most, 1 << 16))
-        var left = most
+    func read(atMost limit: Int) {
+        guard !isClosed, limit > 0 else { return }
+        var buffer = [UInt8](repeating: 0, count: min(limit, 1 << 16))
+        var left = limit
         while left > 0 {
             let count = recv(descriptor, &buffer, min(left, buffer.count), Int32(MSG_DONTWAIT))
             guard count > 0 else { return }
             require(closeReceived == nil, "bytes behind the Close")
             left -= count
-            read += count
+            bytesRead += count
             input += buffer[..<count]
             readFrames()
         }
     }
 
-    /// Ends its side, in the middle of a frame perhaps.
+    /// Ends its side of the socket, maybe in the middle of a frame.
     func end(closing: Bool) {
         guard !isClosed else { return }
         hasEnded = true
@@ -202,20 +201,20 @@ final class Peer {
         }
     }
 
-    // MARK: - What it gets
+    // MARK: - Receiving
 
     private func readFrames() {
         var offset = 0
         while let (frame, end) = frame(at: offset) {
             require(closeReceived == nil, "a frame behind the Close")
-            take(frame, Array(input[offset..<end]))
+            handle(frame, Array(input[offset..<end]))
             offset = end
         }
         input.removeFirst(offset)
         require(closeReceived == nil || input.isEmpty, "bytes behind the Close")
     }
 
-    /// A frame's first byte and its payload, if all of it is there, and where it ends.
+    /// First byte and payload of the frame at `start`, and the offset behind it; nil when the frame is not whole.
     private func frame(at start: Int) -> ((first: UInt8, payload: [UInt8]), end: Int)? {
         guard input.count - start >= 2 else { return nil }
         require(input[start + 1] & 0x80 != 0, "a frame has no mask")
@@ -231,18 +230,19 @@ final class Peer {
         return ((input[start], payload), head + length)
     }
 
-    private func take(_ frame: (first: UInt8, payload: [UInt8]), _ bytes: [UInt8]) {
+    private func handle(_ frame: (first: UInt8, payload: [UInt8]), _ bytes: [UInt8]) {
         require(frame.first & 0xB0 == 0x80, "a frame is not whole, or has reserved bits")
         let opcode = Opcode(rawValue: frame.first & 0x0F)
         switch opcode {
         case .text, .binary: received.append(Message(opcode: opcode!, payload: message(frame, bytes)))
-        case .ping where frame.payload.count == 8 && frame.payload.withUnsafeBytes { $0.load(as: UInt32.self) } == key:
-            unanswered.append(frame.payload)
+        case .ping
+        where frame.payload.count == 8 && frame.payload.withUnsafeBytes { $0.load(as: UInt32.self) } == key:
+            unansweredPings.append(frame.payload)
         case .ping: received.append(Message(opcode: .ping, payload: frame.payload))
         case .pong:
             guard let number = pings.firstIndex(of: frame.payload) else { fail("a pong for no ping") }
-            require(number > answered, "a pong that comes late, or twice")
-            answered = number
+            require(number > latestPong, "a pong out of order, or twice")
+            latestPong = number
         case .close:
             let body = frame.payload
             let code = body.count < 2 ? CloseCode.noStatus : CloseCode(rawValue: UInt16(body[0]) << 8 | UInt16(body[1]))
@@ -257,9 +257,9 @@ final class Peer {
         bytes.withUnsafeMutableBytes { bytes in
             var rest = bytes
             repeat {
-                require(decoder.receive(rest, into: &decoded) == .open, "it does not inflate")
-                rest = UnsafeMutableRawBufferPointer(rebasing: rest.suffix(decoder.unconsumed))
-            } while decoder.unconsumed > 0
+                require(inflatingReader.receive(rest, into: &decoded) == .open, "it does not inflate")
+                rest = UnsafeMutableRawBufferPointer(rebasing: rest.suffix(inflatingReader.unconsumed))
+            } while inflatingReader.unconsumed > 0
         }
         defer { decoded.removeAll() }
         require(decoded.count == 1)

@@ -1,13 +1,13 @@
-// The fuzzer's bytes as choices, and the messages that they stand for.
+// The fuzzer's bytes as a list of choices, and messages made of them.
 
 import Glibc
 import WebSocketProtocol
 
-/// One choice after the other; zeros when no bytes are left.
+/// Returns one byte after the other as choices, and zeros behind the last.
 struct Choices {
     private let bytes: UnsafeBufferPointer<UInt8>
     private var used = 0
-    /// Bytes that messages of a run may still have: a run must not take long.
+    /// Bytes that the messages of this run may still have together. It keeps a run short.
     private var budget = 1 << 20
 
     init(_ data: UnsafePointer<UInt8>, _ size: Int) { bytes = UnsafeBufferPointer(start: data, count: size) }
@@ -24,7 +24,7 @@ struct Choices {
 
     mutating func flag() -> Bool { next() & 1 != 0 }
 
-    /// Of a message: small most of the time, but as large as any path of the engine wants it.
+    /// A message's size: small most of the time, but at times as large as every path of the engine needs.
     mutating func size() -> Int {
         let choice = Int(next())
         let size =
@@ -42,30 +42,30 @@ struct Choices {
     mutating func count(upTo most: Int) -> Int { min(Int(next()) * 97, most) }
 }
 
-/// A frame's opcode, and what it carries.
+/// A message, ping or pong.
 struct Message: Equatable {
     var opcode: Opcode
     var payload: [UInt8]
 }
 
-/// What messages are made of: text that compresses, text that does not, and bytes that are none.
+/// Payloads: text that compresses, text that does not, and bytes that are not text.
 enum Content {
     private static let largest = 300_000
     private static let plain = [UInt8](repeating: UInt8(ascii: "a"), count: largest)
-    private static let noise: [UInt8] = wild.map { 32 + $0 % 90 }
-    private static let wild: [UInt8] = (0..<largest).map { (index: Int) -> UInt8 in
+    private static let noise: [UInt8] = binary.map { 32 + $0 % 90 }
+    private static let binary: [UInt8] = (0..<largest).map { (index: Int) -> UInt8 in
         UInt8(truncatingIfNeeded: (index * index * 7 + index / 3) >> 3)
     }
 
-    /// Two messages of one size differ by their number.
+    /// - Parameter number: written into the payload, so that two messages of one size differ.
     static func make(_ size: Int, isText: Bool, compresses: Bool, number: Int) -> [UInt8] {
-        var bytes = Array((compresses ? plain : isText ? noise : wild)[..<size])
+        var bytes = Array((compresses ? plain : isText ? noise : binary)[..<size])
         for (index, byte) in "\(number)é".utf8.enumerated() where size >= 16 { bytes[index] = byte }
         return bytes
     }
 }
 
-/// Something was found: says what, and ends the process.
+/// Reports a failed check and ends the process, which libFuzzer counts as found.
 func fail(_ words: String) -> Never {
     _ = "found: \(words)\n".withCString { write(STDERR_FILENO, $0, strlen($0)) }
     abort()

@@ -1,7 +1,6 @@
-// The script's side: what it sends, and what it is given, which must be what the peer sent.
+// The script's side of a run: messages that it sends, and a check that it gets exactly the events of the peer's frames.
 
 import CEvents
-import Glibc
 @testable import WebSocketEngine
 @testable import WebSocketProtocol
 
@@ -9,12 +8,13 @@ final class Script {
     private let socket: WebSocket
     private let queue: EventQueue
     private var random = RandomPool()
-    /// Taken from the queue.
+    /// Records from the queue, and those of them that are not delivered.
     private var records = EventRecords()
-    /// The records that were not delivered yet.
     private var rest = EventRecords().elements
+    private var restCount = 0
 
     private(set) var sent: [Message] = []
+    /// Events delivered.
     private(set) var delivered = 0
     private(set) var hasClosed = false
     private(set) var isGone = false
@@ -24,9 +24,13 @@ final class Script {
         self.queue = queue
     }
 
-    enum Sending { case sent(wakes: Bool), notOpen, full }
+    /// Records that the engine has published and the script has not delivered.
+    var undeliveredRecords: Int { restCount + queue.count }
 
-    func send(_ message: Message, directly: Bool) -> Sending {
+    /// `wakes`: the loop must be told to flush.
+    enum SendResult { case sent(wakes: Bool), notOpen, full }
+
+    func send(_ message: Message, directly: Bool) -> SendResult {
         var wakes = false
         let result = message.payload.withUnsafeBytes { bytes in
             withUnsafePointer(to: bytes) {
@@ -51,41 +55,45 @@ final class Script {
         socket.close(frame)
     }
 
-    /// Forgets the websocket, as a script that ends.
-    func abandon() {
+    /// Drops the websocket, as Lua's garbage collector does.
+    func dropWebSocket() {
         hasClosed = true
         isGone = true
+        restCount = 0
         socket.abandon()
     }
 
-    /// Takes up to `most` events, each of which must be the next of `expected`. Returns whether the engine asks for a
-    /// `resume`.
-    func deliver(_ most: Int, _ expected: [(event: Event, end: Int)]) -> Bool {
+    /// Delivers up to `limit` events; each must be the next of `expected`. Returns whether the loop must be told to resume
+    /// reading.
+    func deliver(atMost limit: Int, _ expected: [(event: Event, end: Int)]) -> Bool {
         guard !isGone else { return false }
         var bytes = 0
-        var left = most
-        while left > 0, let record = nextRecord() {
+        for _ in 0..<limit {
+            guard let record = nextRecord() else { break }
             deliver(record, expected)
             bytes += record.countedSize
             if let block = record.removeBlock() { queue.giveBack(block) }
-            left -= 1
         }
         return bytes > 0 && socket.hasCaughtUp(after: bytes)
     }
 
     private func nextRecord() -> EventRecords.Element? {
-        if let record = rest.next() { return record }
-        queue.take(&records)
-        rest = records.elements
-        return rest.next()
+        if restCount == 0 {
+            queue.take(&records)
+            rest = records.elements
+            restCount = records.count
+        }
+        guard let record = rest.next() else { return nil }
+        restCount -= 1
+        return record
     }
 
     private func deliver(_ record: EventRecords.Element, _ expected: [(event: Event, end: Int)]) {
         guard record.type != WS_EVENT_DEBUG else { return }
-        require(delivered < expected.count, "an event that nobody sent")
+        require(delivered < expected.count, "an event without a frame of the peer")
         let wanted = expected[delivered].event
-        require(record.type == wanted.type, "another event")
-        if let bytes = wanted.payload { require(record.payload.elementsEqual(bytes), "other bytes") }
+        require(record.type == wanted.type, "an event of another type")
+        if let bytes = wanted.payload { require(record.payload.elementsEqual(bytes), "an event with other bytes") }
         delivered += 1
     }
 }

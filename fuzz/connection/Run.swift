@@ -1,5 +1,5 @@
-// One run: the fuzzer's bytes choose what the script, the peer, the network and the time do, in any order. At the end
-// everything has arrived that must, and there was one end.
+// Fuzz target: an open connection. The fuzzer's bytes choose the steps of the script, the peer, the network and the clock.
+// After each turn and at the end of a run it checks that every message has arrived, in order, and that there was one end.
 
 import Glibc
 @testable import WebSocketEngine
@@ -11,41 +11,42 @@ final class Run {
     private let peer: Peer
     private let script: Script
     private var messages = 0
-    /// Messages of the script that the peer has, and that are what the script sent.
+    /// Messages that the peer has received and that were compared with those sent.
     private var checked = 0
     private let keepsAlive: Bool
-    /// Bytes of the peer's messages.
-    private let maximum: Int
+    /// Upper bound of the peer's messages, in bytes, and the largest so far.
+    private let maximumMessage: Int
+    private var largestMessage = 40
 
-    /// LoopOwnership without any progress after which no more is to be expected; a large message is compressed, or inflated, for
-    /// fewer before a byte of it leaves.
-    private static let patience = 16
-    /// LoopOwnership after which it is a hang, whatever happens in them.
-    private static let limit = 20_000
+    /// Turns without progress after which a run counts as settled. Compressing or inflating the largest message takes
+    /// fewer.
+    private static let idleTurns = 16
+    /// Turns after which a run counts as a hang.
+    private static let maximumTurns = 20_000
 
     init(_ data: UnsafePointer<UInt8>, _ size: Int) throws {
         var choices = Choices(data, size)
         let setup = Self.setup(&choices)
-        // A turn inflates no more than the thresholds say.
-        maximum = min(setup.options.maxMessageSize, setup.thresholds.inflatedPerCall * 8)
+        // A turn inflates `inflatedPerCall` bytes: larger messages would take too many turns.
+        maximumMessage = min(setup.options.maxMessageSize, setup.thresholds.inflatedPerCall * 8)
         keepsAlive = setup.options.pingInterval > 0
         var peer: Peer!
         let early = choices.next()
         let receiveBuffer: Int32? = choices.flag() ? 1 : nil
         driver = try Driver(setup) {
-            // Before the first write: a queue of the listener has a connection at once.
+            // The connection is in the listener's queue already: connect() on a Unix socket does not wait for accept().
             let descriptor = Listener.accept()
             require(fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0)
             if var size = receiveBuffer {
                 setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
             }
-            peer = Peer(descriptor, setup.agreement, key: setup.key)
+            peer = Peer(descriptor, setup.agreement, key: setup.keepaliveKey)
             for number in 0..<Int(early % 4) {
                 peer.send(
                     Message(opcode: .text, payload: Content.make(40, isText: true, compresses: true, number: number)),
                     compressed: early & 64 != 0, fragments: 1, pingBetween: false)
             }
-            return peer.takeEarly(Int(early))
+            return peer.writeEarly(Int(early))
         }
         self.choices = choices
         self.peer = peer
@@ -60,7 +61,7 @@ final class Run {
         setup.options.maxMessageSize = first & 16 == 0 ? 64 << 20 : 30_000
         setup.options.maxBuffered = first & 32 == 0 ? 64 << 20 : 100_000
         if first & 64 != 0 { setup.thresholds = smallThresholds() }
-        if first & 128 != 0 { setup.inputSize = 700 }
+        if first & 128 != 0 { setup.readBufferSize = 700 }
         let second = choices.next()
         if second & 1 != 0 {
             var deflate = Options.Deflate()
@@ -82,8 +83,8 @@ final class Run {
     func go() {
         while !choices.isEmpty {
             step()
-            // The engine is not asked after each of them.
-            if choices.flag() { driver.turn() }
+            // Several steps may come before the engine's next turn.
+            if choices.flag() { turn() }
         }
         finish()
     }
@@ -104,15 +105,15 @@ final class Run {
         case 14: peer.read(atMost: .max)
         case 15, 16: deliver(Int(choices.next() % 8))
         case 17: deliver(.max)
-        case 18: driver.pass(Nanoseconds(choices.next()) * 16_000_000)
+        case 18: driver.advanceTime(Nanoseconds(choices.next()) * 16_000_000)
         case 19: settle()
         case 20: peer.answerPings()
-        default: rare()
+        default: rareStep()
         }
     }
 
-    /// What ends a connection, or may.
-    private func rare() {
+    /// A step that may end the connection.
+    private func rareStep() {
         let trailing = [UInt8](repeating: 0x82, count: Int(choices.next() % 4))
         switch choices.next() % 24 {
         case 0: close()
@@ -126,12 +127,12 @@ final class Run {
         case 8: peer.violate([0x88, 2, 0x03, 0xEE], "protocol", .protocolError, trailing: trailing)
         case 9: peer.end(closing: false)
         case 10: peer.end(closing: true)
-        case 11: driver.pass(Nanoseconds(seconds: 30))
+        case 11: driver.advanceTime(Nanoseconds(seconds: 30))
         case 12 where !script.hasClosed && !driver.isOver:
-            script.abandon()
-            driver.order(.close(CloseFrame(code: .goingAway)))
-        case 13: driver.order(.refuse(1000))
-        default: driver.pass(Nanoseconds(seconds: 0.6))
+            script.dropWebSocket()
+            driver.post(.close(CloseFrame(code: .goingAway)))
+        case 13: driver.post(.refuse(1000))
+        default: driver.advanceTime(Nanoseconds(seconds: 0.6))
         }
     }
 
@@ -144,10 +145,10 @@ final class Run {
         let size = opcode == .ping ? Int(choices.next() % 126) : choices.size()
         let message = Message(opcode: opcode, payload: content(isText: opcode == .text, size: size))
         switch script.send(message, directly: choices.flag()) {
-        case .sent(let wakes): if wakes { driver.order(.flush) }
+        case .sent(let wakes): if wakes { driver.post(.flush) }
         case .notOpen:
-            require(script.hasClosed || driver.isOver || driver.isEnding, "an open connection takes no message")
-        case .full: require(driver.socket.options.maxBuffered < 1 << 20, "maxbuffered, where nothing fills it")
+            require(script.hasClosed || driver.isOver || driver.isEnding, "an open connection refuses a message")
+        case .full: require(driver.socket.options.maxBuffered < 1 << 20, "maxbuffered is reached with less than that")
         }
     }
 
@@ -155,69 +156,87 @@ final class Run {
         guard !script.hasClosed, !driver.isOver else { return }
         let frame = CloseFrame(code: CloseCode(rawValue: 3000), reason: "script")
         script.close(frame)
-        driver.order(.close(frame))
+        driver.post(.close(frame))
     }
 
     private func peerSends() {
         let isText = choices.flag()
-        let size = min(choices.size(), maximum)
+        let size = min(choices.size(), maximumMessage)
+        largestMessage = max(largestMessage, size)
         let shape = choices.next()
         peer.send(
             Message(opcode: isText ? .text : .binary, payload: content(isText: isText, size: size)),
             compressed: shape & 1 != 0, fragments: 1 + Int(shape >> 1 & 3), pingBetween: shape & 8 != 0)
     }
 
-    private func deliver(_ most: Int) {
-        if script.deliver(most, peer.events) { driver.order(.resume) }
+    private func deliver(_ limit: Int) {
+        if script.deliver(atMost: limit, peer.events) { driver.post(.resume) }
         require(script.delivered <= peer.writtenEvents, "an event before its bytes")
+    }
+
+    private func turn() {
+        driver.turn()
+        checkQueued()
+    }
+
+    /// The engine stops reading when `maxqueued` bytes wait for the script.
+    private func checkQueued() {
+        // With `debug` there are records without frames.
+        guard !driver.socket.options.debug else { return }
+        let waiting = peer.events[script.delivered...].prefix(script.undeliveredRecords)
+        let bytes = waiting.reduce(0) { $0 + 16 + ($1.event.payload?.count ?? 8) }
+        require(
+            bytes <= driver.maximumQueued(largestMessage: largestMessage),
+            "\(bytes) bytes wait for the script: \(driver.description)")
     }
 
     // MARK: - Ends
 
+    /// Changes when anything happens.
     private var progress: [Int] {
         [
-            peer.totalWritten, peer.read, script.delivered, driver.isOver ? 1 : 0, driver.failures.count,
-            driver.bufferedAmount, driver.unread, peer.unread,
+            peer.written, peer.bytesRead, script.delivered, driver.isOver ? 1 : 0, driver.failures.count,
+            driver.bufferedAmount, driver.unconsumed, peer.unread,
         ]
     }
 
-    /// Everybody does what there is to do, until nothing more happens.
+    /// Runs everything until nothing more happens.
     private func settle() {
         var idle = 0
         var before = progress
-        for _ in 0..<Self.limit {
+        for _ in 0..<Self.maximumTurns {
             peer.write(atMost: .max)
-            driver.turn()
+            turn()
             deliver(.max)
             peer.read(atMost: .max)
             checkSent()
             idle = progress == before ? idle + 1 : 0
             before = progress
-            if idle > Self.patience {
-                require(!driver.isBusy, "it works on and on, and nothing comes of it: \(driver.words)")
+            if idle > Self.idleTurns {
+                require(!driver.isBusy, "it is busy without progress: \(driver.description)")
                 return checkSettled()
             }
         }
-        fail("no end")
+        fail("it never settles")
     }
 
-    /// What the peer has got is what the script has sent, as far as it has come.
+    /// The peer has received a prefix of the messages that the script sent.
     private func checkSent() {
-        require(peer.received.count <= script.sent.count, "a message that nobody sent")
+        require(peer.received.count <= script.sent.count, "a message that the script did not send")
         for index in checked..<peer.received.count {
             require(peer.received[index] == script.sent[index], "another message")
         }
         checked = peer.received.count
     }
 
-    /// With an open connection all has come to where it belongs.
+    /// While the connection is open, everything that was sent has arrived.
     private func checkSettled() {
         guard !driver.isOver, !driver.isEnding, !peer.isClosed else { return }
         require(!driver.isPaused, "it does not read on")
-        require(driver.bufferedAmount == 0, "something is not sent")
-        require(!peer.hasPending && script.delivered == peer.events.count, "something is not received")
-        require(peer.received.count == script.sent.count, "something is lost on its way")
-        require(peer.answered == peer.latestPing, "the latest ping is not answered")
+        require(driver.bufferedAmount == 0, "bytes are left unsent")
+        require(!peer.hasPending && script.delivered == peer.events.count, "frames are left unread")
+        require(peer.received.count == script.sent.count, "a message is lost")
+        require(peer.latestPong == peer.latestPing, "the latest ping is not answered")
     }
 
     private func finish() {
@@ -231,13 +250,13 @@ final class Run {
             settle()
             peer.answerClose()
         }
-        // Whoever says nothing is waited for no longer than closetimeout, time and again if bytes go on.
+        // A peer that does not answer is given up after closetimeout, which begins anew while bytes still leave.
         for _ in 0..<20 where !driver.isOver {
-            driver.pass(Nanoseconds(seconds: 6))
+            driver.advanceTime(Nanoseconds(seconds: 6))
             settle()
         }
         guard let summary = driver.summary else { fail("it does not end") }
-        // Nothing comes behind the end.
+        // Nothing may follow the end.
         settle()
         check(summary)
     }
@@ -245,50 +264,37 @@ final class Run {
     private func check(_ summary: OpenConnection.Summary) {
         require(driver.failures.count <= 1, "more than one ERROR")
         if peer.closeReceived != nil {
-            require(peer.received.count == script.sent.count, "a Close before what was sent")
+            require(peer.received.count == script.sent.count, "a Close before messages that were sent earlier")
         }
         if summary.result.isClean {
-            require(summary.unsent == 0, "a clean end, and bytes that did not leave: \(driver.words)")
+            require(summary.unsent == 0, "a clean end with unsent bytes: \(driver.description)")
             require(
-                peer.isLastWordWritten && peer.close?.code == summary.result.code, "clean, and the peer said no Close")
-            require(peer.isClosed || peer.closeReceived != nil, "clean, and the peer got no Close")
+                peer.hasWrittenEnd && peer.close?.code == summary.result.code, "a clean end without the peer's Close")
+            require(peer.isClosed || peer.closeReceived != nil, "a clean end without our Close")
             if summary.result.isRemote, !peer.isClosed {
-                require(peer.answered == peer.latestPing, "the latest ping is not answered")
+                require(peer.latestPong == peer.latestPing, "the latest ping is not answered")
             }
         }
         if driver.isTimedOut {
-            require(keepsAlive || script.hasClosed || peer.isDone || driver.isRefused, "no time was over")
+            require(keepsAlive || script.hasClosed || peer.isDone || driver.isRefused, "a timeout for no reason")
             return
         }
         require(
             peer.hasEnded || summary.result.isClean || peer.violation != nil || driver.isRefused, "an end for no reason"
         )
         if driver.isRefused { return }
-        // What came before the end.
+        // All events from before the end are delivered.
         require(script.isGone || script.delivered == peer.writtenEvents, "events are lost")
-        if let violation = peer.violation, peer.isLastWordWritten {
-            require(driver.failures == [violation.kind], "another ERROR")
+        if let violation = peer.violation, peer.hasWrittenEnd {
+            require(driver.failures == [violation.kind], "an ERROR of another kind: \(driver.description)")
             require(summary.result.code == .abnormal)
             if !peer.hasEnded, !script.hasClosed { require(peer.closeReceived?.code == violation.code) }
         }
     }
 }
 
-/// So small that a short message comes to every path of the protocol.
-private func smallThresholds() -> Thresholds {
-    var thresholds = Thresholds()
-    thresholds.readIntoMessage = 24
-    thresholds.reservation = 48
-    thresholds.detach = 16
-    thresholds.inflateIntoRecord = 48
-    thresholds.inflatedPerCall = 96
-    thresholds.inflateSpace = 32
-    thresholds.pendingPongs = 40
-    return thresholds
-}
-
 @_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzChannel(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
+public func fuzzConnection(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     guard let run = try? Run(data, size) else { fail("no descriptors") }
     run.go()
     return 0
