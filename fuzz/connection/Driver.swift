@@ -21,7 +21,6 @@ final class Driver {
         var keepaliveKey: UInt32 = 0x6b65_7921
     }
 
-    private let setup: Setup
     private var loop: LoopContext
     /// nil once it is over.
     private var connection: OpenConnection?
@@ -41,7 +40,6 @@ final class Driver {
     /// - Parameter accept: called when the socket has connected: makes the peer, and returns bytes that came behind the
     ///   handshake's response.
     init(_ setup: Setup, accept: () -> [UInt8]) throws {
-        self.setup = setup
         loop = LoopContext(
             try Poller(), try CommandQueue(try LoopOwnership()), readBufferSize: setup.readBufferSize)
         Listener.listen()
@@ -74,13 +72,6 @@ final class Driver {
         guard let connection, let descriptor = connection.transport.descriptorForScript else { return 0 }
         _ = ioctl(descriptor, UInt(FIONREAD), &count)
         return Int(count) + connection.reader.unconsumed
-    }
-
-    /// Upper bound of the bytes that wait for the script: when `maxqueued` is reached the read at hand may go on. In it a
-    /// frame of two bytes becomes a record of 24 at most, and inflating stops after `inflatedPerCall` and one message.
-    func maximumQueued(largestMessage: Int) -> Int {
-        setup.options.maxQueued + 12 * setup.readBufferSize + largestMessage
-            + (setup.agreement == nil ? 0 : setup.thresholds.inflatedPerCall)
     }
 
     /// For the report of a failure.

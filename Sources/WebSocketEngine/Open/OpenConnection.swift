@@ -57,7 +57,7 @@ final class OpenConnection {
         let options = websocket.options
         reader = MessageReader(
             role: .client, socket: websocket.id, maximumMessageSize: options.maxMessageSize,
-            inflating: agreement.deflate?.server, keepaliveKey: key, traces: options.debug, thresholds: thresholds)
+            inflating: agreement.deflate?.server, keepaliveKey: key, debug: options.debug, thresholds: thresholds)
         if options.pingInterval > 0 {
             keepalive = Keepalive(interval: options.pingInterval, timeout: options.pongTimeout, key: key, now: now)
             // Our pings replace TCP's probes, whose answers would count as signs of life.
