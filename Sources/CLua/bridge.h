@@ -67,7 +67,7 @@ void ws_reset_after_fork(lua_State *L, module_state *module) __attribute__((cold
 int ws_poll(lua_State *L);
 int ws_run(lua_State *L);
 
-/* deliver.c: tells the engine how many bytes were delivered, so that it may queue more. */
+/* deliver.c: reports the delivered bytes to the engine, which may then queue more. */
 void ws_report_delivered(module_state *module);
 
 /* object.c; ws_release closes the websocket and takes it out of module_state.websockets. */

@@ -16,8 +16,8 @@ enum {
 /* poll.c: fetches the queued records if all fetched ones were delivered. `limit` and `mask` as in ws_state_fetch. */
 void ws_fetch_records(module_state *module, double limit, const sigset_t *mask);
 
-/* deliver.c: delivers up to the record counted by INDEX_LAST_RECORD. Returns `count` plus the number of callbacks'
- * events. A callback that yields goes on with `continuation`, whose context is the count. */
+/* deliver.c: delivers up to the record counted by INDEX_LAST_RECORD. Returns `count` plus the number of delivered
+ * events that the script sees. A callback that yields goes on with `continuation`, whose context is that number. */
 lua_Integer ws_deliver(lua_State *L, module_state *module, lua_Integer count, lua_KFunction continuation);
 /* deliver.c: calls a C function that does nothing. */
 void ws_call_empty_function(lua_State *L);

@@ -3,7 +3,7 @@
 #include "bridge.h"
 #include <string.h>
 
-/* What an option takes. */
+/* The Lua types that an option takes, and how. */
 enum {
     STRING = 1,
     NUMBER = 2,
