@@ -209,6 +209,7 @@ struct Loop: ~Copyable {
             session.schedule(&context)
             return session.isOver
         }
+        assert(context.records.isEmpty, "a session has published its records before another works")
         guard isOver, let session = sessions[slot] else { return }
         sessions[slot] = nil
         slots[ObjectIdentifier(session.websocket)] = nil
