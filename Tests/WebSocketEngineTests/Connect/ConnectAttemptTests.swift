@@ -68,6 +68,19 @@ import Testing
         #expect(test.info.text("address") == server.address.description)
     }
 
+    @Test func aRefusalStartsTheNextAttemptBeforeItsTime() throws {
+        let silent = try Listener(backlog: 0)
+        silent.fill()
+        let closed = Resolver.literalAddresses(HostAndPort(host: "127.0.0.1", port: try Listener.closedPort()))
+        let server = try Listener()
+        let test = try TestAttempt(
+            "ws://three.test/", addresses: ["three.test": [silent.address] + closed + [server.address]])
+        try test.loop.run(until: { test.attempt.deadline < test.loop.context.now + Nanoseconds(seconds: 1) })
+        test.loop.pass(0.25)
+        try server.accept(test.loop).acceptHandshake(test.loop)
+        _ = try test.awaitConnection()
+    }
+
     @Test func everyAddressIsNamedWhenAllFail() throws {
         let ports = [try Listener.closedPort(), try Listener.closedPort()]
         let addresses = ports.map { Resolver.literalAddresses(HostAndPort(host: "127.0.0.1", port: $0))[0] }
