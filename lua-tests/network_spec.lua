@@ -253,6 +253,17 @@ describe("in its own network:", function()
       helper.close_clients()
     ]])
 
+    inside("takes a limited number of threads, whatever the number of names", [[
+      for i = 1, 1000 do helper.client(("ws://unknown%d.test/"):format(i)) end
+      websocket.poll(0.2)
+      local status = assert(io.open "/proc/self/status")
+      local threads = tonumber(status:read "a":match "Threads:%s+(%d+)")
+      status:close()
+      -- Those of the resolver, the engine's and Lua's.
+      assert(threads > 100 and threads <= 130, threads)
+      helper.close_clients()
+    ]])
+
     inside("is nothing to localhost, even when no file knows it", [[
       sh "echo '# nothing' >/etc/hosts"
       helper.client(helper.serve("raw"):url("/burst"):gsub("127.0.0.1", "localhost")):open()

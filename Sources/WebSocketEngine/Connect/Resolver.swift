@@ -1,5 +1,5 @@
-// Names to addresses. The system's resolver blocks, so each lookup has a thread of its own, of which there are only so
-// many: the other names wait in order. ConnectAttempt asks, on the thread that runs the loop; the answer comes to the loop
+// Names to addresses. The system's resolver blocks, so each lookup has a thread of its own, 128 at
+// most: the other names wait in order. ConnectAttempt asks, on the thread that runs the loop; the answer comes to the loop
 // as a command. Only `lookUp` runs on the other threads.
 
 import CLinux
@@ -7,8 +7,9 @@ import Glibc
 import WebSocketProtocol
 
 struct Resolver {
-    /// Lookups at the same time. One that the system does not end keeps its thread; the others go on.
-    static let maximumThreads = 16
+    /// Lookups at the same time. One that the system does not end keeps its thread; the others go on. While a DNS server
+    /// is silent, a hundred names must not delay one that the system knows without it.
+    static let maximumThreads = 128
 
     /// The attempts that wait for a name, by their tokens.
     private var waiting = PendingLookups<HostAndPort>()
