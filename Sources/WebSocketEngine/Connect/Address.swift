@@ -55,8 +55,8 @@ struct Address: Sendable, Equatable {
         }
     }
 
-    /// The other end of a connected socket; nil if there is none any more, or if the socket is connected to itself: a socket
-    /// that connects to a local port without a listener may get that port as its own.
+    /// The other end of a connected socket; nil if there is none any more, or if the socket is connected to itself: a
+    /// socket that connects to a local port without a listener may get that port as its own.
     static func peer(of socket: borrowing FileDescriptor) -> Address? {
         func name(_ call: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32) -> Address? {
             var storage = sockaddr_storage()

@@ -1,6 +1,7 @@
-// One attempt to open a connection: the options' TLS files, the name lookup, the race of the addresses, the proxy, the TLS
-// handshake, the opening handshake, in this order, and all of it again for a redirect. It ends with an open connection or
-// with a failure in words. Session owns it and decides what follows; all calls are on the thread that runs the loop.
+// One attempt to open a connection: the options' TLS files, the name lookup, the race of the addresses, the proxy, the
+// TLS handshake, the opening handshake, in this order, and all of it again for a redirect. It ends with an open
+// connection or with a failure in words. Session owns it and decides what follows; all calls are on the thread that
+// runs the loop.
 //
 // This file has the stages up to the connected socket and the deadlines; +TLS and +Handshake have the rest.
 

@@ -1,6 +1,6 @@
-// Connects to the first of several addresses that answers (RFC 8305 section 5): the attempts start a quarter of a second
-// apart, or as soon as one fails. The first socket that connects wins, the others are closed. ConnectAttempt owns a race
-// and calls it on the thread that runs the loop.
+// Connects to the first of several addresses that answers (RFC 8305 section 5): the attempts start a quarter of a
+// second apart, or as soon as one fails. The first socket that connects wins, the others are closed. ConnectAttempt
+// owns a race and calls it on the thread that runs the loop.
 
 import CLinux
 import Glibc

@@ -1,5 +1,5 @@
-// The opening handshake over a connected socket: the request out, the response in, and the first bytes of the body if the
-// server refuses. ConnectAttempt owns it and calls it on the thread that runs the loop.
+// The opening handshake over a connected socket: the request out, the response in, and the first bytes of the body if
+// the server refuses. ConnectAttempt owns it and calls it on the thread that runs the loop.
 
 import WebSocketProtocol
 

@@ -1,5 +1,5 @@
-// The exchange with a proxy (HTTP CONNECT or SOCKS) over a connected socket, until the proxy has connected to the server.
-// ConnectAttempt owns it and calls it on the thread that runs the loop.
+// The exchange with a proxy (HTTP CONNECT or SOCKS) over a connected socket, until the proxy has connected to the
+// server. ConnectAttempt owns it and calls it on the thread that runs the loop.
 
 import WebSocketProtocol
 

@@ -1,4 +1,5 @@
-// What a lookup comes to: made by Resolver on a thread of its own, read by ConnectAttempt on the one that runs the loop.
+// What a lookup comes to: made by Resolver on a thread of its own, read by ConnectAttempt on the one that runs the
+// loop.
 
 enum Resolution: Sendable {
     /// In the order in which to try them.

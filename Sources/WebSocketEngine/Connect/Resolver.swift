@@ -1,14 +1,14 @@
-// Names to addresses. The system's resolver blocks, so each lookup has a thread of its own, 128 at
-// most: the other names wait in order. ConnectAttempt asks, on the thread that runs the loop; the answer comes to the loop
-// as a command. Only `lookUp` runs on the other threads.
+// Names to addresses. The system's resolver blocks, so each lookup has a thread of its own, 128 at most: the other
+// names wait in order. ConnectAttempt asks, on the thread that runs the loop; the answer comes to the loop as a
+// command. Only `lookUp` runs on the other threads.
 
 import CLinux
 import Glibc
 import WebSocketProtocol
 
 struct Resolver {
-    /// Lookups at the same time. One that the system does not end keeps its thread; the others go on. While a DNS server
-    /// is silent, a hundred names must not delay one that the system knows without it.
+    /// Lookups at the same time. One that the system does not end keeps its thread; the others go on. While a DNS
+    /// server is silent, a hundred names must not delay one that the system knows without it.
     static let maximumThreads = 128
 
     /// The attempts that wait for a name, by their tokens.

@@ -1,6 +1,6 @@
-// The engine's part of one websocket: the attempt to connect, the open connection or the wait for the next attempt, and the
-// OPEN, ERROR and CLOSE events. ReconnectState decides what comes next. Loop owns the session and calls it, so everything
-// here is on the thread that runs the loop.
+// The engine's part of one websocket: the attempt to connect, the open connection or the wait for the next attempt, and
+// the OPEN, ERROR and CLOSE events. ReconnectState decides what comes next. Loop owns the session and calls it, so
+// everything here is on the thread that runs the loop.
 
 import CEvents
 import WebSocketProtocol
@@ -9,8 +9,8 @@ final class Session {
     let websocket: WebSocket
     let slot: Int
 
-    // Which of these is set follows from the phase (`isConsistent`). They are not an enum, so that an event for the open
-    // connection reads one pointer.
+    // Which of these is set follows from the phase (`isConsistent`). They are not an enum, so that an event for the
+    // open connection reads one pointer.
     private var connection: OpenConnection?
     /// Sockets of connections that are over, the oldest first.
     private var lingeringCloses: [LingeringClose] = []
@@ -263,9 +263,7 @@ final class Session {
         let result = summary.result
         connection.freeIdleMemory(&loop)
         if connection.lingers { linger(on: connection, &loop) }
-        websocket.debugLine(
-            "closed: \(result.code.rawValue), \(result.reason.isEmpty ? "" : "\(result.reason), ")\(result.isClean ? "clean" : "not clean"), "
-                + "begun by \(result.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent", &loop.records)
+        websocket.debugLine(Self.debugLine(of: summary), &loop.records)
         var info = EventInfo()
         info.add("code", Int(result.code.rawValue))
         info.add("reason", result.reason)
@@ -274,6 +272,13 @@ final class Session {
         info.add("unsent", summary.unsent)
         scheduleNext(
             reconnectState.connectionLost(loop.now, random: loop.random.next() ?? 0), WS_EVENT_CLOSE, &info, &loop)
+    }
+
+    private static func debugLine(of summary: OpenConnection.Summary) -> String {
+        let result = summary.result
+        let reason = result.reason.isEmpty ? "" : ", \(result.reason)"
+        return "closed: \(result.code.rawValue)\(reason), \(result.isClean ? "clean" : "not clean"), "
+            + "begun by \(result.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent"
     }
 
     private func linger(on connection: OpenConnection, _ loop: inout LoopContext) {

@@ -1,5 +1,5 @@
-// Identifies one version of a file: two equal stamps are of the same bytes. Made where files are read, never on the thread
-// that runs the loop; TLSContext and TrustStore compare them.
+// Identifies one version of a file: two equal stamps are of the same bytes. Made where files are read, never on the
+// thread that runs the loop; TLSContext and TrustStore compare them.
 
 import CLinux
 import Glibc

@@ -1,5 +1,5 @@
-// Certificates and keys as text (RFC 7468): parses it, and reads it from files and folders. TLSContext and TrustStore use it
-// on threads that may block, never on the one that runs the loop.
+// Certificates and keys as text (RFC 7468): parses it, and reads it from files and folders. TLSContext and TrustStore
+// use it on threads that may block, never on the one that runs the loop.
 
 import COpenSSL
 import Glibc
@@ -113,8 +113,8 @@ struct PEM: ~Copyable {
         return Array(bytes.prefix(count))
     }
 
-    /// The paths of the certificate files in a folder: those named by c_rehash, or if there are none, `.pem`, `.crt` and
-    /// `.cer`. nil if this is no folder.
+    /// The paths of the certificate files in a folder: those named by c_rehash, or if there are none, `.pem`, `.crt`
+    /// and `.cer`. nil if this is no folder.
     static func certificateFiles(inFolder name: String) throws(TLSFailure) -> [String]? {
         func failure() -> TLSFailure {
             TLSFailure(

@@ -1,5 +1,5 @@
-// The way between OpenSSL and the socket: a BIO, OpenSSL's own for sockets with another read and write. OpenSSL calls both
-// within the calls of TLSConnection, on the thread that runs the loop.
+// The way between OpenSSL and the socket: a BIO, OpenSSL's own for sockets with another read and write. OpenSSL calls
+// both within the calls of TLSConnection, on the thread that runs the loop.
 
 import CLinux
 import COpenSSL
@@ -29,8 +29,8 @@ extension TLSConnection {
         BIO_get_ex_data(bio, 0).map { Unmanaged<TLSConnection>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// Reads from the socket for OpenSSL, within the budget: OpenSSL skips some records, and would not return while a peer
-    /// sends nothing else.
+    /// Reads from the socket for OpenSSL, within the budget: OpenSSL skips some records, and would not return while a
+    /// peer sends nothing else.
     private func bioRead(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int32, _ bio: OpaquePointer?) -> Int32 {
         guard readBudget > 0 else {
             BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
@@ -40,8 +40,8 @@ extension TLSConnection {
         let read = retrying { Int(BIO_meth_get_read(BIO_s_socket())!(bio, bytes, count)) }
         readBudget -= max(read, 0)
         guard read == 0, count > 0 else { return Int32(read) }
-        // If OpenSSL learns that the socket has ended without close_notify, it fails for good, and our Close could not leave
-        // any more. So OpenSSL gets "would block", and `outcome` reports the end.
+        // If OpenSSL learns that the socket has ended without close_notify, it fails for good, and our Close could not
+        // leave any more. So OpenSSL gets "would block", and `outcome` reports the end.
         hasSocketEnded = true
         BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
         return -1

@@ -1,5 +1,5 @@
-// The server's certificate and its sessions: what OpenSSL asks within the handshake of a TLSConnection, on the thread that
-// runs the loop.
+// The server's certificate and its sessions: what OpenSSL asks within the handshake of a TLSConnection, on the thread
+// that runs the loop.
 
 import COpenSSL
 import WebSocketProtocol

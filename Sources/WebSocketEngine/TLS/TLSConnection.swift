@@ -1,5 +1,6 @@
-// TLS over one socket, as the client: an SSL of OpenSSL's, and what the results of its calls mean for the caller. Transport
-// owns it and calls it on the thread that runs the loop; nothing here blocks. The socket belongs to Transport.
+// TLS over one socket, as the client: an SSL of OpenSSL's, and what the results of its calls mean for the caller.
+// Transport owns it and calls it on the thread that runs the loop; nothing here blocks. The socket belongs to
+// Transport.
 //
 // This file has the calls; +BIO has the way between OpenSSL and the socket, +Verification the server's certificate.
 
@@ -48,8 +49,8 @@ final class TLSConnection {
     private(set) var writeNeeds = Poller.Interest.write
     /// The end or the failure that the last read found behind its bytes: the next read returns it.
     private var resultAfterBytes: Transport.Result?
-    /// Whether the next read can have bytes without the socket becoming readable: OpenSSL has them, or the last call has
-    /// used up its budget.
+    /// Whether the next read can have bytes without the socket becoming readable: OpenSSL has them, or the last call
+    /// has used up its budget.
     private(set) var hasPending = false
     /// Whether the stream ended without the peer's close_notify (RFC 8446 section 6.1).
     private(set) var isTruncated = false
@@ -139,8 +140,9 @@ final class TLSConnection {
         return .bytes(total)
     }
 
-    /// Returns the number of plaintext bytes whose records the socket has taken. Call again with the rest: the buffer may
-    /// have moved or grown, but not shrunk. After `bytes` the socket may or may not take more; after `wouldBlock` not.
+    /// Returns the number of plaintext bytes whose records the socket has taken. Call again with the rest: the buffer
+    /// may have moved or grown, but not shrunk. After `bytes` the socket may or may not take more; after `wouldBlock`
+    /// not.
     func write(_ buffer: UnsafeRawBufferPointer) -> Transport.Result {
         assert(buffer.count >= unconfirmedPlaintext)
         writeNeeds = .write
@@ -190,8 +192,8 @@ final class TLSConnection {
         ERR_clear_error()
     }
 
-    /// Clears OpenSSL's error queue and errno, which `outcome` reads: the thread may be the host's, and have errors of the
-    /// host's own calls.
+    /// Clears OpenSSL's error queue and errno, which `outcome` reads: the thread may be the host's, and have errors of
+    /// the host's own calls.
     private func clearErrors() {
         ERR_clear_error()
         errno = 0

@@ -1,6 +1,6 @@
-// An SSL_CTX: what the option `tls` sets for all connections of websockets with equal options, and the sessions that they
-// resume. A thread of TLSContextCache makes it, since that reads files; from then on only the thread that runs the loop
-// uses it.
+// An SSL_CTX: what the option `tls` sets for all connections of websockets with equal options, and the sessions that
+// they resume. A thread of TLSContextCache makes it, since that reads files; from then on only the thread that runs the
+// loop uses it.
 
 import COpenSSL
 import WebSocketProtocol

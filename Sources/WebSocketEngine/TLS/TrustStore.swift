@@ -1,6 +1,6 @@
-// The CA certificates that TLS trusts, of a file, a folder, a text or the system: parsed once for all contexts with the same
-// option `tls.ca`. The threads of TLSContextCache make and find stores; they may block, the one that runs the loop never
-// comes here.
+// The CA certificates that TLS trusts, of a file, a folder, a text or the system: parsed once for all contexts with the
+// same option `tls.ca`. The threads of TLSContextCache make and find stores; they may block, the one that runs the loop
+// never comes here.
 
 import COpenSSL
 import WebSocketProtocol
@@ -29,8 +29,8 @@ final class TrustStore: @unchecked Sendable {
         let generation: Int32
     }
 
-    /// The latest store for one key. Its lock is held while files are read: other threads with the same key wait for the
-    /// result.
+    /// The latest store for one key. Its lock is held while files are read: other threads with the same key wait for
+    /// the result.
     private final class Entry: Sendable {
         let latest = Mutex<TrustStore?>(nil)
     }

@@ -1,4 +1,5 @@
-// Servers and proxies for the tests: plain sockets on 127.0.0.1, used by the thread of the test between the turns of a TestLoop.
+// Servers and proxies for the tests: plain sockets on 127.0.0.1, used by the thread of the test between the turns of a
+// TestLoop.
 
 import CLinux
 import Glibc
