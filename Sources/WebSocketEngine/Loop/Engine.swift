@@ -10,8 +10,9 @@ import Synchronization
 public final class Engine: Sendable {
     /// The engine that was made last; nil before the first connect, after it failed, and at the end of the process.
     private static let current = Atomic<Unmanaged<Engine>?>(nil)
-    /// Held while an engine is made.
-    private static let creationLock = Mutex<Void>(())
+    /// All engines that this process has made, since none is freed: a script's thread may be in one that has failed. Locked while
+    /// an engine is made.
+    private static let all = Mutex<[Engine]>([])
     /// Set at the end of the process: no engine is made any more.
     private static let isProcessEnding = Atomic(false)
     /// Nanoseconds without an event after which the loop thread takes a stream for ended.
@@ -57,11 +58,12 @@ public final class Engine: Sendable {
         if let engine = withCurrent({ $0 }) { return engine }
         guard !isProcessEnding.load(ordering: .relaxed) else { throw SystemError("the process ends", ECANCELED) }
         return try Fork.whileBlocked { () throws(SystemError) -> Engine in
-            try creationLock.withLock { _ throws(SystemError) -> Engine in
+            try all.withLock { all throws(SystemError) -> Engine in
                 if let engine = withCurrent({ $0 }) { return engine }
                 let engine = try Engine()
                 try LoopThread.start { engine.run() }
-                current.store(Unmanaged.passRetained(engine), ordering: .releasing)
+                all.append(engine)
+                current.store(Unmanaged.passUnretained(engine), ordering: .releasing)
                 return engine
             }
         }
