@@ -29,7 +29,6 @@ struct Loop: ~Copyable {
     private var events = 0
     private var handledEvents = 0
     private let commandToken: Poller.Token
-    private var spin = SpinPolicy()
     /// Turns in a row that left sockets possibly unread, and the number of them after which deadlines are handled anyway.
     private var turnsWithUnreadSockets = 0
     private static let maxTurnsWithUnreadSockets = 64
@@ -77,7 +76,7 @@ struct Loop: ~Copyable {
         if hasEvents {
             context.now = WebSocketEngine.now()
         } else {
-            let count = wait(until: deadline, mask, forScript: forScript)
+            let count = wait(until: deadline, mask)
             if count == Poller.waitFailed { return .failed(SystemError("epoll_wait", EBADF)) }
             isInterrupted = count < 0
             events = max(count, 0)
@@ -130,25 +129,11 @@ struct Loop: ~Copyable {
         }
     }
 
-    /// Waits for events as `Poller.wait` does. For a script it may spin first (SpinPolicy).
-    private mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>?, forScript: Bool) -> Int {
-        let before = context.now
-        defer { context.poller.noteTime(context.now) }
-        if forScript, deadline != 0, spin.shouldSpin {
-            let begin = WebSocketEngine.now()
-            repeat {
-                let count = context.poller.wait(until: 0, mask)
-                context.now = WebSocketEngine.now()
-                if count != 0 {
-                    spin.didSpin(foundEvent: count > 0)
-                    return count
-                }
-            } while context.now - begin < SpinPolicy.longestSpin
-            spin.didSpin(foundEvent: false)
-        }
+    /// Waits for events as `Poller.wait` does, and reads the clock.
+    private mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>?) -> Int {
         let count = context.poller.wait(until: deadline, mask)
         context.now = WebSocketEngine.now()
-        if forScript, deadline != 0, count > 0 { spin.didSleep(for: context.now - before) }
+        context.poller.noteTime(context.now)
         return count
     }
 
