@@ -51,8 +51,8 @@ func makeReader(_ choice: UInt8) -> MessageReader {
         keepaliveKey: 0x6161_6161, debug: choice & 0x80 != 0, thresholds: smallThresholds())
 }
 
-/// Feeds `input` in pieces; `cut` returns the next piece's size for an offset. Large payloads are read into their message,
-/// as the engine does it.
+/// Feeds `input` in pieces; `cut` returns the next piece's size for an offset. Large payloads are read into their
+/// message, as the engine does it.
 func read(_ input: [UInt8], choice: UInt8, cut: (Int) -> Int) -> Reading {
     var reader = makeReader(choice)
     var records = EventRecords()

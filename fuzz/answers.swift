@@ -1,5 +1,5 @@
-// Fuzz target: answers of proxies and of servers that refuse. Every cut of an answer must give the same verdict. The first
-// byte chooses the parser.
+// Fuzz target: answers of proxies and of servers that refuse. Every cut of an answer must give the same verdict. The
+// first byte chooses the parser.
 
 @testable import WebSocketProtocol
 
@@ -10,7 +10,7 @@ private func tunnel(_ proxy: Proxy, _ input: UnsafeRawBufferPointer, cut: Int) -
         var count = 0
         for piece in pieces(of: input, cut) {
             count += piece.count
-            // The host has not been asked yet, so bytes behind the answer are the proxy's mistake.
+            // The host has not been asked yet, so bytes after the answer are the proxy's mistake.
             if try tunnel.receive(piece) { return count == input.count ? "through" : "it sent more than its answer" }
         }
         return "more \(Array(tunnel.output.bytes))"

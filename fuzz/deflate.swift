@@ -1,5 +1,5 @@
-// Fuzz target: permessage-deflate. The first byte chooses: answers to our offers and deflate streams of a peer must give a
-// verdict, the same with pauses and without; or the input is compressed, and inflating must give it back.
+// Fuzz target: permessage-deflate. The first byte chooses: answers to our offers and deflate streams of a peer must
+// give a verdict, the same with pauses and without; or the input is compressed, and inflating must give it back.
 
 @testable import WebSocketProtocol
 

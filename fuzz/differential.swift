@@ -1,7 +1,7 @@
 // Fuzz target: every cut of a peer's bytes must give the same event records.
 //
-// Compression has the full window here. With a smaller window zlib detects a distance that is too long only if the bytes it
-// points to have left the output buffer, and that depends on the cut; both verdicts are allowed.
+// Compression has the full window here. With a smaller window zlib detects a distance that is too long only if the
+// bytes it points to have left the output buffer, and that depends on the cut; both verdicts are allowed.
 
 @testable import WebSocketProtocol
 

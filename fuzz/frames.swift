@@ -1,5 +1,5 @@
-// Fuzz target: bytes of a peer. No trap, no message above the limit, no TEXT that is not UTF-8. The first byte chooses the
-// connection (makeReader).
+// Fuzz target: bytes of a peer. No trap, no message above the limit, no TEXT that is not UTF-8. The first byte
+// chooses the connection (makeReader).
 
 import CEvents
 @testable import WebSocketProtocol

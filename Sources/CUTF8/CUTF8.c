@@ -1,5 +1,6 @@
-/* The variants of ws_utf8_prefix and which of them runs. Those by vectors are blocks.h with what differs between
- * processors; the tables that they look up are here. */
+/* The variants of ws_utf8_prefix, and the choice of the one that runs. The variants with vectors are made from
+ * blocks.h, which is included for each vector width; this file has their tables and the instructions that depend on
+ * the processor. Pure; called on any thread. */
 #include "CUTF8.h"
 #include <stdbool.h>
 #include <string.h>
@@ -16,9 +17,10 @@ static size_t prefix_portable(const uint8_t *bytes, size_t count)
 
 #if defined(__x86_64__) || defined(__AARCH64EL__)
 
-/* Pairs of neighbouring bytes that are in no text (Unicode, table 3-7), as sets: each has all pairs whose first byte's
- * high half, low half and whose second byte's high half are of certain values. Of three tables, one for each half, that
- * tell a value's sets, the AND tells a pair's. */
+/* Pairs of neighbouring bytes that no UTF-8 text contains (Unicode, table 3-7), in eight sets. Whether a pair is in a
+ * set depends on three half bytes: the high and the low half of the first byte, and the high half of the second byte.
+ * There is a table for each of the three; its entry has a bit for each set that the half byte allows. The AND of the
+ * three entries has the bits of the sets that the pair is in. */
 enum {
     STRAY = 1 << 0,         /* 00...7F 80...BF */
     MISSING = 1 << 1,       /* C0...FF 00...7F, C0...FF C0...FF */
@@ -27,7 +29,7 @@ enum {
     SURROGATE = 1 << 4,     /* ED A0...BF */
     F_8 = 1 << 5,           /* F0 80...8F, overlong; F5...FF 80...8F, above U+10FFFF */
     F_9_TO_B = 1 << 6,      /* F4...FF 90...BF, above U+10FFFF */
-    CONTINUATIONS = 1 << 7, /* 80...BF 80...BF, right or wrong by what is before */
+    CONTINUATIONS = 1 << 7, /* 80...BF 80...BF: right in a character of 3 or 4 bytes only */
     ANY_LOW = STRAY | MISSING | CONTINUATIONS,
     ANY_CONTINUATION = STRAY | OVERLONG_2 | CONTINUATIONS,
 };
@@ -59,10 +61,10 @@ static const uint8_t sets_of_second_high[16] = {
     [0xC ... 0xF] = MISSING,
 };
 
-/* Whether a byte is right depends on so many before it. */
+/* Bytes before a byte that decide whether it is right. */
 enum { LOOK_BACK = 3 };
 
-/* The length of `count` bytes, with nothing wrong in them, less that of a character that is not whole at their end. */
+/* `count`, for bytes without an error, less the bytes of an incomplete character at their end. */
 static inline size_t boundary(const uint8_t *bytes, size_t count)
 {
     const uint8_t *end = bytes + count;
@@ -74,7 +76,7 @@ typedef uint64_t words_16 __attribute__((vector_size(16)));
 
 #endif
 
-/* look_up_…: the table's entries at the indices; 0 for an index above 127. */
+/* look_up_WIDTH: returns the table's entry for each index; 0 for an index above 127. */
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -90,7 +92,7 @@ TARGET_16 static inline block_16 look_up_16(block_16 table, block_16 indices)
     return (block_16)_mm_shuffle_epi8((__m128i)table, (__m128i)indices);
 }
 
-/* The upper half of the indices looks at the upper half of `tables`. */
+/* The upper 16 indices use the upper 16 bytes of `tables`. */
 TARGET_32 static inline block_32 look_up_32(block_32 tables, block_32 indices)
 {
     return (block_32)_mm256_shuffle_epi8((__m256i)tables, (__m256i)indices);

@@ -1,4 +1,4 @@
-/* ws_utf8_prefix by vectors of WIDTH bytes: CUTF8.c includes this for each width that the processor may have. */
+/* ws_utf8_prefix with vectors of WIDTH bytes. CUTF8.c includes this file once for each width. */
 
 #define PASTE(name, width) name##_##width
 #define EXPAND(name, width) PASTE(name, width)
@@ -25,23 +25,24 @@ TARGET static inline BLOCK OF_WIDTH(sets)(const uint8_t table[16], BLOCK halves)
     return OF_WIDTH(look_up)(tables, halves);
 }
 
-/* Not 0 for each byte that is wrong after the three before it. */
+/* For each byte a value that is not 0 if the byte is wrong after the three bytes before it. */
 TARGET static inline BLOCK OF_WIDTH(errors)(BLOCK byte, BLOCK before, BLOCK before_2, BLOCK before_3)
 {
     BLOCK pairs = OF_WIDTH(sets)(sets_of_first_high, before >> 4) & OF_WIDTH(sets)(sets_of_first_low, before & 0xF)
                   & OF_WIDTH(sets)(sets_of_second_high, byte >> 4);
-    /* The highest bit is set where a character's third or fourth byte has to be: two continuations are right there,
-     * and only there. */
+    /* The highest bit is set where the third or fourth byte of a character must be. There, and only there, two
+     * continuation bytes in a row are right. */
     BLOCK third = __builtin_elementwise_sub_sat(before_2, (BLOCK){0} + (0xE0 - 0x80));
     BLOCK fourth = __builtin_elementwise_sub_sat(before_3, (BLOCK){0} + (0xF0 - 0x80));
     return pairs ^ ((third | fourth) & CONTINUATIONS);
 }
 
-/* The rest of ws_utf8_prefix, when nothing is wrong with the first 16 bytes and a step fits behind LOOK_BACK. */
-TARGET static inline size_t OF_WIDTH(go_on)(const uint8_t *bytes, size_t count, size_t step)
+/* The rest of ws_utf8_prefix, if the first 16 bytes have no error and there are at least LOOK_BACK + step bytes. */
+TARGET static inline size_t OF_WIDTH(check_rest)(const uint8_t *bytes, size_t count, size_t step)
 {
     for (size_t done = 16; done < count; done += step) {
-        /* The last step overlaps the one before. Said to be rare, this is a jump; the loads would wait for a choice. */
+        /* The last step overlaps the one before. Marked unlikely, so that the compiler makes a branch: the loads would
+         * wait for a conditional move. */
         if (__builtin_expect(done + step > count, 0)) done = count - step;
         const uint8_t *p = bytes + done;
         BLOCK all = OF_WIDTH(load)(p - LOOK_BACK), errors = {0};
@@ -58,7 +59,7 @@ TARGET static inline size_t OF_WIDTH(go_on)(const uint8_t *bytes, size_t count, 
 
 #if WIDTH == 16
 
-/* Four to fifteen bytes, then zeros. */
+/* Loads 4 to 15 bytes, followed by zeros. */
 static inline block_16 load_short(const uint8_t *p, size_t count)
 {
     uint64_t low, high = 0;
@@ -70,16 +71,16 @@ static inline block_16 load_short(const uint8_t *p, size_t count)
     } else {
         memcpy(&low, p, 8);
         memcpy(&high, p + count - 8, 8);
-        high = high >> 4 * (16 - count) >> 4 * (16 - count); /* 64 bits at once can't be shifted out */
+        high = high >> 4 * (16 - count) >> 4 * (16 - count); /* in two steps: C does not define a shift by 64 */
     }
     return (block_16)(words_16){low, high};
 }
 
-/* Whether nothing is wrong with the first bytes, at most 16. */
-TARGET static inline bool begins_well(const uint8_t *bytes, size_t count)
+/* Whether the first bytes, 16 at most, have no error. */
+TARGET static inline bool starts_valid(const uint8_t *bytes, size_t count)
 {
     BLOCK block = count < 16 ? load_short(bytes, count) : load_16(bytes);
-    /* What is before them counts as zeros: that is what indices below 0 give. */
+    /* Bytes before the first count as zeros, which look_up returns for indices below 0. */
     const BLOCK position = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     return !any_16(errors_16(block, look_up_16(block, position - 1), look_up_16(block, position - 2),
                              look_up_16(block, position - 3)));
@@ -90,9 +91,9 @@ TARGET static inline bool begins_well(const uint8_t *bytes, size_t count)
 TARGET static size_t OF_WIDTH(prefix)(const uint8_t *bytes, size_t count)
 {
     enum { STEP = 64 };
-    if (count < 4 || !begins_well(bytes, count)) return 0;
+    if (count < 4 || !starts_valid(bytes, count)) return 0;
     if (count < 16 + LOOK_BACK) return boundary(bytes, count < 16 ? count : 16);
-    return count < STEP + LOOK_BACK ? go_on_16(bytes, count, 16) : OF_WIDTH(go_on)(bytes, count, STEP);
+    return count < STEP + LOOK_BACK ? check_rest_16(bytes, count, 16) : OF_WIDTH(check_rest)(bytes, count, STEP);
 }
 
 #undef WIDTH

@@ -8,7 +8,7 @@ import WebSocketProtocol
 
 final class Client {
     let number: Int32
-    private var parser = HTTPHeadParser(beginning: "")
+    private var parser = HTTPHeadParser(prefix: "")
     private var connection: MessageReader?
     private var deflater: Deflater?
     private var output = ByteBuffer()

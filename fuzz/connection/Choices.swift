@@ -3,7 +3,7 @@
 import Glibc
 import WebSocketProtocol
 
-/// Returns one byte after the other as choices, and zeros behind the last.
+/// Returns one byte after the other as choices, and zeros after the last.
 struct Choices {
     private let bytes: UnsafeBufferPointer<UInt8>
     private var used = 0

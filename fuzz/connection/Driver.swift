@@ -1,5 +1,5 @@
-// The engine's side of a run: one OpenConnection on a real Unix socket, with the parts of Loop and Session that call it.
-// Everything is on one thread, and the clock moves only by `advanceTime`.
+// The engine's side of a run: one OpenConnection on a real Unix socket, with the parts of Loop and Session that call
+// it. Everything is on one thread, and the clock moves only by `advanceTime`.
 
 import CLinux
 import Glibc
@@ -37,7 +37,7 @@ final class Driver {
     private(set) var isRefused = false
     private var isInTimeout = false
 
-    /// - Parameter accept: called when the socket has connected: makes the peer, and returns bytes that came behind the
+    /// - Parameter accept: called when the socket has connected: makes the peer, and returns bytes that came after the
     ///   handshake's response.
     init(_ setup: Setup, accept: () -> [UInt8]) throws {
         loop = LoopContext(

@@ -25,12 +25,12 @@ final class Peer {
     private var output: [UInt8] = []
     /// Bytes of `output` that the socket has taken.
     private(set) var written = 0
-    /// The events of its frames, and the offset in `output` behind each frame.
+    /// The events of its frames, and the offset in `output` after each frame.
     private(set) var events: [(event: Event, end: Int)] = []
     private(set) var close: CloseFrame?
     /// A broken rule: the kind of the ERROR that must follow, and the code of the connection's Close.
     private(set) var violation: (kind: String, code: CloseCode)?
-    /// Offset in `output` behind the Close or the violation.
+    /// Offset in `output` after the Close or the violation.
     private(set) var endOffset = 0
     private var pings: [[UInt8]] = []
     /// Whether it has shut down its side or closed the socket.
@@ -130,7 +130,7 @@ final class Peer {
         unansweredPings = []
     }
 
-    /// Sends a Close and `trailing` bytes behind it, which the connection must ignore.
+    /// Sends a Close and `trailing` bytes after it, which the connection must ignore.
     func close(_ frame: CloseFrame, trailing: [UInt8]) {
         guard !isDone else { return }
         append(0x88, frame.body[...], nil)
@@ -214,7 +214,7 @@ final class Peer {
         require(closeReceived == nil || input.isEmpty, "bytes behind the Close")
     }
 
-    /// First byte and payload of the frame at `start`, and the offset behind it; nil when the frame is not whole.
+    /// First byte and payload of the frame at `start`, and the offset after it; nil when the frame is not whole.
     private func frame(at start: Int) -> ((first: UInt8, payload: [UInt8]), end: Int)? {
         guard input.count - start >= 2 else { return nil }
         require(input[start + 1] & 0x80 != 0, "a frame has no mask")

@@ -1,5 +1,6 @@
-// Fuzz target: an open connection. The fuzzer's bytes choose the steps of the script, the peer, the network and the clock.
-// After each turn and at the end of a run it checks that every message has arrived, in order, and that there was one end.
+// Fuzz target: an open connection. The fuzzer's bytes choose the steps of the script, the peer, the network and the
+// clock. After each turn and at the end of a run it checks that every message has arrived, in order, and that there
+// was one end.
 
 import Glibc
 @testable import WebSocketEngine
@@ -172,8 +173,8 @@ final class Run {
         require(script.delivered <= peer.writtenEvents, "an event before its bytes")
     }
 
-    /// A turn of the engine. Once `maxqueued` bytes wait for the script it must read no more, so that at most one read and
-    /// one message come on top of them.
+    /// A turn of the engine. Once `maxqueued` bytes wait for the script it must read no more, so that at most one
+    /// read and one message come on top of them.
     private func turn() {
         let records = script.undeliveredRecords
         let waiting = peer.events[script.delivered...].prefix(records)

@@ -63,8 +63,8 @@ final class Script {
         socket.abandon()
     }
 
-    /// Delivers up to `limit` events; each must be the next of `expected`. Returns whether the loop must be told to resume
-    /// reading.
+    /// Delivers up to `limit` events; each must be the next of `expected`. Returns whether the loop must be told to
+    /// resume reading.
     func deliver(atMost limit: Int, _ expected: [(event: Event, end: Int)]) -> Bool {
         guard !isGone else { return false }
         var bytes = 0

@@ -1,12 +1,13 @@
-/* The record of the event log: what the engine writes and Lua's poll reads, both without locking.
- * A log is a contiguous run of records; each is a header, then its payload padded to 8 bytes. */
+/* The layout of event records. The loop thread appends them (EventRecords.swift), Lua's thread reads them (deliver.c);
+ * a buffer of records belongs to one thread at a time, so neither takes a lock. The buffer is contiguous; each record
+ * is a ws_event, then its payload, padded to 8 bytes. */
 #ifndef WS_CEVENTS_H
 #define WS_CEVENTS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* The values of WebSocketMessageType, and two that are none of them. */
+/* ws_event.type. Lua sees these values as WebSocketMessageType, except DEBUG and ENDED. */
 enum {
     WS_EVENT_TEXT = 0,
     WS_EVENT_OPEN = 1,
@@ -16,13 +17,14 @@ enum {
     WS_EVENT_PONG = 5,
     WS_EVENT_FRAGMENT = 6,
     WS_EVENT_BINARY = 16,
-    WS_EVENT_DEBUG = 254, /* for the debug function, not for onreceive */
-    WS_EVENT_ENDED = 255, /* nothing to tell; carries WS_EVENT_FINAL alone */
+    WS_EVENT_DEBUG = 254, /* a line for the debug function */
+    WS_EVENT_ENDED = 255, /* no event for the script: only carries WS_EVENT_FINAL */
 };
 
+/* ws_event.flags. */
 enum {
-    WS_EVENT_DETACHED = 1,  /* the payload is a ws_block that holds the message */
-    WS_EVENT_FINAL = 2, /* the last record that follows from one connect(): each connect() gets exactly one */
+    WS_EVENT_DETACHED = 1, /* the message is in a ws_block, which stands in place of the payload */
+    WS_EVENT_FINAL = 2,    /* last record of one connect(): each connect() gets exactly one such record */
 };
 
 /* Payload by type:
@@ -31,21 +33,20 @@ enum {
  *   FRAGMENT                uint64_t: bytes of the message received so far
  *   OPEN ERROR CLOSE        uint32_t n, n bytes of error text, then info fields up to the end */
 typedef struct ws_event {
-    uint32_t socket; /* which websocket of the Lua state */
+    uint32_t socket; /* id of the websocket within its Lua state */
     uint8_t type;
     uint8_t flags;
     uint16_t zero;
-    uint64_t length; /* bytes of the payload; of the message when DETACHED */
+    uint64_t length; /* bytes of the payload without padding; if DETACHED, bytes of the message */
 } ws_event;
 
 typedef struct ws_block {
-    void *bytes; /* from malloc; owned by the log until the reader gives it back */
+    void *bytes; /* from malloc; owned by the buffer of records until the reader removes the block */
     uint64_t capacity;
 } ws_block;
 
-/* An info field is a tag, a name (length byte, bytes) and a value. TABLE opens a nested table of
- * fields, END closes it (END has neither name nor value). A name of length 0 stands for the next
- * list index. */
+/* Tags of info fields. A field is a tag, a name (length byte, bytes) and a value. The fields after a TABLE are the
+ * table's, up to its END, which has neither name nor value. A name of length 0 stands for the next list index. */
 enum {
     WS_INFO_END = 0,
     WS_INFO_STRING = 1,  /* uint32_t length, bytes */

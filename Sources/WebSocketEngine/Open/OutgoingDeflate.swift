@@ -115,6 +115,6 @@ struct OutgoingDeflate: ~Copyable {
     private mutating func freeIdleMemory() {
         frames.removeAll(keepingAtMost: IdleMemory.capacity)
         output.removeAll(keepingAtMost: 0)
-        deflater.rest()
+        deflater.freeIdleMemory()
     }
 }

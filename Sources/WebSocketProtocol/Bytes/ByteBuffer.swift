@@ -1,19 +1,21 @@
-// Bytes in order: appended at the end, consumed from the front. The one owner of message memory;
-// used for outgoing frames, messages being put together and the event log. Never shrinks by itself.
+// A byte buffer: bytes are appended at the end and read from the front. It owns its memory, and one thread at a time
+// uses it. It holds outgoing frames, messages that are being put together, and event records. It never shrinks by
+// itself.
 
 import Glibc
 
-// Sendable: there is one owner, and its memory goes with it.
+// Sendable: there is one owner, and the memory moves with it.
 public struct ByteBuffer: ~Copyable, @unchecked Sendable {
-    /// From `malloc`, so that C can take it over; nil until the first `reserve`.
+    /// From malloc, so that C can free it; nil until the first `reserve`.
     private var base: UnsafeMutableRawPointer?
     public private(set) var capacity = 0
+    /// Offsets of the first unread byte, and after the last byte.
     private var start = 0
     private var end = 0
 
     public init() {}
 
-    /// Takes over memory from `malloc`, empty.
+    /// An empty buffer that owns `memory`, which is from malloc.
     public init(adopting memory: UnsafeMutableRawPointer, capacity: Int) {
         base = memory
         self.capacity = capacity
@@ -24,17 +26,17 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
     public var count: Int { end - start }
     public var isEmpty: Bool { start == end }
 
-    /// The bytes that wait, valid until the next mutation.
+    /// The unread bytes, valid until the next mutation.
     public var bytes: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(start: base.map { $0 + start }, count: end - start)
     }
 
-    /// Room behind the last byte, valid until the next mutation.
+    /// Reserved memory after the last byte, valid until the next mutation.
     public var writableBytes: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(start: base.map { $0 + end }, count: capacity - end)
     }
 
-    /// Makes room for `extra` more bytes. False when there is no memory; nothing has changed then.
+    /// Makes `writableBytes` at least `extra` bytes long. Returns false, and changes nothing, if allocation fails.
     @discardableResult
     public mutating func reserve(_ extra: Int) -> Bool {
         if capacity - end >= extra { return true }
@@ -46,11 +48,11 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         let (needed, overflow) = count.addingReportingOverflow(extra)
         if overflow { return false }
         if needed <= capacity, start >= capacity / 2 {
-            // The front half is free: moving costs less than what was consumed to free it.
+            // The front half is free: moving the rest copies fewer bytes than were read since the last move.
             memmove(base!, base! + start, count)
         } else {
             let doubled = max(needed, capacity &* 2, 256)
-            // The kernel moves a large block without copying it: never are there two of it.
+            // realloc moves a large block by mremap: it is not copied, and there are never two of it.
             if start > 0 { memmove(base!, base! + start, count) }
             guard let larger = realloc(base, doubled) else {
                 start = 0
@@ -65,15 +67,16 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         return true
     }
 
-    /// Counts bytes that were written into `writableBytes`.
+    /// Adds bytes that were written to the start of `writableBytes`.
     public mutating func didWrite(_ count: Int) { end += count }
 
+    /// Removes bytes at the front.
     public mutating func didRead(_ count: Int) {
         start += count
         if start == end { removeAll() }
     }
 
-    /// Forgets what is behind the first `count` bytes.
+    /// Removes the bytes after the first `count`.
     public mutating func truncate(to count: Int) { end = start + count }
 
     public mutating func removeAll() {
@@ -81,7 +84,7 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         end = 0
     }
 
-    /// Forgets everything and gives the memory back when it is more than `limit` bytes.
+    /// Removes all bytes, and frees the memory if the capacity is above `limit`.
     public mutating func removeAll(keepingAtMost limit: Int) {
         removeAll()
         guard capacity > limit else { return }
@@ -90,7 +93,7 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         capacity = 0
     }
 
-    /// Copies the bytes to the end. False when there is no memory.
+    /// Copies bytes to the end. Returns false, and changes nothing, if allocation fails.
     @discardableResult
     public mutating func append(_ source: UnsafeRawBufferPointer) -> Bool {
         guard reserve(source.count) else { return false }
@@ -105,7 +108,7 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         return source.withUTF8 { append(UnsafeRawBufferPointer($0)) }
     }
 
-    /// Hands the memory to the caller, who frees it. The bytes must begin at its front: nothing consumed.
+    /// Gives the memory to the caller, who frees it; nil if there is none, or if its first bytes were read already.
     public mutating func release() -> (memory: UnsafeMutableRawPointer, capacity: Int)? {
         guard start == 0, let memory = base else { return nil }
         defer {

@@ -1,11 +1,12 @@
-// permessage-deflate: what is offered, and what the answer makes of it (RFC 7692 section 7.1).
+// The parameters of permessage-deflate and their negotiation (RFC 7692 section 7.1). Pure; called on the loop thread by
+// ClientHandshake, and by ServerHandshake in the echo server.
 
 public struct DeflateParameters: Equatable, Sendable {
-    /// How one side compresses.
+    /// Compression of the messages that one side sends.
     public struct Direction: Equatable, Sendable {
-        /// LZ77 window, as a power of two: 8 to 15.
+        /// Base-2 logarithm of the LZ77 window's size in bytes: 8 to 15.
         public var windowBits: Int
-        /// Whether a message may refer to the ones before it.
+        /// Context takeover: a message may refer to the messages before it.
         public var takeover: Bool
 
         public init(windowBits: Int = 15, takeover: Bool = true) {
@@ -26,25 +27,25 @@ public struct DeflateParameters: Equatable, Sendable {
 
     // MARK: - Client
 
-    /// The value of `Sec-WebSocket-Extensions` that asks for these parameters. Servers that can't do what is asked of them
-    /// may decline an offer (RFC 7692 section 5.1), so the second choice is one that asks for nothing.
+    /// The value of `Sec-WebSocket-Extensions` that offers these parameters. A server that can't do what an offer
+    /// asks of it declines the offer (RFC 7692 section 5.1), so a second offer follows that asks for nothing.
     var offer: String {
         var offer = Self.extensionName
         if !server.takeover { offer += "; server_no_context_takeover" }
         if !client.takeover { offer += "; client_no_context_takeover" }
         if server.windowBits < 15 { offer += "; server_max_window_bits=\(server.windowBits)" }
-        // 7.1.2.2: without a value it says that the server may choose one.
+        // 7.1.2.2: without a value it allows the server to choose a window for us.
         offer += "; client_max_window_bits"
         if client.windowBits < 15 { offer += "=\(client.windowBits)" }
         if hasPlainOffer { offer += ", \(DeflateParameters().offer)" }
         return offer
     }
 
-    /// Whether `offer` ends with the plain offer, to which any parameters of the server are a correct answer.
+    /// Whether `offer` ends with the plain offer, to which the server may answer with any parameters for itself.
     private var hasPlainOffer: Bool { server != Direction() }
 
-    /// What the server's answer makes of `offer`; strict, as section 7.1 wants it: an answer that is not a correct answer
-    /// to one of the two offers fails the handshake.
+    /// The parameters that result from the server's answer. An answer that fits neither offer fails the handshake
+    /// (section 7.1).
     func negotiated(from answer: [ExtensionParameter]) throws(HandshakeFailure) -> DeflateParameters {
         var agreed = DeflateParameters(client: Direction(takeover: client.takeover))
         var seen: Set<String> = []
@@ -54,10 +55,10 @@ public struct DeflateParameters: Equatable, Sendable {
             }
             switch parameter.name {
             case "server_no_context_takeover":
-                try parameter.noValue()
+                try parameter.requireNoValue()
                 agreed.server.takeover = false
             case "client_no_context_takeover":
-                try parameter.noValue()
+                try parameter.requireNoValue()
                 agreed.client.takeover = false
             case "server_max_window_bits":
                 agreed.server.windowBits = try parameter.windowBits(atMost: 15)
@@ -67,14 +68,14 @@ public struct DeflateParameters: Equatable, Sendable {
                 throw .invalidResponse("its permessage-deflate answer has the unknown parameter \(parameter.name)")
             }
         }
-        // 7.1.2.2: without an answer the client may use what it likes, and its own limit still holds.
+        // 7.1.2.2: if the server does not limit our window, our own limit still holds.
         agreed.client.windowBits = min(agreed.client.windowBits, client.windowBits)
         return agreed
     }
 
     // MARK: - Server
 
-    /// Accepts an offer as it stands; nil when it is malformed or asks for what zlib can't do.
+    /// The server's answer that accepts an offer; nil when the offer is malformed or zlib can't do it.
     static func answer(to offer: [ExtensionParameter]) -> (parameters: DeflateParameters, answer: String)? {
         var agreed = DeflateParameters()
         var answer = extensionName
@@ -109,7 +110,7 @@ struct ExtensionParameter: Equatable {
     var name: String
     var value: String?
 
-    func noValue() throws(HandshakeFailure) {
+    func requireNoValue() throws(HandshakeFailure) {
         if let value { throw .invalidResponse("its permessage-deflate parameter \(name) has a value, \(value)") }
     }
 

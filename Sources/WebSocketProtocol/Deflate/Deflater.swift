@@ -1,5 +1,5 @@
-// Compression of messages (RFC 7692 section 7.2.1): the only place that calls deflate. The context is made
-// for the first message that is compressed.
+// Compression of messages (RFC 7692 section 7.2.1): the only file that calls zlib's deflate. Owns one zlib stream,
+// which is made for the first compressed message. Used on the loop thread by OutgoingDeflate.
 
 import CZlib
 import Glibc
@@ -7,12 +7,12 @@ import Glibc
 public struct Deflater: ~Copyable {
     private let parameters: DeflateParameters.Direction
     private let level: Int
-    /// zlib keeps the address of its stream: it must not move.
+    /// On the heap, because zlib keeps its address.
     private var stream: UnsafeMutablePointer<z_stream>?
 
-    /// Nil for a window of 8 bits, which zlib has not: with it every message goes uncompressed, as RFC 7692
-    /// section 6 always allows.
-    /// - Parameter level: of zlib, 0 to 9, or -1 for its default.
+    /// nil for a window of 8 bits, which zlib's deflate does not have. Every message then goes uncompressed, which
+    /// RFC 7692 section 6 always allows.
+    /// - Parameter level: zlib's, 0 to 9, or -1 for its default.
     public init?(_ parameters: DeflateParameters.Direction, level: Int) {
         guard parameters.windowBits > 8 else { return nil }
         self.parameters = parameters
@@ -28,16 +28,17 @@ public struct Deflater: ~Copyable {
         stream.deallocate()
     }
 
-    /// Compresses the next piece of a message, at most 1 GiB, to the end of `output`. False when there is no memory; the
-    /// stream is of no use then.
+    /// Appends the next piece of a message, compressed, to `output`. Returns false if allocation fails; the deflater
+    /// can't be used any more then.
     /// - Parameters:
+    ///   - piece: 1 GiB at most.
     ///   - isFirst, isLast: whether the message begins, or ends, with this piece.
     public mutating func deflate(
         _ piece: UnsafeRawBufferPointer, isFirst: Bool = true, isLast: Bool = true, to output: inout ByteBuffer
     ) -> Bool {
         guard let stream = stream ?? open() else { return false }
         if piece.isEmpty, isFirst, isLast {
-            // 7.2.3.6: one byte stands for nothing; zlib would write nothing at all for a second flush in a row.
+            // 7.2.3.6: an empty message is one byte. zlib would write no byte for a second flush in a row.
             return withUnsafeBytes(of: 0 as UInt8) { output.append($0) }
         }
         stream.pointee.next_in = piece.baseAddress.map {
@@ -54,13 +55,13 @@ public struct Deflater: ~Copyable {
         } while stream.pointee.avail_out == 0
         guard isLast else { return true }
         if !parameters.takeover { deflateReset(stream) }
-        // 7.2.1: an empty block of no compression ends the message, and its last four bytes are left out.
+        // 7.2.1: the message ends with an empty stored block, of which the last four bytes are left out.
         output.truncate(to: output.count - 4)
         return true
     }
 
-    /// Gives back what is not needed until the next message.
-    public mutating func rest() {
+    /// Frees the zlib stream if the next message does not need it.
+    public mutating func freeIdleMemory() {
         guard !parameters.takeover, let stream else { return }
         Self.end(stream)
         self.stream = nil

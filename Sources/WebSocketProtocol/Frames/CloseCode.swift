@@ -1,4 +1,4 @@
-// Close codes (RFC 6455 section 7.4) and the body of a Close frame (section 5.5.1).
+// Close codes (RFC 6455 section 7.4) and the body of a Close frame (section 5.5.1). Pure; used on both threads.
 
 public struct CloseCode: RawRepresentable, Equatable, Sendable {
     public let rawValue: UInt16
@@ -7,9 +7,9 @@ public struct CloseCode: RawRepresentable, Equatable, Sendable {
     public static let normal = CloseCode(rawValue: 1000)
     public static let goingAway = CloseCode(rawValue: 1001)
     public static let protocolError = CloseCode(rawValue: 1002)
-    /// Never on the wire: the Close frame had no code.
+    /// Never sent: stands for a Close frame without a code.
     public static let noStatus = CloseCode(rawValue: 1005)
-    /// Never on the wire: there was no Close frame.
+    /// Never sent: stands for an end without a Close frame.
     public static let abnormal = CloseCode(rawValue: 1006)
     public static let invalidData = CloseCode(rawValue: 1007)
     public static let tooBig = CloseCode(rawValue: 1009)
@@ -37,7 +37,7 @@ public struct CloseFrame: Equatable, Sendable {
     /// RFC 6455 section 5.5: 125 bytes for a control frame, two of them for the code.
     public static let maximumReason = 123
 
-    /// The body on the wire; empty for `noStatus`.
+    /// The payload of the frame; empty for `noStatus`.
     public var body: [UInt8] {
         if code == .noStatus { return [] }
         return [UInt8(code.rawValue >> 8), UInt8(code.rawValue & 0xFF)] + Array(reason.utf8)

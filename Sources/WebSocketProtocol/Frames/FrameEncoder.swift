@@ -1,13 +1,12 @@
-// Frames onto the end of a buffer: header, then the payload, masked while it is copied. Called on Lua's
-// thread for messages, on the engine's for control frames and compressed messages.
+// Encodes whole frames to the end of a buffer: the header, then the payload, masked while it is copied. Pure. Called
+// on Lua's thread for messages, on the loop thread for control frames and compressed messages.
 
 public enum FrameEncoder {
-    /// The most that a frame adds to its payload.
+    /// Upper bound of the bytes that a frame adds to its payload.
     public static let maximumOverhead = FrameHeader.maximumSize
 
-    /// Appends one unfragmented frame whose payload is `parts`, joined; `count` is the sum of their sizes.
-    /// A client passes a mask, a server none (RFC 6455 section 5.1). False when there is no memory; the
-    /// buffer is unchanged then.
+    /// Appends one unfragmented frame whose payload is `parts`, joined; `count` is the sum of their sizes. A client
+    /// passes a mask, a server none (RFC 6455 section 5.1). Returns false, and changes nothing, if allocation fails.
     public static func append(
         _ opcode: Opcode, compressed: Bool = false, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int,
         mask: Mask?, to buffer: inout ByteBuffer
@@ -19,7 +18,7 @@ public enum FrameEncoder {
         let payload = size
         for part in parts {
             guard let bytes = part.baseAddress else { continue }
-            // Without a mask the key is zero, and XOR is a copy.
+            // Without a mask the key is zero, so that XOR copies.
             let key = (mask ?? Mask(key: 0)).advanced(by: size - payload)
             key.apply(bytes, target + size, part.count)
             size += part.count
@@ -44,8 +43,8 @@ public enum FrameEncoder {
         close.body.withUnsafeBytes { append(.close, $0, mask: mask, to: &buffer) }
     }
 
-    /// The first of frames that were appended without masks and not sent: opcode, payload and its whole size.
-    /// The payload is valid until the buffer's next mutation.
+    /// The first frame in a buffer of whole frames without masks: opcode, payload, and the frame's size in bytes. The
+    /// payload is valid until the buffer's next mutation.
     public static func first(
         in frames: borrowing ByteBuffer
     ) -> (opcode: Opcode, payload: UnsafeRawBufferPointer, size: Int)? {
@@ -58,7 +57,7 @@ public enum FrameEncoder {
         )
     }
 
-    /// What each of these whole frames is, for a log.
+    /// A debug line for each frame in a buffer of whole frames.
     public static func descriptions(of frames: borrowing ByteBuffer) -> [String] {
         var lines: [String] = []
         var rest = UnsafeRawBufferPointer(frames.bytes)

@@ -1,4 +1,4 @@
-// The head of a frame (RFC 6455 section 5.2), read and written:
+// The header of a frame (RFC 6455 section 5.2), read and written. Pure; used on both threads.
 //
 //     byte 0: FIN RSV1 RSV2 RSV3 opcode(4)   byte 1: MASK length(7)   [2 or 8 bytes length]   [4 bytes mask]
 
@@ -13,7 +13,7 @@ struct FrameHeader: Equatable {
     /// 2 bytes, 8 of extended length, 4 of mask.
     static let maximumSize = 14
 
-    /// The whole header's size, told by its first two bytes.
+    /// The header's size in bytes, which its second byte determines.
     @inline(__always)
     static func size(secondByte: UInt8) -> Int {
         let extended =
@@ -25,7 +25,7 @@ struct FrameHeader: Equatable {
         return 2 + extended + Int(secondByte >> 7) * 4
     }
 
-    /// Reads a header of `size(secondByte:)` bytes.
+    /// Reads a header; `size(secondByte:)` bytes must be readable at `p`.
     init(reading p: UnsafeRawPointer) throws(ProtocolFailure) {
         let first = p.load(as: UInt8.self)
         let second = p.load(fromByteOffset: 1, as: UInt8.self)
@@ -84,7 +84,7 @@ struct FrameHeader: Equatable {
         self.length = length
     }
 
-    /// Writes the header, at most `maximumSize` bytes, and returns how many.
+    /// Writes the header, `maximumSize` bytes at most, and returns its size.
     @inline(__always)
     func write(to p: UnsafeMutableRawPointer) -> Int {
         p.storeBytes(of: (fin ? 0x80 : 0) | (rsv1 ? 0x40 : 0) | opcode.rawValue, as: UInt8.self)
@@ -108,7 +108,7 @@ struct FrameHeader: Equatable {
         return size
     }
 
-    /// For a log: `TEXT, 5 bytes`.
+    /// For a debug line: `TEXT, 5 bytes`.
     var description: String {
         "\("\(opcode)".uppercased()), \(length) bytes\(fin ? "" : ", not final")\(rsv1 ? ", compressed" : "")"
     }

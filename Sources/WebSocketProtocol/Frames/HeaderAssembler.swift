@@ -1,10 +1,12 @@
-// The bytes of a frame's header that a read has cut in two, until the rest has come.
+// Collects a frame header whose bytes arrive in more than one read. Owned by MessageReader.
 
 struct HeaderAssembler {
     private var bytes: (UInt64, UInt64) = (0, 0)
+    /// Bytes of the header so far.
     private(set) var count = 0
 
-    /// Takes bytes from `p` on; the header once it is whole.
+    /// Appends bytes from `p` on, up to the end of the header, and moves `p` after them. Returns the header once it
+    /// is whole.
     mutating func append(_ p: inout UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer) throws(ProtocolFailure)
         -> FrameHeader?
     {

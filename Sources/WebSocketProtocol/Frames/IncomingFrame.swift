@@ -1,4 +1,4 @@
-// The frame whose payload MessageReader is reading.
+// The frame whose payload MessageReader is reading: its header and position. Pure, on the loop thread.
 
 struct IncomingFrame {
     let header: FrameHeader

@@ -1,12 +1,12 @@
-// Masking (RFC 6455 section 5.3): XOR with a four-byte key that repeats.
+// Masking (RFC 6455 section 5.3): XOR with a four-byte key that repeats. Pure; used on both threads.
 
 public struct Mask: Equatable, Sendable {
-    /// The four bytes in the order of the wire, the first in the lowest byte.
+    /// The four bytes; the first one sent is the lowest byte.
     public let key: UInt32
 
     public init(key: UInt32) { self.key = key }
 
-    /// The key as it applies `count` bytes further on.
+    /// The key for a payload's bytes from offset `count` on.
     func advanced(by count: Int) -> Mask {
         let bits = UInt32(truncatingIfNeeded: count & 3) * 8
         return bits == 0 ? self : Mask(key: key >> bits | key << (32 - bits))

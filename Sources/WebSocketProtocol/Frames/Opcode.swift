@@ -1,4 +1,4 @@
-// What a frame carries (RFC 6455 section 5.2).
+// Opcodes of frames (RFC 6455 section 5.2).
 
 public enum Opcode: UInt8, Sendable {
     case continuation = 0x0

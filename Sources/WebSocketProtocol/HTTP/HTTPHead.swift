@@ -1,7 +1,7 @@
-// The head of an HTTP/1.1 message, read as it arrives (RFC 9112 sections 2 to 5): a start line, fields, an
-// empty line. Each byte is looked at once; limits hold before anything is kept. Interim answers before it are skipped.
-//
-// A bare LF ends a line, as section 2.2 allows; a bare CR and a control character do not pass.
+// The head of an HTTP/1.1 message, parsed as it arrives (RFC 9112 sections 2 to 5): a start line, fields, an empty
+// line. Interim responses before it are skipped. Sizes are limited before bytes are stored. A bare LF ends a line, as
+// section 2.2 allows; a bare CR and other control characters fail. Pure; used on the loop thread by HandshakeExchange
+// and HTTPConnect.
 
 public struct HTTPHead: Equatable, Sendable {
     public internal(set) var startLine = ""
@@ -16,13 +16,13 @@ public struct HTTPHead: Equatable, Sendable {
         return status
     }
 
-    /// Whether the answer is still to come (RFC 9110 section 15.2). 101 is one.
+    /// Whether the final response is still to come (RFC 9110 section 15.2). 101 is a final response.
     public var isInterim: Bool { status.map { $0 < 200 && $0 != 101 } ?? false }
 
-    /// Whether it leads to another place (RFC 9110 section 15.4): to the same request, since there is no other.
+    /// Whether the status is a redirect that repeats a GET (RFC 9110 section 15.4).
     public var isRedirect: Bool { [301, 302, 303, 307, 308].contains(status) }
 
-    /// The words after the status, as the server wrote them.
+    /// The text after the status, as the server wrote it.
     public var reasonPhrase: String {
         let parts = startLine.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
         return parts.count == 3 ? String(parts[2]) : ""
@@ -30,24 +30,24 @@ public struct HTTPHead: Equatable, Sendable {
 }
 
 public struct HTTPHeadParser: ~Copyable {
-    /// Bytes of the head and of the interim answers before it, all together. More are refused.
+    /// Upper bound of the bytes of the head and of the interim responses before it together.
     public static let maximumBytes = 64 << 10
-    /// Header fields of one head. More are refused.
+    /// Upper bound of the fields of one head.
     public static let maximumFields = 256
-    /// Interim answers before the head. More are refused.
+    /// Upper bound of the interim responses before the head.
     public static let maximumInterimAnswers = 32
 
-    private let beginning: String
+    private let prefix: String
     private var head = HTTPHead()
     private var line = ByteBuffer()
     private var total = 0
     private var interimAnswers = 0
     private var hasStartLine = false
 
-    /// - Parameter beginning: what a start line begins with; "" for a request, which has any method.
-    public init(beginning: String = "HTTP/") { self.beginning = beginning }
+    /// - Parameter prefix: of every start line; "" for a request, which may have any method.
+    public init(prefix: String = "HTTP/") { self.prefix = prefix }
 
-    /// Takes the next bytes. Once the head is whole, returns it and how many of these bytes belonged to it.
+    /// Parses the next bytes. Returns the head once it is whole, and how many of these bytes belong to it.
     public mutating func parse(
         _ input: UnsafeRawBufferPointer
     ) throws(HandshakeFailure) -> (head: HTTPHead, consumed: Int)? {
@@ -62,9 +62,9 @@ public struct HTTPHeadParser: ~Copyable {
                     "the head of its answer is larger than \(Self.maximumBytes) bytes"
                         + (interimAnswers > 0 ? ", interim answers included" : ""))
             }
-            // Before any line is whole, what can't become a status line is told from a slow one.
+            // Before the line is whole, so that a server that speaks no HTTP fails at once and not by a timeout.
             guard line.append(piece) else { throw .invalidResponse("out of memory for the head of its answer") }
-            if !hasStartLine { try checkBeginning() }
+            if !hasStartLine { try checkPrefix() }
             guard newline != nil else { return nil }
             consumed += piece.count + 1
             guard try endLine() else { continue }
@@ -74,7 +74,7 @@ public struct HTTPHeadParser: ~Copyable {
         return nil
     }
 
-    /// RFC 9110 section 15.2: interim answers may come before the answer, asked for or not.
+    /// RFC 9110 section 15.2: interim responses may come at any time before the final response.
     private mutating func skipInterimAnswer() throws(HandshakeFailure) {
         interimAnswers += 1
         guard interimAnswers <= Self.maximumInterimAnswers else {
@@ -84,25 +84,25 @@ public struct HTTPHeadParser: ~Copyable {
         hasStartLine = false
     }
 
-    /// A server that is no HTTP server shows it in its first bytes; it may never send a line's end.
-    private func checkBeginning() throws(HandshakeFailure) {
-        let begun = line.bytes.prefix(beginning.utf8.count)
-        // A CR may be that of an empty line.
-        guard beginning.utf8.starts(with: begun) || begun.elementsEqual([0x0D]) else {
+    /// Fails if the line so far is not the beginning of a start line.
+    private func checkPrefix() throws(HandshakeFailure) {
+        let bytes = line.bytes.prefix(prefix.utf8.count)
+        // A CR alone may belong to an empty line.
+        guard prefix.utf8.starts(with: bytes) || bytes.elementsEqual([0x0D]) else {
             throw .invalidResponse("its answer is not HTTP")
         }
     }
 
-    /// Takes the line that has ended; true when it was the empty one.
+    /// Parses the line that has ended. Returns true for the empty line that ends the head.
     private mutating func endLine() throws(HandshakeFailure) -> Bool {
         var bytes = UnsafeRawBufferPointer(line.bytes)
         if bytes.last == 0x0D { bytes = UnsafeRawBufferPointer(rebasing: bytes.dropLast()) }
         defer { line.removeAll() }
         guard !bytes.isEmpty else {
-            // 2.2: an empty line before the start line is to be ignored.
+            // 2.2: an empty line before the start line is ignored.
             return hasStartLine
         }
-        // 5.5 of RFC 9110: CR, LF and NUL are dangerous in a value; the other controls have no place either.
+        // RFC 9110 section 5.5: CR, LF and NUL are dangerous in a value. The other controls are refused, too.
         guard bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) else {
             throw .invalidResponse("the head of its answer has a control character")
         }

@@ -1,25 +1,27 @@
-// The first bytes of a response's body, without its framing (RFC 9112 section 6.3), as far as they help a person
-// to see why a handshake was refused. Never fails: what is malformed ends the body, or lasts to the end of the
-// connection.
+// The first bytes of the body of a response that refuses the handshake, without its framing (RFC 9112 section 6.3):
+// they are shown to the script as the reason. Never fails: malformed framing ends the body, or the body lasts to the
+// end of the connection. Pure; used on the loop thread by HandshakeExchange.
 
 public struct ResponseBody: Sendable {
-    /// What the next byte belongs to.
+    /// The part that the next byte belongs to.
     private enum Framing {
-        /// The body, to the end of the connection.
+        /// A body that lasts to the end of the connection.
         case open
-        /// The body, with so many bytes to come.
+        /// A body with this many bytes to come.
         case length(Int)
-        /// The size of a chunk (section 7.1); nil before its first digit.
+        /// The size of a chunk so far (section 7.1); nil before its first digit.
         case chunkSize(Int?)
-        /// The rest of the size's line: extensions.
+        /// Extensions, after the size.
         case chunkLine(size: Int)
+        /// Data of a chunk with this many bytes to come.
         case chunkData(Int)
+        /// The line end after the data.
         case chunkEnd
-        /// Nothing of this body.
+        /// The body has ended.
         case complete
     }
 
-    /// Bytes of a body with its framing, which may have no end. Those behind them are ignored.
+    /// Upper bound of the bytes read, framing included; the framing alone might never end.
     private static let maximumBytes = 64 << 10
 
     private let limit: Int
@@ -27,21 +29,21 @@ public struct ResponseBody: Sendable {
     private var framing: Framing
     private var bytes: [UInt8] = []
 
-    /// - Parameter limit: so many bytes are kept.
+    /// - Parameter limit: upper bound of the bytes kept.
     public init(_ head: HTTPHead, limit: Int) {
         self.limit = limit
         framing = Self.framing(of: head)
         if case .length(0) = framing { framing = .complete }
     }
 
-    /// The rules of section 6.3 that an answer to GET can meet, in their order.
+    /// The rules of section 6.3 that apply to a response to GET, in their order.
     private static func framing(of head: HTTPHead) -> Framing {
         if let status = head.status, status < 200 || status == 204 || status == 304 { return .complete }
         if let codings = head.fields["Transfer-Encoding"] {
             let last = trim(codings.split(separator: ",").last ?? "")
             return isEqual(String(last), "chunked", ignoringCase: true) ? .chunkSize(nil) : .open
         }
-        // Several equal lengths are one.
+        // Equal lengths in several fields are allowed.
         let lengths = head.fields["Content-Length"]?.split(separator: ",", omittingEmptySubsequences: false) ?? []
         let values = Set(lengths.map { length(trim($0)) })
         guard values.count == 1, let length = values.first ?? nil else { return .open }
@@ -50,17 +52,17 @@ public struct ResponseBody: Sendable {
 
     private static func length(_ digits: Substring) -> Int? {
         guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-        // More than an Int holds is more than anybody sends.
+        // A number that does not fit into Int stands for "more than is read".
         return Int(digits) ?? .max
     }
 
-    /// The announced end was reached, or as much is kept as may be.
+    /// Whether the body has ended, or `limit` bytes are kept.
     public var isComplete: Bool {
         if case .complete = framing { return true }
         return bytes.count >= limit
     }
 
-    /// What is kept, as text. A character that the limit cuts is left out.
+    /// The bytes kept, as text, without a character that the limit has cut.
     public var text: String {
         var whole = bytes[...]
         if bytes.count >= limit, let lead = bytes.suffix(3).lastIndex(where: { $0 & 0xC0 != 0x80 }) {
@@ -78,12 +80,12 @@ public struct ResponseBody: Sendable {
             switch framing {
             case .open: keep(rest.count, &rest)
             case .length(let count):
-                let taken = keep(count, &rest)
-                framing = taken == count ? .complete : .length(count - taken)
+                let removed = keep(count, &rest)
+                framing = removed == count ? .complete : .length(count - removed)
             case .chunkSize(let size):
                 if let digit = Character(Unicode.Scalar(rest[rest.startIndex])).hexDigitValue {
                     rest = rest.dropFirst()
-                    // Far more than is kept, and far from an overflow.
+                    // Bounded, so that it does not overflow.
                     framing = .chunkSize(min((size ?? 0) << 4 | digit, 1 << 48))
                 } else if let size, "; \t\r\n".utf8.contains(rest[rest.startIndex]) {
                     framing = .chunkLine(size: size)
@@ -92,11 +94,11 @@ public struct ResponseBody: Sendable {
                 }
             case .chunkLine(let size):
                 guard rest.removeFirst() == 0x0A else { continue }
-                // The last chunk has no data; the trailers behind it tell a person nothing.
+                // The last chunk has no data. The trailers are not read.
                 framing = size == 0 ? .complete : .chunkData(size)
             case .chunkData(let count):
-                let taken = keep(count, &rest)
-                framing = taken == count ? .chunkEnd : .chunkData(count - taken)
+                let removed = keep(count, &rest)
+                framing = removed == count ? .chunkEnd : .chunkData(count - removed)
             case .chunkEnd:
                 switch rest.removeFirst() {
                 case 0x0D: break
@@ -108,12 +110,12 @@ public struct ResponseBody: Sendable {
         }
     }
 
-    /// Takes up to `count` bytes, and keeps as many as there is room for.
+    /// Removes up to `count` bytes from `rest` and keeps those that `limit` allows. Returns how many were removed.
     @discardableResult
     private mutating func keep(_ count: Int, _ rest: inout Slice<UnsafeRawBufferPointer>) -> Int {
-        let taken = rest.prefix(count)
-        bytes += taken.prefix(limit - bytes.count)
-        rest = rest[taken.endIndex...]
-        return taken.count
+        let removed = rest.prefix(count)
+        bytes += removed.prefix(limit - bytes.count)
+        rest = rest[removed.endIndex...]
+        return removed.count
     }
 }

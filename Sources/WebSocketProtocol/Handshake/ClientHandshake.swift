@@ -1,14 +1,14 @@
-// The client's side of the opening handshake (RFC 6455 section 4.1): the request, and the checks of the
-// answer.
+// The client's side of the opening handshake (RFC 6455 section 4.1): the request, and the checks of the response.
+// Pure; used on the loop thread by HandshakeExchange.
 
 import COpenSSL
 
 public struct ClientHandshake: Sendable {
-    /// What was agreed on.
+    /// What client and server have negotiated.
     public struct Agreement: Equatable, Sendable {
-        /// The subprotocol that the server chose, "" when none.
+        /// The subprotocol that the server chose; "" without.
         public var subprotocol = ""
-        /// `Sec-WebSocket-Extensions` as the server wrote it, "" when none.
+        /// `Sec-WebSocket-Extensions` as the server wrote it; "" without.
         public var extensions = ""
         public var deflate: DeflateParameters?
     }
@@ -20,7 +20,8 @@ public struct ClientHandshake: Sendable {
     public let request: String
 
     /// - Parameters:
-    ///   - headers: added to the request; they replace `User-Agent` and `Host`, and must not name `reserved` ones.
+    ///   - headers: added to the request. They replace our `User-Agent`, `Host` and `Authorization`, and must not name
+    ///     `reserved` fields.
     ///   - nonce: 16 random bytes (section 4.1, point 7).
     public init(
         url: WebSocketURL, headers: HeaderFields, subprotocols: [String], deflate: DeflateParameters?, nonce: [UInt8],
@@ -46,13 +47,13 @@ public struct ClientHandshake: Sendable {
         request = lines.joined(separator: "\r\n") + "\r\n\r\n"
     }
 
-    /// The fields that make the handshake, in lower case: a script can't set them.
+    /// Names, in lower case, of the fields that the handshake itself sets: a script must not.
     public static let reserved: Set<String> = [
         "connection", "upgrade", "sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol",
         "sec-websocket-extensions", "sec-websocket-accept", "content-length", "transfer-encoding",
     ]
 
-    /// Checks the answer's head point by point (section 4.1, "the client MUST validate the server's response").
+    /// Checks the response, point by point of section 4.1 ("the client MUST validate the server's response").
     public func verify(_ head: HTTPHead) throws(HandshakeFailure) -> Agreement {
         guard let status = head.status else { throw .invalidResponse("its answer is not HTTP/1.1") }
         // Point 1.
@@ -88,7 +89,7 @@ public struct ClientHandshake: Sendable {
         return agreement
     }
 
-    /// Point 5: only what was offered.
+    /// Point 5: extensions that were offered only.
     private func verifyExtensions(_ head: HTTPHead, _ agreement: inout Agreement) throws(HandshakeFailure) {
         guard let text = head.fields["Sec-WebSocket-Extensions"] else { return }
         guard let extensions = parseExtensions(text) else {
@@ -108,7 +109,7 @@ public struct ClientHandshake: Sendable {
         agreement.extensions = text
     }
 
-    /// Point 6.
+    /// Point 6: a subprotocol that was offered only.
     private func verifySubprotocol(_ head: HTTPHead, _ agreement: inout Agreement) throws(HandshakeFailure) {
         let chosen = head.fields.list("Sec-WebSocket-Protocol")
         guard let subprotocol = chosen.first else { return }
@@ -120,7 +121,7 @@ public struct ClientHandshake: Sendable {
     }
 }
 
-/// RFC 6455 section 4.2.2, point 5.4: what a server makes of the key.
+/// The value of `Sec-WebSocket-Accept` for a key (RFC 6455 section 4.2.2, point 5.4).
 func acceptance(of key: String) -> String {
     let input = Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)
     var digest = [UInt8](repeating: 0, count: Int(SHA_DIGEST_LENGTH))
@@ -128,10 +129,10 @@ func acceptance(of key: String) -> String {
     return base64(digest)
 }
 
-/// - Parameter bytes: fewer than 2^31, as OpenSSL counts them. The longest are those of a URL's user and password, which
-///   has 64 KiB at most.
+/// - Parameter bytes: fewer than 2^31, because OpenSSL takes a 32-bit length. The longest input is user and password
+///   of a URL, which has 64 KiB at most.
 public func base64(_ bytes: [UInt8]) -> String {
-    // EVP_EncodeBlock writes a NUL behind the text.
+    // EVP_EncodeBlock adds a NUL.
     var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)
     let count = EVP_EncodeBlock(&text, bytes, Int32(bytes.count))
     return String(decoding: text.prefix(Int(count)), as: UTF8.self)

@@ -1,5 +1,5 @@
-// The closing handshake of one connection (RFC 6455 section 7): a pure state machine. OpenConnection, on the thread that
-// runs the loop, calls a method for each thing that happens and performs the action that it returns.
+// The closing handshake of one connection (RFC 6455 section 7): a pure state machine. OpenConnection, on the thread
+// that runs the loop, calls a method for each thing that happens and performs the action that it returns.
 //
 //     open ── close ──> closing(queued) ── takeClose ──> closing(buffered) ── bytesLeft ──> closing(left)
 //      │                   │                                │                                  │
@@ -207,8 +207,8 @@ public struct ClosingHandshake: Equatable, Sendable {
         return scriptCaughtUp()
     }
 
-    /// The write buffer is empty, and so is the queue of messages: our Close comes next, if there is one. The caller puts
-    /// it into the write buffer.
+    /// The write buffer is empty, and so is the queue of messages: our Close comes next, if there is one. The caller
+    /// puts it into the write buffer.
     public mutating func takeClose() -> CloseFrame? {
         guard case .queued(let frame) = ourClose else { return nil }
         setOurClose(.buffered)

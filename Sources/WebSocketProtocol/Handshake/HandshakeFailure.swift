@@ -1,9 +1,9 @@
-// Why an opening handshake did not succeed (RFC 6455 section 4.1).
+// Why an opening handshake failed (RFC 6455 section 4.1): thrown by the HTTP parser and ClientHandshake.
 
 public struct HandshakeFailure: Error, Equatable, Sendable {
-    /// What the server did, for people: goes on after "the server at URL refused: ".
+    /// Text that continues "the server at URL refused: "; "it" is the server.
     public let reason: String
-    /// The server's status when it answered with another than 101.
+    /// The status of the response, unless it is 101.
     public let status: Int?
 
     init(reason: String, status: Int? = nil) {
@@ -11,6 +11,6 @@ public struct HandshakeFailure: Error, Equatable, Sendable {
         self.status = status
     }
 
-    /// An answer that breaks the rules.
+    /// A response that breaks the rules.
     static func invalidResponse(_ reason: String) -> HandshakeFailure { HandshakeFailure(reason: reason) }
 }

@@ -1,8 +1,8 @@
-// The heads of requests and responses for a log that others may read: line by line, with … in place of what may
-// be a secret. What is not known to be harmless may be one.
+// Requests, responses and URLs for debug output that other people may read: … stands for everything that is not known
+// to be harmless. Pure; called on the loop thread.
 
 extension HTTPHead {
-    /// The start line and the fields, without secrets.
+    /// The start line and the fields, redacted.
     public var redactedLines: [String] {
         [redactedStartLine(startLine)] + fields.fields.map { redactedField($0.name, $0.value) }
     }
@@ -16,9 +16,9 @@ extension WebSocketURL {
     }
 }
 
-/// The lines of a request as it is sent, up to the empty one, without secrets.
+/// The lines of a request up to the empty one, redacted.
 public func redactedLines(ofRequest request: String) -> [String] {
-    // Among the bytes: CR LF is one character, and a colon with a combining mark behind it another than a colon.
+    // Split by bytes, not by characters: CR LF is one character, and a colon with a combining mark is not a colon.
     let lines = request.utf8.split(separator: 0x0A, omittingEmptySubsequences: false)
         .map { $0.last == 0x0D ? $0.dropLast() : $0 }
     return lines.prefix { !$0.isEmpty }.enumerated().map { index, line in
@@ -29,16 +29,17 @@ public func redactedLines(ofRequest request: String) -> [String] {
     }
 }
 
-/// A status line as it is; a request line without the query of its target.
+/// A status line unchanged; a request line without the query of its target.
 private func redactedStartLine(_ line: String) -> String {
     if line.utf8.starts(with: "HTTP/".utf8) { return line }
     let parts = line.split(separator: " ", omittingEmptySubsequences: false)
     guard parts.count == 3, isToken(parts[0]) else { return "…" }
-    // RFC 9112 section 3.2.3: the target of CONNECT is host:port, and no reference.
+    // RFC 9112 section 3.2.3: the target of CONNECT is host:port, not a reference.
     return "\(parts[0]) \(parts[0] == "CONNECT" ? String(parts[1]) : redactedReference(parts[1])) \(parts[2])"
 }
 
-/// Not Sec-WebSocket-Protocol: where no other field can be set, tokens travel in it.
+/// Fields without secrets. Sec-WebSocket-Protocol is not one: browsers can set no other field, so programs send
+/// tokens in it.
 private let harmlessFields: Set = [
     "host", "upgrade", "connection", "origin", "user-agent", "server", "via", "date", "retry-after", "allow",
     "content-type", "content-length", "transfer-encoding", "sec-websocket-version", "sec-websocket-accept",
@@ -51,7 +52,7 @@ private func redactedField(_ name: String, _ value: String) -> String {
     case let known where harmlessFields.contains(known): return "\(name): \(value)"
     case "location": return "\(name): \(redactedReference(value[...]))"
     case "www-authenticate", "proxy-authenticate":
-        // RFC 9110 section 11.3: the scheme comes first.
+        // RFC 9110 section 11.3: the authentication scheme comes first.
         let scheme = value.prefix { $0 != " " }
         return "\(name): \(isToken(scheme) ? "\(scheme) " : "")…"
     default: return "\(name): …"
@@ -63,7 +64,7 @@ private func redactedReference(_ text: Substring) -> String {
     let reference = URIReference(text)
     var shown = ""
     if let scheme = reference.scheme {
-        // Without an authority a user could stand anywhere in it.
+        // Without an authority a user and password could be anywhere in it.
         guard reference.authority != nil else { return "…" }
         shown += "\(scheme):"
     }

@@ -1,8 +1,8 @@
-// The server's side of the opening handshake (RFC 6455 section 4.2), for the package's own echo server and
-// the tests: the request in, the answer out.
+// The server's side of the opening handshake (RFC 6455 section 4.2): the request in, the response out. Pure; used by
+// the echo server and the tests only.
 
 public enum ServerHandshake {
-    /// The answer to a request: 101 and what was agreed on, or a refusal.
+    /// The response to a request: 101 with an agreement, or a refusal without.
     public static func answer(
         _ head: HTTPHead, subprotocols: [String] = [], deflate: Bool = true
     ) -> (response: String, agreement: ClientHandshake.Agreement?) {
@@ -16,7 +16,7 @@ public enum ServerHandshake {
         guard fields.list("Upgrade", contains: "websocket"), fields.list("Connection", contains: "upgrade"),
             let key = fields["Sec-WebSocket-Key"], key.utf8.count == 24
         else { return refuse("426 Upgrade Required", "Upgrade: websocket\r\n") }
-        // 4.4: the version that is understood.
+        // 4.4: the supported version.
         guard fields["Sec-WebSocket-Version"] == "13" else {
             return refuse("426 Upgrade Required", "Sec-WebSocket-Version: 13\r\n")
         }

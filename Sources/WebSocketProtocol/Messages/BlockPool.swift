@@ -1,5 +1,6 @@
 // Memory blocks of delivered messages, kept for the next large messages: a stream of them reuses blocks instead of
-// asking the system for pages and giving them back each time. Owned by EventRecords, used by the thread that owns those.
+// asking the system for pages and giving them back each time. Owned by EventRecords, used by the thread that owns
+// those.
 
 public import CEvents
 import Glibc

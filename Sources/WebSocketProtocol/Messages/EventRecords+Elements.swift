@@ -1,4 +1,4 @@
-// Reading event records in Swift, one after the other, in place. CEvents.h has the layout; poll.c has the reader for Lua.
+// Reading event records in Swift, one after the other, in place. CEvents.h has the layout; Lua's reader is deliver.c.
 
 public import CEvents
 
@@ -33,19 +33,19 @@ extension EventRecords {
         public var size: Int { ws_event_size(event) }
         /// Bytes that count against `maxqueued`: the record's, and the message's if it is detached.
         public var countedSize: Int { size + (block == nil ? 0 : Int(event.pointee.length)) }
-        private var body: UnsafeMutableRawPointer { UnsafeMutableRawPointer(event + 1) }
 
         /// The detached block that holds the message; nil when the payload is in the record.
         public var block: ws_block? {
-            flags & WS_EVENT_DETACHED == 0 ? nil : body.load(as: ws_block.self)
+            flags & WS_EVENT_DETACHED == 0 ? nil : ws_event_block(event).pointee
         }
 
         public var payload: UnsafeRawBufferPointer {
-            UnsafeRawBufferPointer(start: block?.bytes ?? body, count: Int(event.pointee.length))
+            let start = block.map { UnsafeRawPointer($0.bytes) } ?? UnsafeRawPointer(ws_event_payload(event))
+            return UnsafeRawBufferPointer(start: start, count: Int(event.pointee.length))
         }
 
-        /// Removes the detached block from the record: the caller frees it, or puts it into a pool. The record keeps its
-        /// size. nil when there is none.
+        /// Removes the detached block from the record: the caller frees it, or puts it into a pool. The record keeps
+        /// its size. nil when there is none.
         public func removeBlock() -> ws_block? {
             guard let block else { return nil }
             event.pointee.flags &= ~UInt8(WS_EVENT_DETACHED)

@@ -1,8 +1,8 @@
-// The events of one or more websockets as records in one contiguous buffer (CEvents.h): MessageReader and the engine
-// append them, C walks them for Lua. A small payload stands in its record. A large message keeps its own memory, a
-// detached block, and the record holds the block's address; the reader of the record takes the block out when Lua has
-// its copy. The value owns all blocks in its records; it is used by the thread that owns it, and moves between threads
-// by exchange, under the lock of an EventQueue.
+// Event records in one contiguous buffer (CEvents.h): MessageReader and the engine append them on the loop thread, C
+// reads them on Lua's thread. A small payload stands in its record. A large message keeps its own memory, a detached
+// block, and the record has its address; the reader removes the block when Lua has its copy. This type owns the
+// buffer and all blocks in it. One thread at a time uses a value; values move between threads by exchange, under the
+// lock of an EventQueue.
 
 import CEvents
 import Glibc
@@ -22,8 +22,8 @@ public struct EventRecords: ~Copyable, @unchecked Sendable {
 
     /// Bytes of capacity that an empty buffer keeps when the burst that made it grow is over.
     private static let idleCapacity = 1 << 20
-    /// Bytes that a record of a message leaves free behind it: when there is no memory for more messages, the ERROR that
-    /// says so still fits.
+    /// Bytes that a record of a message leaves free after it: when there is no memory for more messages, the ERROR
+    /// that says so still fits.
     private static let headroom = 4 << 10
 
     public init() {}
@@ -114,8 +114,8 @@ public struct EventRecords: ~Copyable, @unchecked Sendable {
 
     // MARK: - A record whose payload is written in place
 
-    /// Begins a record. The caller appends its payload to `buffer`, then calls `commitRecord` or `discardRecord`; nothing
-    /// else may be appended in between. Returns the record's offset, or nil if allocation fails.
+    /// Begins a record. The caller appends its payload to `buffer`, then calls `commitRecord` or `discardRecord`;
+    /// nothing else may be appended in between. Returns the record's offset, or nil if allocation fails.
     mutating func beginRecord() -> Int? {
         let start = buffer.count
         guard buffer.reserve(MemoryLayout<ws_event>.size + Self.headroom) else { return nil }
@@ -148,7 +148,7 @@ public struct EventRecords: ~Copyable, @unchecked Sendable {
 
     // MARK: - Moving and removing
 
-    /// Moves the records of `other` behind these; by exchange when there are none here. Returns false, and changes
+    /// Moves the records of `other` after these; by exchange when there are none here. Returns false, and changes
     /// nothing, if allocation fails.
     public mutating func moveRecords(from other: inout EventRecords) -> Bool {
         if isEmpty {

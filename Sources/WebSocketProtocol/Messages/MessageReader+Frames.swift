@@ -1,5 +1,5 @@
-// Frames of the peer (RFC 6455 sections 5.1 to 5.5): the rules that depend on the connection and on the frames before, and
-// control frames. The rules for one header alone are in FrameHeader.
+// Frames of the peer (RFC 6455 sections 5.1 to 5.5): the rules that depend on the connection and on the frames
+// before, and control frames. The rules for one header alone are in FrameHeader.
 
 import CEvents
 

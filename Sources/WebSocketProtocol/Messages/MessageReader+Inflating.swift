@@ -1,5 +1,5 @@
-// Compressed messages of the peer (RFC 7692 section 7.2.2): inflated straight into a record when the message is small, or
-// into `message`.
+// Compressed messages of the peer (RFC 7692 section 7.2.2): inflated straight into a record when the message is
+// small, or into `message`.
 
 extension MessageReader {
     /// What became of a piece of a compressed message.

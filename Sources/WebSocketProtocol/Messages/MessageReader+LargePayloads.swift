@@ -2,8 +2,8 @@
 // buffer, so that the bytes are copied once less.
 
 extension MessageReader {
-    /// Memory for the next bytes of a large frame's payload; nil when the next bytes must go to `receive`. Valid until the
-    /// next mutation.
+    /// Memory for the next bytes of a large frame's payload; nil when the next bytes must go to `receive`. Valid
+    /// until the next mutation.
     public mutating func payloadDestination(_ records: inout EventRecords) -> UnsafeMutableRawBufferPointer? {
         guard outcome == .open, let frame, !frame.header.opcode.isControl, !messageIsCompressed,
             frame.readsIntoMessage || frame.remaining >= thresholds.readIntoMessage

@@ -7,7 +7,7 @@ extension MessageReader {
     /// Handles the next bytes of a data frame, unmasked. Returns how many at the end were not consumed.
     /// - Parameters:
     ///   - finishes: whether these bytes end the message.
-    ///   - remaining: bytes of the frame that come behind these.
+    ///   - remaining: bytes of the frame that come after these.
     mutating func receiveData(
         _ chunk: UnsafeRawBufferPointer, finishes: Bool, remaining: Int, _ records: inout EventRecords
     ) throws(ProtocolFailure) -> Int {

@@ -1,10 +1,10 @@
-// The receiving half of an open WebSocket connection (RFC 6455 sections 5 to 7): bytes of the peer in, event records and
-// pongs out. Pure: no descriptor, clock or lock; one thread at a time uses it, which is the one that runs the loop. Both
-// roles. Sending needs none of this state: see FrameEncoder.
+// The receiving half of an open WebSocket connection (RFC 6455 sections 5 to 7): bytes of the peer in, event records
+// and pongs out. Pure: no descriptor, clock or lock; one thread at a time uses it, which is the one that runs the
+// loop. Both roles. Sending needs none of this state: see FrameEncoder.
 //
-// OpenConnection (and the echo server) calls `receive`, or `payloadDestination` and `didReadPayload`, with the bytes that
-// it has read. Then it looks at the outcome, at `dequeuePong` and at `unconsumed`. After `.closed` or `.failed` every
-// further byte is ignored (section 1.4).
+// OpenConnection (and the echo server) calls `receive`, or `payloadDestination` and `didReadPayload`, with the bytes
+// that it has read. Then it looks at the outcome, at `dequeuePong` and at `unconsumed`. After `.closed` or `.failed`
+// every further byte is ignored (section 1.4).
 //
 // This file has the input and the fast path; +Frames the rules for frames, +Messages those for messages, +Inflating
 // compressed ones, +LargePayloads the reads into a message.
@@ -49,8 +49,8 @@ public struct MessageReader: ~Copyable {
     var inflater: Inflater?
 
     var pongs: PendingPongs
-    /// Payload of the first pong in a read that answers one of our keepalive pings. The owner sets it to nil when it has
-    /// measured the latency.
+    /// Payload of the first pong in a read that answers one of our keepalive pings. The owner sets it to nil when it
+    /// has measured the latency.
     public var keepalivePong: UInt64?
 
     /// - Parameters:
@@ -87,8 +87,8 @@ public struct MessageReader: ~Copyable {
 
     // MARK: - Input
 
-    /// Parses bytes of the peer, in any cut, and appends records for them. Sets `unconsumed`. The bytes may be changed: a
-    /// server unmasks them in place.
+    /// Parses bytes of the peer, in any cut, and appends records for them. Sets `unconsumed`. The bytes may be
+    /// changed: a server unmasks them in place.
     public mutating func receive(_ input: UnsafeMutableRawBufferPointer, into records: inout EventRecords) -> Outcome {
         unconsumed = 0
         guard outcome == .open, var p = input.baseAddress else { return outcome }
@@ -117,7 +117,7 @@ public struct MessageReader: ~Copyable {
         return outcome
     }
 
-    /// Reads a header at `p` and moves `p` behind it; nil when the rest of the header has not arrived.
+    /// Reads a header at `p` and moves `p` after it; nil when the rest of the header has not arrived.
     @inline(__always)
     private mutating func readHeader(
         _ p: inout UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer

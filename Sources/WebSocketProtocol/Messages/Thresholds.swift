@@ -1,22 +1,25 @@
-// Sizes at which a message, or a part of one, takes another path. With small ones a test, or a fuzzer, comes to every path
-// with few bytes.
+// Sizes in bytes at which a received message, or a part of it, takes another path. Constants for MessageReader and
+// the types below it; the fuzzer sets small values, so that short inputs reach every path.
 
 public struct Thresholds: Sendable {
-    /// The rest of a frame's payload is read straight into its message when at least this many bytes are missing.
+    /// The rest of a frame's payload is read from the socket straight into its message if at least this many bytes are
+    /// missing.
     public var readIntoMessage = 32 << 10
-    /// Bytes reserved at once for a message; more only as bytes arrive, whatever a frame claims.
+    /// Upper bound of the memory that is reserved when a message begins. More is reserved only as bytes arrive,
+    /// whatever length a frame claims.
     public var reservation = 1 << 20
-    /// A message of at least this many bytes is lent to the event log, not copied.
+    /// A message of at least this many bytes becomes a detached block; a smaller one is copied into its record.
     public var detach = 16 << 10
-    /// A compressed message in one piece is inflated into the event log if it has at most this many bytes.
+    /// A compressed message that is whole in the input is inflated straight into its record if it has at most this many
+    /// bytes.
     public var inflateIntoRecord = 128 << 10
-    /// Bytes after which inflating pauses, so that the owner can apply its limits and serve others: a byte may become a
-    /// thousand.
+    /// After inflating this many bytes `receive` returns, so that the engine can apply `maxqueued` and let other
+    /// connections work: deflate can expand 1000-fold.
     public var inflatedPerCall = 256 << 10
-    /// Bytes of room that zlib gets at least for a step; it is many times slower where less than a match, 258 bytes, is
-    /// left.
+    /// Lower bound of the output space for one call of zlib's inflate. With less than 258 bytes, the longest match,
+    /// zlib is many times slower.
     public var inflateSpace = 8 << 10
-    /// With more bytes than this, pings that wait for their answer are forgotten when another comes.
+    /// When more bytes of pongs than this wait, the next ping replaces them.
     public var pendingPongs = 4 << 10
 
     public init() {}

@@ -1,12 +1,13 @@
-// Incremental UTF-8 validation (RFC 3629 section 4): any cut of the input gives the same verdict, and a
-// wrong byte fails at once, not at the end of the message (RFC 6455 section 8.1).
+// Incremental UTF-8 validation (RFC 3629 section 4). Every cut of the input gives the same verdict, and the first
+// byte that can't be UTF-8 fails (RFC 6455 section 8.1). Pure; called on the loop thread for received text, on Lua's
+// thread for text to send.
 
 import CUTF8
 
 public struct UTF8Validator: Sendable {
     /// Continuation bytes that the current character still needs.
     private var needed: UInt8 = 0
-    /// What the next continuation byte may be: narrower than 80...BF after E0, ED, F0 and F4.
+    /// Bounds of the next continuation byte. They are narrower than 80...BF after E0, ED, F0 and F4.
     private var lower: UInt8 = 0x80
     private var upper: UInt8 = 0xBF
 
@@ -15,7 +16,7 @@ public struct UTF8Validator: Sendable {
     /// Whether the input so far ends between two characters.
     public var isComplete: Bool { needed == 0 }
 
-    /// Whether the bytes are a text as a whole.
+    /// Whether the bytes are a whole text.
     @inline(__always)
     public static func isText(_ input: UnsafeRawBufferPointer) -> Bool {
         input.count < shortCount && isASCII(input) || isLongText(input)
@@ -27,14 +28,14 @@ public struct UTF8Validator: Sendable {
         return validator.validate(input) && validator.isComplete
     }
 
-    /// False when the bytes, after those seen before, can't be the beginning of any UTF-8 text.
+    /// Validates the next bytes. Returns false if they can't continue a UTF-8 text.
     public mutating func validate(_ input: UnsafeRawBufferPointer) -> Bool {
         guard let p = input.baseAddress else { return true }
         if needed == 0, input.count < Self.shortCount, Self.isASCII(input) { return true }
         return validate(p, p + input.count)
     }
 
-    /// What most messages are, shorter than this and ASCII, is seen sooner than a call returns.
+    /// Shorter input is checked for ASCII in place: most messages are short and ASCII, and this is faster than a call.
     private static let shortCount = 256
 
     @inline(__always)
@@ -52,7 +53,7 @@ public struct UTF8Validator: Sendable {
             i += 8
         }
         if input.count >= 8 {
-            // The last eight, some of them once more.
+            // The last eight bytes; some of them are checked twice.
             all |= word(input.count - 8)
         } else {
             while i < input.count {
@@ -63,20 +64,20 @@ public struct UTF8Validator: Sendable {
         return all & 0x8080_8080_8080_8080 == 0
     }
 
-    /// The same for what is not short and ASCII: passed over many bytes at a time where nothing is wrong, and judged
-    /// byte by byte elsewhere. Inlined, it would slow down what is.
+    /// Validates any input: skips valid characters with vectors, and checks the bytes around an error or a cut one by
+    /// one. Not inlined, because that would slow down short ASCII input.
     @inline(never)
     private mutating func validate(_ start: UnsafeRawPointer, _ end: UnsafeRawPointer) -> Bool {
         var p = start
         while true {
             if needed == 0, end - p >= 4 { p += ws_utf8_prefix(p.assumingMemoryBound(to: UInt8.self), end - p) }
             if p == end { return true }
-            guard take(p.load(as: UInt8.self)) else { return false }
+            guard accept(p.load(as: UInt8.self)) else { return false }
             p += 1
         }
     }
 
-    private mutating func take(_ byte: UInt8) -> Bool {
+    private mutating func accept(_ byte: UInt8) -> Bool {
         if needed > 0 {
             guard byte >= lower, byte <= upper else { return false }
             needed -= 1

@@ -1,4 +1,4 @@
-// A tunnel through an HTTP proxy: CONNECT (RFC 9110 section 9.3.6).
+// A tunnel through an HTTP proxy: CONNECT (RFC 9110 section 9.3.6). Pure; used by Tunnel.
 
 struct HTTPConnect: ~Copyable {
     private var parser = HTTPHeadParser()
@@ -33,9 +33,9 @@ struct HTTPConnect: ~Copyable {
 
     private func checkSuccess(_ head: HTTPHead) throws(TunnelFailure) {
         guard let status = head.status else { throw .invalidResponse("its answer is not HTTP/1.1") }
-        // 9.3.6: Content-Length and Transfer-Encoding mean nothing in such an answer; the head is all of it.
+        // 9.3.6: such a response has no body; Content-Length and Transfer-Encoding are ignored.
         if (200...299).contains(status) { return }
-        // The line from the status on.
+        // The start line from the status on.
         let answer = quotedForError(trim(head.startLine.dropFirst("HTTP/1.1 ".count)))
         throw TunnelFailure(reason: "it answered \(answer)", status: status, response: head)
     }

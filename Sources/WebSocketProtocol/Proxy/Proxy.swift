@@ -1,16 +1,17 @@
-// Which proxy to connect through: its URL, split and checked. Written as for curl, `http://` may be left out.
+// The URL of a proxy, split and checked. As for curl, `http://` may be left out. Pure; used on Lua's thread for the
+// option and on the loop thread for the environment.
 
-/// Described without user and password, so that no text made of one shows them.
+/// Its description has no user and password, so that no error text shows them.
 public struct Proxy: Hashable, Sendable, CustomStringConvertible {
     public struct Failure: Error, Equatable, Sendable {
-        /// What is wrong, for people; names the proxy, without user and password.
+        /// Text for people. It names the proxy, without user and password.
         public let reason: String
     }
 
-    /// Named as in the URL.
+    /// The raw value is the URL's scheme.
     public enum Kind: String, Sendable {
         case http
-        /// The host's name is resolved here.
+        /// We resolve the host's name.
         case socks5
         /// The proxy resolves the host's name.
         case socks5h
@@ -20,17 +21,17 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
     /// Lower-case name or address; an IPv6 address without its brackets.
     public let host: String
     public let port: Int
-    /// Decoded; nil without.
+    /// Percent-decoded; nil without.
     public let user: String?
-    /// Decoded; nil without.
+    /// Percent-decoded; nil without.
     public let password: String?
 
     public var description: String { "\(kind.rawValue)://\(bracketed(host)):\(port)" }
 
-    /// Bytes of the URL. Longer ones are refused: proxies take no such user or password.
+    /// Upper bound of the URL in bytes. No proxy takes so long a user or password.
     private static let maximumLength = 64 << 10
 
-    /// - Parameter ofEnvironment: `socks://` is taken too, as desktops set it: SOCKS5, with names that the proxy resolves.
+    /// - Parameter ofEnvironment: also accept `socks://`, which desktops set; it means socks5h.
     public init(_ text: String, ofEnvironment: Bool = false) throws(Failure) {
         func wrong(_ reason: String) -> Failure {
             Failure(reason: "bad proxy '\(quotedForError(redactingCredentials(text)))': \(reason)")
@@ -63,7 +64,7 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
         guard let user else { return }
         switch kind {
         case .http:
-            // RFC 7617 section 2: the proxy would see the colon as the end of the user.
+            // RFC 7617 section 2: the first colon ends the user.
             guard !user.utf8.contains(UInt8(ascii: ":")) else {
                 throw wrong("the user has a colon, which HTTP can't send")
             }

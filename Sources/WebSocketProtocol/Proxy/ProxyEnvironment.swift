@@ -1,7 +1,8 @@
-// The proxy that the environment's variables want for a URL, as curl reads them. This machine is reached without one.
+// The proxy that the environment variables name for a URL, read as curl reads them. Hosts on this machine need none.
+// Created on Lua's thread with the options; asked on the loop thread by ConnectAttempt.
 
 public struct ProxyEnvironment: Sendable {
-    /// Those that are set. An empty one is as good as none.
+    /// The variables that are set and not empty, by their names.
     private let variables: [String: String]
 
     /// - Parameter variable: the value of an environment variable.
@@ -13,14 +14,14 @@ public struct ProxyEnvironment: Sendable {
         self.variables = variables
     }
 
-    /// The first that is set counts.
+    /// Names of the variables for a scheme; the first one that is set counts.
     private static func names(isSecure: Bool) -> [String] {
-        // Not HTTP_PROXY: under CGI that is what a request's field Proxy says.
+        // Not HTTP_PROXY: in a CGI program that is the value of the request's field Proxy.
         (isSecure ? ["wss_proxy", "WSS_PROXY", "https_proxy", "HTTPS_PROXY"] : ["ws_proxy", "WS_PROXY", "http_proxy"])
             + ["all_proxy", "ALL_PROXY"]
     }
 
-    /// nil when the URL's host is to be reached without one.
+    /// The proxy for a URL; nil when the host is reached without one.
     public func proxy(for url: WebSocketURL) throws(Proxy.Failure) -> Proxy? {
         guard !isExempt(url) else { return nil }
         for name in Self.names(isSecure: url.isSecure) {
@@ -34,7 +35,7 @@ public struct ProxyEnvironment: Sendable {
 
     private func isExempt(_ url: WebSocketURL) -> Bool {
         let host = withoutTrailingDot(url.host)
-        // A proxy would connect to itself instead.
+        // Through a proxy, localhost would be the proxy's machine.
         if isLocalhost(host) || IPAddress(asResolved: host)?.isLoopback == true { return true }
         guard let list = variables["no_proxy"] ?? variables["NO_PROXY"] else { return false }
         guard list != "*" else { return true }
@@ -46,24 +47,24 @@ public struct ProxyEnvironment: Sendable {
 /// An element of `no_proxy`.
 private struct Exemption {
     private enum Hosts {
-        /// The name and all that end in a dot and it.
+        /// This name and its subdomains.
         case domain(String)
-        /// The addresses that begin with the same bits: one alone, or a block (RFC 4632 section 3.1).
+        /// Addresses with the same first `prefix` bits (RFC 4632 section 3.1); one address if that is all bits.
         case block(IPAddress, prefix: Int)
     }
 
     private let hosts: Hosts
-    /// nil for all.
+    /// nil for all ports.
     private let port: Int?
 
-    /// nil when it is malformed.
+    /// nil when malformed.
     init?(_ text: Substring) {
         if let block = Self.block(text) {
             hosts = block
             port = nil
             return
         }
-        // A dot before a domain means nothing, but that it is one.
+        // A dot before a name only says that it is a domain.
         let name = text.hasPrefix(".") ? text.dropFirst() : text
         guard let authority = try? Authority(name), authority.user == nil else { return nil }
         port = authority.port

@@ -1,27 +1,28 @@
-// A tunnel through a SOCKS5 proxy (RFC 1928), with user and password when it wants them (RFC 1929). Three short
-// answers, read byte by byte: the length of the last one stands in the middle of it.
+// A tunnel through a SOCKS5 proxy (RFC 1928), with user and password if the proxy asks for them (RFC 1929). The
+// proxy's three short answers are read byte by byte, because the length of the last one is in the middle of it. Pure;
+// used by Tunnel.
 
 struct SOCKS5 {
-    /// The answer that comes next.
+    /// The answer that is expected next.
     private enum State { case method, authentication, reply, established }
 
-    /// RFC 1929 section 2; nil without user and password.
+    /// The message with user and password (RFC 1929 section 2); nil without.
     private let credentials: [UInt8]?
-    /// RFC 1928 section 4.
+    /// The CONNECT request (RFC 1928 section 4).
     private let request: [UInt8]
     private var state = State.method
-    /// What has come of the answer.
+    /// The bytes of the answer so far.
     private var answer: [UInt8] = []
 
     init(_ proxy: Proxy, to host: String, port: Int) throws(TunnelFailure) {
-        /// With the length before it: in one byte, which `Proxy` has checked.
+        /// The text after one byte with its length; Proxy has checked that it fits.
         func counted(_ text: String) -> [UInt8] { [UInt8(truncatingIfNeeded: text.utf8.count)] + text.utf8 }
         if let user = proxy.user, let password = proxy.password {
             credentials = [1] + counted(user) + counted(password)
         } else {
             credentials = nil
         }
-        // Section 5.
+        // Section 5: ATYP and DST.ADDR.
         let address: [UInt8]
         if let literal = IPAddress(host) {
             address = [literal.isIPv6 ? 4 : 1] + literal.bytes
@@ -34,8 +35,8 @@ struct SOCKS5 {
         request = [5, 1, 0] + address + [UInt8(truncatingIfNeeded: port >> 8), UInt8(truncatingIfNeeded: port)]
     }
 
-    /// Section 3: the ways to authenticate that we have; 0 is none, 2 user and password.
-    mutating func greet(_ output: inout ByteBuffer) {
+    /// Section 3: sends our methods of authentication; 0 is none, 2 user and password.
+    mutating func sendGreeting(_ output: inout ByteBuffer) {
         send(credentials == nil ? [5, 1, 0] : [5, 2, 0, 2], &output, awaiting: .method)
     }
 
@@ -75,10 +76,10 @@ struct SOCKS5 {
         send(request, &output, awaiting: .reply)
     }
 
-    /// Section 6: VER REP RSV ATYP BND.ADDR BND.PORT. What is bound where is not our concern.
+    /// Section 6: VER REP RSV ATYP BND.ADDR BND.PORT. The bound address is not used.
     private mutating func readReply() throws(TunnelFailure) {
         try checkVersion(5)
-        // Some send nothing behind a code that is no success.
+        // Some proxies send nothing after a REP that is no success.
         guard answer.count >= 2 else { return }
         guard answer[1] == 0 else {
             throw TunnelFailure(reason: "it answered: \(Self.words(answer[1]))", status: Int(answer[1]))
@@ -104,7 +105,7 @@ struct SOCKS5 {
         answer = []
     }
 
-    /// Section 6.
+    /// Section 6: the meaning of REP.
     private static func words(_ reply: UInt8) -> String {
         switch reply {
         case 1: "general failure"

@@ -1,28 +1,28 @@
-// The authority of a URL (RFC 3986 section 3.2): user, host and port, split, checked and decoded. The URLs of
-// websockets and of proxies have it in common.
+// The authority of a URL (RFC 3986 section 3.2): user, password, host and port, split, checked and decoded. Shared by
+// WebSocketURL and Proxy. Pure; called on any thread.
 
 struct Authority: Equatable {
     struct Failure: Error, Equatable {
-        /// What is wrong, for people; shows neither user nor password.
+        /// Text for people, without user and password.
         let reason: String
 
         init(_ reason: String) { self.reason = reason }
     }
 
-    /// Decoded; nil without.
+    /// Percent-decoded; nil without.
     let user: String?
-    /// Decoded; nil without.
+    /// Percent-decoded; nil without.
     let password: String?
     /// Lower-case name or address; an IPv6 address without its brackets.
     let host: String
     let port: Int?
 
-    /// - Parameter example: shows in an error's words how an IPv6 address is written.
+    /// - Parameter example: an IPv6 address as it must be written, for an error text.
     init(_ text: Substring, example: String = "[::1]:8080") throws(Failure) {
         guard !text.utf8.contains(UInt8(ascii: "\\")) else { throw Failure("it has a backslash in the host") }
         var text = text
         if let at = text.utf8.lastIndex(of: UInt8(ascii: "@")) {
-            // 3.2.1: split before it is decoded; the first colon ends the user.
+            // 3.2.1: split before decoding; the first colon ends the user.
             let parts = text[..<at].utf8.split(
                 separator: UInt8(ascii: ":"), maxSplits: 1, omittingEmptySubsequences: false)
             let decoded = parts.map { percentDecoded(Substring($0)) }
@@ -53,15 +53,15 @@ struct Authority: Equatable {
             guard parts.count <= 2 else {
                 throw Failure("an IPv6 address must stand in brackets, as in \(example)")
             }
-            let name = parts[0]  // there is always one, if only an empty one
+            let name = parts[0]  // always there, though perhaps empty
             portText = parts.count == 2 ? parts[1] : nil
             guard !name.isEmpty else { throw Failure("it has no host") }
-            // Before the case is changed: U+212A would become a k.
+            // Checked before lowercased(), which turns U+212A into k.
             guard name.utf8.allSatisfy({ $0 < 0x80 }) else {
                 throw Failure("the host is not ASCII; write an international name in its xn-- form")
             }
             host = name.lowercased()
-            // 3.2.2: unreserved and sub-delims; a percent-encoded host has no meaning in DNS.
+            // 3.2.2: unreserved and sub-delims. Percent-encoding is refused: it means nothing in DNS.
             guard host.utf8.allSatisfy({ isTokenByte($0) && !"%^`|".utf8.contains($0) || "(),;=".utf8.contains($0) }),
                 isHostName(host)
             else { throw Failure("'\(quotedForError(host))' is not a host name") }
@@ -77,8 +77,8 @@ struct Authority: Equatable {
     }
 }
 
-/// A URL cut behind its `://`; `scheme` is nil without one. Among the bytes: as a character, a delimiter with a combining
-/// mark behind it would be another.
+/// Splits a URL at its `://`; `scheme` is nil without. Splits by bytes: as characters, a delimiter with a combining
+/// mark would be no delimiter.
 func splitScheme(_ text: String) -> (scheme: Substring?, rest: Substring) {
     let scheme = text.utf8.prefix(while: isTokenByte)
     let rest = text.utf8[scheme.endIndex...]
@@ -86,15 +86,16 @@ func splitScheme(_ text: String) -> (scheme: Substring?, rest: Substring) {
     return (Substring(scheme), Substring(rest.dropFirst(3)))
 }
 
-/// A URL for an error message, without user and password: they end at the last sign that can end them, since a
-/// password may have any other unescaped.
+/// A URL for an error message, without user and password. They are cut up to the last @, because a password may
+/// contain an @ that is not escaped.
 func redactingCredentials(_ text: String) -> String {
     let rest = splitScheme(text).rest
     guard let at = rest.utf8.lastIndex(of: UInt8(ascii: "@")) else { return text }
     return text[..<rest.startIndex] + "…" + text[at...]
 }
 
-/// Whether a name's labels are there, at most with a dot behind the last (RFC 1034 section 3.1); not what they hold.
+/// Whether a name has no empty label, except after a dot at its end (RFC 1034 section 3.1). The labels' characters
+/// are not checked.
 public func isHostName(_ text: String) -> Bool {
     guard text.utf8.count <= 255 else { return false }
     let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
@@ -102,19 +103,19 @@ public func isHostName(_ text: String) -> Bool {
     return named.allSatisfy { !$0.isEmpty }
 }
 
-/// The name without the dot at its end, which means the same (RFC 1034 section 3.1).
+/// The name without a dot at its end, which does not change its meaning (RFC 1034 section 3.1).
 func withoutTrailingDot(_ host: String) -> String { host.hasSuffix(".") ? String(host.dropLast()) : host }
 
-/// Whether a name in lower case is this machine's, whatever the system's files say or leave out (RFC 6761 section 6.3).
+/// Whether a name in lower case means this machine, whatever /etc/hosts says (RFC 6761 section 6.3).
 public func isLocalhost(_ host: String) -> Bool {
     let name = withoutTrailingDot(host)
     return name == "localhost" || name.hasSuffix(".localhost")
 }
 
-/// A host as URLs have it (RFC 3986 section 3.2.2): an IPv6 address in brackets.
+/// A host as it stands in a URL: an IPv6 address in brackets (RFC 3986 section 3.2.2).
 func bracketed(_ host: String) -> String { host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host }
 
-/// RFC 3986 section 2.1; nil when a percent sign begins no escape, or what comes out is not UTF-8.
+/// Decodes %-escapes (RFC 3986 section 2.1); nil when one is malformed, or when the result is not UTF-8.
 func percentDecoded(_ text: Substring) -> String? {
     var decoded: [UInt8] = []
     var bytes = text.utf8

@@ -1,16 +1,16 @@
-// An IPv4 or IPv6 address, read from its text: however it is spelled, it is the same bytes.
+// An IPv4 or IPv6 address: parsed from text, compared by its bytes. Pure; called on any thread.
 
 import Glibc
 
 struct IPAddress: Equatable, Sendable {
-    /// In network order: four, or sixteen for IPv6.
+    /// In network byte order: 4 bytes, or 16 for IPv6.
     let bytes: [UInt8]
 
     var isIPv6: Bool { bytes.count == 16 }
 
-    /// Without brackets; nil when it is none.
+    /// - Parameter text: without brackets. nil when it is no address.
     init?(_ text: some StringProtocol) {
-        // C would see the end of the text in a NUL.
+        // For C a NUL would end the text.
         guard !text.utf8.contains(0) else { return nil }
         for (family, count) in [(AF_INET, 4), (AF_INET6, 16)] {
             var bytes = [UInt8](repeating: 0, count: count)
@@ -21,7 +21,7 @@ struct IPAddress: Equatable, Sendable {
         return nil
     }
 
-    /// As the system's resolver reads it: IPv4 in other forms too, such as 127.1 and 0x7f000001.
+    /// Accepts the IPv4 forms that the system's resolver accepts, such as 127.1 and 0x7f000001.
     init?(asResolved text: String) {
         var address = in_addr()
         if !text.utf8.contains(0), inet_aton(text, &address) != 0 {
@@ -32,7 +32,7 @@ struct IPAddress: Equatable, Sendable {
         }
     }
 
-    /// 127.0.0.0/8, in an IPv6 address too (RFC 4291 section 2.5.5.2), and ::1.
+    /// 127.0.0.0/8, the same mapped to IPv6 (RFC 4291 section 2.5.5.2), and ::1.
     var isLoopback: Bool {
         if !isIPv6 { return bytes[0] == 127 }
         return bytes == Self.loopback || bytes.starts(with: Self.mappedLoopback)
@@ -41,8 +41,7 @@ struct IPAddress: Equatable, Sendable {
     private static let loopback = [UInt8](repeating: 0, count: 15) + [1]
     private static let mappedLoopback = [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF, 127]
 
-    /// Whether both are in the same block of addresses (RFC 4632 section 3.1): of one family, with the same first
-    /// `prefix` bits.
+    /// Whether both are of one family and have the same first `prefix` bits (RFC 4632 section 3.1).
     func isInBlock(of other: IPAddress, prefix: Int) -> Bool {
         bytes.count == other.bytes.count
             && zip(bytes, other.bytes).enumerated().allSatisfy { index, pair in

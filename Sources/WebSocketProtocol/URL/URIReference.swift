@@ -1,5 +1,6 @@
-// A URI reference in its parts, as they are written (RFC 3986 section 4.1 and appendix B): nothing is checked
-// or decoded. Among the bytes: as a character, a delimiter with a combining mark behind it would be another.
+// A URI reference split into its parts (RFC 3986 section 4.1 and appendix B), without checks or decoding. Splits by
+// bytes: as characters, a delimiter with a combining mark would be no delimiter. Pure; used for redirects and
+// redaction.
 
 struct URIReference {
     /// Without its colon.

@@ -1,25 +1,26 @@
-// What a redirect's Location means, seen from the URL that was asked for (RFC 9110 section 10.2.2, RFC 3986
-// section 5.2). A server names other servers, never a file of this machine or a user.
+// Redirects: resolves a Location field against the URL of the request (RFC 9110 section 10.2.2, RFC 3986 section
+// 5.2). A server may name other servers, but no Unix socket of this machine and no user. Pure; called on the loop
+// thread by ConnectAttempt.
 
 extension WebSocketURL {
-    /// Whether both lead to the same server the same way: what was meant for one may go to the other.
+    /// Whether both have the same origin: headers and credentials for one may then be sent to the other.
     public func isSameOrigin(as other: WebSocketURL) -> Bool {
         isSecure == other.isSecure && host == other.host && port == other.port
             && socketPath.map { Array($0.utf8) } == other.socketPath.map { Array($0.utf8) }
     }
 
-    /// The URL that a reference leads to. Within the same origin the user and password stay.
+    /// The URL of a reference. Within the same origin it keeps user and password.
     public func resolving(_ reference: String) throws(Failure) -> WebSocketURL {
         var resolved = try WebSocketURL(try absolute(reference))
-        // A user that the reference brings would be the server's choice, and sent in our name.
+        // A user in the reference is the server's choice: it is dropped.
         resolved.userInfo = resolved.userInfo == nil && isSameOrigin(as: resolved) ? userInfo : nil
         return resolved
     }
 
-    /// RFC 3986 section 5.2.2.
+    /// Makes a reference absolute (RFC 3986 section 5.2.2).
     private func absolute(_ text: String) throws(Failure) -> String {
         func wrong(_ problem: String) -> Failure { Failure(problem, of: text) }
-        // In a fragment too, which nobody looks at later.
+        // Checks the fragment, too, which is dropped later.
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw wrong("it has a space or a control character")
         }
@@ -34,13 +35,13 @@ extension WebSocketURL {
             return "\(scheme)://\(authority)\(removingDotSegments(reference.path))\(query)"
         }
         let origin = description.dropLast(target.count)
-        // Not as a reference of its own: a target that begins with two slashes has no authority.
+        // Not split by URIReference: a target that begins with two slashes would look like an authority.
         let path = target.prefix { $0 != "?" }
         guard !reference.path.isEmpty else { return origin + (reference.query == nil ? target : path + query) }
         guard reference.path.utf8.first != UInt8(ascii: "/") else {
             return "\(origin)\(removingDotSegments(reference.path))\(query)"
         }
-        // 5.2.3: in place of what is behind the last slash.
+        // 5.2.3: the reference replaces the path after the last slash.
         let folder = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex)
         return "\(origin)\(removingDotSegments(folder + reference.path))\(query)"
     }
@@ -55,7 +56,7 @@ private func removingDotSegments(_ path: Substring) -> String {
         if segment == ".." { _ = kept.popLast() }
         if segment != "." && segment != ".." { kept.append(segment) }
     }
-    // What ends with a dot segment ends with a slash.
+    // A path that ends with a dot segment ends with a slash.
     if let last = segments.last.map(Substring.init), last == "." || last == ".." { kept.append("") }
     return "/" + kept.joined(separator: "/")
 }

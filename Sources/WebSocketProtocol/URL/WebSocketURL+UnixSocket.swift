@@ -1,11 +1,11 @@
-// URLs of WebSocket servers on Unix sockets: `ws+unix:/path.sock:/request?query`, also with `ws+unix://`.
-// The path ends at the first colon; one that belongs to it is written %3A.
+// URLs of servers on Unix sockets: `ws+unix:/path.sock:/request?query`, or with `ws+unix://`. The socket's path ends
+// at the first colon; a colon in the path is written %3A. Pure; called on Lua's thread and on the loop thread.
 
 extension WebSocketURL {
-    /// What `sun_path` holds on Linux, without the NUL at its end.
+    /// Bytes of `sun_path` on Linux, less one for the NUL.
     private static let maximumSocketPath = 107
 
-    /// The socket's path, decoded, and the request's target; nil when the scheme is another one.
+    /// The socket's path, decoded, and the request's target; nil for other schemes.
     static func parseUnixSocket(_ text: String) throws(Failure) -> (path: String, target: String)? {
         func wrong(_ problem: String) -> Failure { Failure(problem, of: text) }
         let scheme = "ws+unix:"
@@ -27,7 +27,7 @@ extension WebSocketURL {
         }
         var request = rest[pathEnd...]
         if request.first == UInt8(ascii: ":") { request = request.dropFirst() }
-        // A colon in the path that is not written %3A ends here, more often than not.
+        // Mostly a path with a colon that should be written %3A.
         guard request.first.map({ "/?#".utf8.contains($0) }) ?? true else {
             throw wrong("behind the socket's path and a colon the request must begin with a slash")
         }
@@ -37,12 +37,12 @@ extension WebSocketURL {
         return (path, target)
     }
 
-    /// The URL of a socket up to the target.
+    /// The URL without the target.
     static func unixSocket(_ path: String) -> String {
         let escaped = path.utf8.flatMap { byte in
             isTokenByte(byte) && !"#%^`|".utf8.contains(byte) || byte == UInt8(ascii: "/") ? [byte] : escape(byte)
         }
-        // Two slashes at the front would be taken for those of `ws+unix://`.
+        // Otherwise two slashes at the start of the path would be read as those of `ws+unix://`.
         let slashes = path.utf8.starts(with: "//".utf8) ? "//" : ""
         return "ws+unix:\(slashes)\(String(decoding: escaped, as: UTF8.self)):"
     }

@@ -1,9 +1,10 @@
-// WebSocket URLs (RFC 6455 section 3, RFC 3986): split, checked, and put into the form that the request
-// wants. `http` and `https` mean the same as `ws` and `wss`; `ws+unix` is in a file of its own.
+// WebSocket URLs (RFC 6455 section 3, RFC 3986): split, checked, and encoded for the request. `http` and `https` mean
+// the same as `ws` and `wss`; `+UnixSocket` has `ws+unix`, `+Reference` has redirects. Pure; created on Lua's thread,
+// read on the loop thread.
 
 public struct WebSocketURL: Equatable, Sendable {
     public struct Failure: Error, Equatable, Sendable {
-        /// What is wrong, for people; names the URL.
+        /// Text for people that names the URL, without user and password.
         public let reason: String
         /// The same without the URL, which may hold a secret.
         public let problem: String
@@ -14,27 +15,28 @@ public struct WebSocketURL: Equatable, Sendable {
         }
     }
 
+    /// Upper bound of a URL in bytes.
     private static let maximumLength = 64 << 10
 
-    /// TLS: `wss` or `https`.
+    /// Whether the connection uses TLS: `wss` or `https`.
     public let isSecure: Bool
     /// Lower-case name or address; an IPv6 address without its brackets.
     public let host: String
     public let port: Int
-    /// `/path?query`, percent-encoded where the script did not: the request's target.
+    /// The request's target, `/path?query`, percent-encoded where needed.
     public let target: String
-    /// `user:password`, decoded, always with its colon; nil without.
+    /// `user:password`, percent-decoded, always with the colon; nil without.
     public internal(set) var userInfo: String?
-    /// Where the server listens when that is a Unix socket: no TCP, and `host` is localhost.
+    /// Path of the server's Unix socket; nil for TCP. `host` is localhost then.
     public let socketPath: String?
 
-    /// `host` or `host:port` as the Host field has it: without a default port (RFC 9110 section 7.2).
+    /// `host` or `host:port` for the Host field: without the default port (RFC 9110 section 7.2).
     public var authority: String {
         let name = bracketed(host)
         return port == (isSecure ? 443 : 80) ? name : "\(name):\(port)"
     }
 
-    /// The URL without user and password, for messages.
+    /// The URL without user and password, for texts.
     public var description: String {
         let server = socketPath.map(Self.unixSocket) ?? "\(isSecure ? "wss" : "ws")://\(authority)"
         return server + target
@@ -43,7 +45,7 @@ public struct WebSocketURL: Equatable, Sendable {
     public init(_ text: String) throws(Failure) {
         func wrong(_ problem: String) -> Failure { Failure(problem, of: text) }
         guard text.utf8.count <= Self.maximumLength else { throw wrong("it has more than \(Self.maximumLength) bytes") }
-        // Also what would end the request line: CR and LF above all.
+        // CR and LF would end the request line.
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw wrong("it has a space or a control character; write them as %20 and the like")
         }
@@ -61,21 +63,21 @@ public struct WebSocketURL: Equatable, Sendable {
         case let other:
             throw wrong("the scheme is '\(quotedForError(other))'; it must be ws, wss, http, https or ws+unix")
         }
-        // RFC 3986 section 3: the authority ends at the first slash, question mark or hash. Looked for among the
-        // bytes: as characters, one with a combining mark behind it would be another.
+        // RFC 3986 section 3: the authority ends at the first slash, question mark or hash. Searched by bytes: as
+        // characters, a delimiter with a combining mark would be no delimiter.
         let authorityEnd = rest.utf8.firstIndex { "/?#".utf8.contains($0) } ?? rest.endIndex
         let authority: Authority
         do throws(Authority.Failure) {
             authority = try Authority(rest[..<authorityEnd], example: "ws://[::1]:8080/")
         } catch {
-            // What is wrong may be a piece of a password, and would be shown.
+            // The error text could show a piece of a password.
             guard !rest[authorityEnd...].utf8.contains(UInt8(ascii: "@")) else {
                 throw wrong(
                     "user, password, host or port is wrong; a /, ? or # in a password is written %2F, %3F or %23")
             }
             throw wrong(error.reason)
         }
-        // RFC 7617 section 2: always with the colon.
+        // RFC 7617 section 2: the colon is always there.
         userInfo = authority.user.map { "\($0):\(authority.password ?? "")" }
         host = authority.host
         port = authority.port ?? (isSecure ? 443 : 80)
@@ -85,15 +87,15 @@ public struct WebSocketURL: Equatable, Sendable {
         self.target = target
     }
 
-    /// The target that a URL's path, query and fragment make; nil when it has a bad escape.
+    /// The request's target for a path, query and fragment; nil when an escape is malformed.
     static func requestTarget(_ text: Substring) -> String? {
-        // RFC 6455 section 3: a fragment has no meaning; the request is sent without it.
+        // RFC 6455 section 3: fragments mean nothing; the request has none.
         let path = Substring(text.utf8.prefix { $0 != UInt8(ascii: "#") })
         return encode(path.utf8.first == UInt8(ascii: "/") ? String(path) : "/" + path)
     }
 
-    /// Percent-encodes what a request's target can't hold as it is (RFC 3986 sections 2 and 3.3); nil when
-    /// a percent sign begins no escape.
+    /// Percent-encodes the bytes that must not stand in a target (RFC 3986 sections 2 and 3.3); nil when an escape is
+    /// malformed.
     private static func encode(_ path: String) -> String? {
         var encoded: [UInt8] = []
         let bytes = Array(path.utf8)

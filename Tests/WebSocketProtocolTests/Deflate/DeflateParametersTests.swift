@@ -113,9 +113,10 @@ import Testing
         }
     }
 
-    /// Regression: what was asked of the server was a condition, and a server that does not know it was never connected to.
-    /// Mojolicious answers `permessage-deflate`, nats-server the two no_context_takeover, Tornado leaves out
-    /// server_no_context_takeover; coder's websocket declines a smaller window. Only the first offer asks for it.
+    /// Regression: what was asked of the server was a condition, and a server that does not know it was never
+    /// connected to. Mojolicious answers `permessage-deflate`, nats-server the two no_context_takeover, Tornado
+    /// leaves out server_no_context_takeover; coder's websocket declines a smaller window. Only the first offer asks
+    /// for it.
     @Test(arguments: [
         ("permessage-deflate", Direction()),
         ("permessage-deflate; server_max_window_bits=10", Direction(windowBits: 10)),

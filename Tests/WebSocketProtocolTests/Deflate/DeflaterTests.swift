@@ -102,7 +102,7 @@ import Testing
             #expect(first == nil)
             var opened = Deflater(.init(), level: 6)!
             _ = opened.deflated(message)
-            opened.rest()
+            opened.freeIdleMemory()
             let second = withoutMemory { opened.deflated(message) }
             #expect(second == nil)
         }
@@ -111,12 +111,12 @@ import Testing
     @Test(arguments: [true, false]) func restingChangesNothing(takeover: Bool) {
         var deflater = Deflater(.init(takeover: takeover), level: 6)!
         var inflater = Inflater(.init(takeover: takeover))
-        deflater.rest()
+        deflater.freeIdleMemory()
         for message in Self.messages {
             let compressed = deflater.deflated(message) ?? []
             let inflated = inflater.inflated(compressed)
             if inflated != message { Issue.record("a message of \(message.count) bytes") }
-            deflater.rest()
+            deflater.freeIdleMemory()
         }
     }
 }

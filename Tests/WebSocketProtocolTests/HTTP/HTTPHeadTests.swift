@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test func aRequestMayBeginWithAnyMethod() throws {
-        var parser = HTTPHeadParser(beginning: "")
+        var parser = HTTPHeadParser(prefix: "")
         let request = try #require(try parser.parse(Array("PUT / HTTP/1.1\r\n\r\n".utf8)[...]))
         #expect(request.head.startLine == "PUT / HTTP/1.1")
     }

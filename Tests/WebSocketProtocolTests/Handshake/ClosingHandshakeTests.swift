@@ -45,8 +45,8 @@ import Testing
         }
     }
 
-    /// A state: the inputs that lead to it, and what each next input makes of it. What is not listed changes nothing, and
-    /// asks for no action.
+    /// A state: the inputs that lead to it, and what each next input makes of it. What is not listed changes nothing,
+    /// and asks for no action.
     struct Row: Sendable, CustomTestStringConvertible {
         var state: State
         var path: [Input]

@@ -20,8 +20,8 @@ extension MessageReaderTests {
     }
 
     @Test func bytesThatOnlyTheEndOfAMessageMakesAreNoText() {
-        // "Jen" and many of "n"; the message ends within a block, and the four bytes that are put behind it would go on with
-        // it up to 0xFF.
+        // "Jen" and many of "n"; the message ends within a block, and the four bytes that are put behind it would go
+        // on with it up to 0xFF.
         let input: [UInt8] = [0xC1, 0x07, 0xF2, 0x4A, 0xCD, 0x23, 0x02, 0x00, 0xF1]
         expectFailure(input, .invalidData, Self.doesNotInflate, of: Self.takeover)
     }

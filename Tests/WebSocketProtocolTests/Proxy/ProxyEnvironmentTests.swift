@@ -60,8 +60,8 @@ import Testing
         #expect(try proxy("ws://h/", ["http_proxy": "p", "all_proxy": "https://p"]) == "http://p:1080")
     }
 
-    /// GNOME sets `all_proxy=socks://host:port/`. Chromium takes it for SOCKS5 too; the name is left to the proxy, as by
-    /// Python's websockets.
+    /// GNOME sets `all_proxy=socks://host:port/`. Chromium takes it for SOCKS5 too; the name is left to the proxy, as
+    /// by Python's websockets.
     @Test(arguments: ["socks://u:p@h:1/", "SOCKS://u:p@h:1"], ["all_proxy", "ALL_PROXY", "ws_proxy", "http_proxy"])
     func socksIsSOCKS5AsDesktopsSetIt(text: String, name: String) throws {
         let proxy = try ProxyEnvironment { $0 == name ? text : nil }.proxy(for: WebSocketURL("ws://server.test/"))

@@ -8,9 +8,9 @@ import Testing
 enum HeadVerifier {
     /// The head, or why it was refused.
     static func verify(
-        _ bytes: [UInt8], beginning: String = "HTTP/", sourceLocation: SourceLocation = #_sourceLocation
+        _ bytes: [UInt8], prefix: String = "HTTP/", sourceLocation: SourceLocation = #_sourceLocation
     ) -> Result<HTTPHead, HandshakeFailure> {
-        func parse(_ pieces: [ArraySlice<UInt8>]) -> Parsing { Self.parse(pieces, beginning) }
+        func parse(_ pieces: [ArraySlice<UInt8>]) -> Parsing { Self.parse(pieces, prefix) }
         let input = bytes + [0x81, 0x03, 0x0D, 0x0A, 0x0A]
         let whole = parse([input[...]])
         if case .success = whole.head {
@@ -44,7 +44,7 @@ enum HeadVerifier {
     }
 
     static func request(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> HTTPHead {
-        try verify(Array(text.utf8), beginning: "", sourceLocation: sourceLocation).get()
+        try verify(Array(text.utf8), prefix: "", sourceLocation: sourceLocation).get()
     }
 
     private struct Parsing {
@@ -52,8 +52,8 @@ enum HeadVerifier {
         var consumed: Int
     }
 
-    private static func parse(_ pieces: [ArraySlice<UInt8>], _ beginning: String) -> Parsing {
-        var parser = HTTPHeadParser(beginning: beginning)
+    private static func parse(_ pieces: [ArraySlice<UInt8>], _ prefix: String) -> Parsing {
+        var parser = HTTPHeadParser(prefix: prefix)
         var before = 0
         for piece in pieces {
             do throws(HandshakeFailure) {
