@@ -4,7 +4,7 @@ import Testing
 @testable import WebSocketProtocol
 
 @Suite struct ByteBufferTests {
-    @Test func aNewBufferHasNothing() {
+    @Test func aNewBufferIsEmpty() {
         let buffer = ByteBuffer()
         #expect(buffer.array == [])
         #expect(buffer.count == 0)
@@ -57,7 +57,7 @@ import Testing
         #expect(buffer.array == [UInt8](repeating: 1, count: 10) + [UInt8](repeating: 2, count: 100))
     }
 
-    @Test func whatCanNotBeReservedChangesNothing() {
+    @Test func aFailedReservationChangesNothing() {
         var buffer = ByteBuffer([1, 2, 3])
         let overflows = buffer.reserve(.max)
         let tooMuch = buffer.reserve(.max - 3)
@@ -69,14 +69,14 @@ import Testing
         #expect(buffer.capacity == 256)
     }
 
-    @Test func nothingAppendedIsNothing() {
+    @Test func appendingNoBytesChangesNothing() {
         var buffer = ByteBuffer()
         let appended = buffer.append(UnsafeRawBufferPointer(start: nil, count: 0))
         #expect(appended)
         #expect(buffer.count == 0)
     }
 
-    /// A zero-length payload has an address, an empty buffer has none: this trapped.
+    /// Regression: a payload of no bytes has an address, an empty buffer has none; this trapped.
     @Test func noBytesOfSomeAddressIntoABufferWithoutMemory() {
         var buffer = ByteBuffer()
         let appended = withUnsafeBytes(of: 0) { buffer.append(UnsafeRawBufferPointer(rebasing: $0[..<0])) }
@@ -93,7 +93,7 @@ import Testing
         #expect(buffer.array == [2, 3, 9])
     }
 
-    @Test func memoryIsGivenBackWhenItIsMoreThanTheLimit() {
+    @Test func memoryAboveTheLimitIsFreed() {
         var buffer = ByteBuffer([1])
         buffer.removeAll(keepingAtMost: 256)
         #expect(buffer.capacity == 256)

@@ -25,7 +25,7 @@ import Testing
     @Test func aLongTextIsCutBeforeItIsCopied() async {
         await #expect(processExitsWith: .success) {
             let text = String(repeating: "é", count: 1 << 20)
-            // Swift's runtime takes memory of its own the first time.
+            // The first call allocates memory for Swift's runtime.
             _ = quotedForError(text)
             let shown = withoutMemory { quotedForError(text) }
             #expect(shown == String(repeating: "é", count: 200) + "…")

@@ -53,7 +53,7 @@ import Testing
         ),
     ])
     func rightAnswer(answer: String, parameters: DeflateParameters) throws {
-        #expect(try agreed(DeflateParameters(), answer) == parameters)
+        #expect(try negotiated(DeflateParameters(), answer) == parameters)
     }
 
     static let windowParameters = ["server_max_window_bits", "client_max_window_bits"]
@@ -65,20 +65,20 @@ import Testing
         #expect(
             throws: HandshakeFailure(
                 reason: "its permessage-deflate parameter \(name) is \(value), not a number from 8 to 15")
-        ) { try agreed(DeflateParameters(), "permessage-deflate; \(name)=\(value)") }
+        ) { try negotiated(DeflateParameters(), "permessage-deflate; \(name)=\(value)") }
     }
 
     @Test(arguments: windowParameters) func windowWithoutAValue(name: String) {
         #expect(
             throws: HandshakeFailure(
                 reason: "its permessage-deflate parameter \(name) is empty, not a number from 8 to 15")
-        ) { try agreed(DeflateParameters(), "permessage-deflate; \(name)") }
+        ) { try negotiated(DeflateParameters(), "permessage-deflate; \(name)") }
     }
 
     @Test(arguments: ["server_no_context_takeover", "client_no_context_takeover"], ["true", "1", "15"])
     func takeoverWithAValue(name: String, value: String) {
         #expect(throws: HandshakeFailure(reason: "its permessage-deflate parameter \(name) has a value, \(value)")) {
-            try agreed(DeflateParameters(), "permessage-deflate; \(name)=\(value)")
+            try negotiated(DeflateParameters(), "permessage-deflate; \(name)=\(value)")
         }
     }
 
@@ -89,14 +89,14 @@ import Testing
     func repeatedParameter(parameter: String) {
         let name = parameter.prefix { $0 != "=" }
         #expect(throws: HandshakeFailure(reason: "its permessage-deflate answer repeats \(name)")) {
-            try agreed(DeflateParameters(), "permessage-deflate; \(parameter); \(parameter)")
+            try negotiated(DeflateParameters(), "permessage-deflate; \(parameter); \(parameter)")
         }
     }
 
     @Test(arguments: ["x", "Server_No_Context_Takeover", "server_max_window_bit", "client_max_window_bits_"])
     func unknownParameter(name: String) {
         #expect(throws: HandshakeFailure(reason: "its permessage-deflate answer has the unknown parameter \(name)")) {
-            try agreed(DeflateParameters(), "permessage-deflate; \(name)")
+            try negotiated(DeflateParameters(), "permessage-deflate; \(name)")
         }
     }
 
@@ -108,15 +108,14 @@ import Testing
                 reason:
                     "its permessage-deflate parameter client_max_window_bits is 11, more than the 10 that was offered")
         ) {
-            try agreed(
+            try negotiated(
                 DeflateParameters(client: .init(windowBits: 10)), "permessage-deflate; client_max_window_bits=11")
         }
     }
 
-    /// Regression: what was asked of the server was a condition, and a server that does not know it was never
-    /// connected to. Mojolicious answers `permessage-deflate`, nats-server the two no_context_takeover, Tornado
-    /// leaves out server_no_context_takeover; coder's websocket declines a smaller window. Only the first offer asks
-    /// for it.
+    /// Regression: what the first offer asks of the server was a condition, so servers that do not know it could not
+    /// be used. Mojolicious answers `permessage-deflate`, nats-server the two no_context_takeover, Tornado leaves out
+    /// server_no_context_takeover; coder's websocket declines a smaller window.
     @Test(arguments: [
         ("permessage-deflate", Direction()),
         ("permessage-deflate; server_max_window_bits=10", Direction(windowBits: 10)),
@@ -129,27 +128,27 @@ import Testing
     ])
     func theServerMayTakeThePlainOffer(answer: String, server: Direction) throws {
         let offer = DeflateParameters(server: .init(windowBits: 10, takeover: false))
-        #expect(try agreed(offer, answer) == DeflateParameters(server: server))
+        #expect(try negotiated(offer, answer) == DeflateParameters(server: server))
     }
 
-    /// The plain offer has no window of the client in it; the script's own limit holds all the same.
-    @Test func ourOwnSideKeepsItsWordWithThePlainOffer() throws {
+    /// The plain offer does not name our window, but the script's limit for it still holds.
+    @Test func ourLimitsHoldWithThePlainOffer() throws {
         let offer = DeflateParameters(client: .init(windowBits: 10, takeover: false), server: .init(takeover: false))
-        #expect(try agreed(offer, "permessage-deflate") == DeflateParameters(client: offer.client))
+        #expect(try negotiated(offer, "permessage-deflate") == DeflateParameters(client: offer.client))
         #expect(
-            try agreed(offer, "permessage-deflate; client_max_window_bits=11")
+            try negotiated(offer, "permessage-deflate; client_max_window_bits=11")
                 == DeflateParameters(client: offer.client))
         #expect(
-            try agreed(offer, "permessage-deflate; client_max_window_bits=9").client
+            try negotiated(offer, "permessage-deflate; client_max_window_bits=9").client
                 == .init(windowBits: 9, takeover: false))
     }
 
-    /// 7.1.1.2 and 7.1.2.2: what was offered of the client holds whether the server repeats it or not.
-    @Test func ourOwnSideKeepsItsWord() throws {
+    /// 7.1.1.2 and 7.1.2.2: what we offered for our side holds, whether the server repeats it or not.
+    @Test func ourLimitsHold() throws {
         let offer = DeflateParameters(client: .init(windowBits: 10, takeover: false))
-        #expect(try agreed(offer, "permessage-deflate") == offer)
+        #expect(try negotiated(offer, "permessage-deflate") == offer)
         #expect(
-            try agreed(offer, "permessage-deflate; client_max_window_bits=9").client
+            try negotiated(offer, "permessage-deflate; client_max_window_bits=9").client
                 == .init(windowBits: 9, takeover: false))
     }
 
@@ -188,7 +187,7 @@ import Testing
     // MARK: -
 
     @discardableResult
-    private func agreed(_ offer: DeflateParameters, _ answer: String) throws -> DeflateParameters {
+    private func negotiated(_ offer: DeflateParameters, _ answer: String) throws -> DeflateParameters {
         try offer.negotiated(from: parameterList(answer))
     }
 

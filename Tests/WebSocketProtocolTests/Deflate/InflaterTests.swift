@@ -8,11 +8,11 @@ import Testing
 
     @Test(
         arguments: [
-            [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00],
+            compressedHello,
             [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00],
             [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00],
             [0xF2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xFF, 0xFF, 0xCA, 0xC9, 0xC9, 0x07, 0x00],
-            // A block marked as the last one twice, and one with nothing in it.
+            // Blocks that are marked as the last one; an empty block.
             [0xF3, 0x48, 0x05, 0x00, 0xCB, 0xC9, 0xC9, 0x07, 0x00, 0x00],
             [0x03, 0x00, 0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00],
         ] as [[UInt8]])
@@ -30,19 +30,19 @@ import Testing
         }
     }
 
-    @Test func theWindowIsSharedWithTakeover() {
+    @Test func withTakeoverTheWindowIsKept() {
         var inflater = Inflater(.init())
-        let first = inflater.inflated([0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00])
-        let second = inflater.inflated([0xF2, 0x00, 0x11, 0x00, 0x00])
+        let first = inflater.inflated(compressedHello)
+        let second = inflater.inflated(repeatedHello)
         #expect(first == second)
         var forgetful = Inflater(.init(takeover: false))
-        _ = forgetful.inflated([0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00])
-        let none = forgetful.inflated([0xF2, 0x00, 0x11, 0x00, 0x00])
+        _ = forgetful.inflated(compressedHello)
+        let none = forgetful.inflated(repeatedHello)
         #expect(none == nil)
     }
 
     @Test func theWindowOutlivesABlockMarkedAsTheLast() {
-        // 40 KB of noise, so that the window is full; then such a block; then the noise once more.
+        // The noise twice fills the window; such a block is between them. Then the noise once more.
         let text = noise(20_000)
         var deflater = Deflater(.init(), level: 9)!
         var inflater = Inflater(.init())
@@ -52,21 +52,21 @@ import Testing
             #expect(inflated == text)
         }
         let third = deflater.deflated(text) ?? []
-        #expect(third.count < 1000, "it refers to the one before")
+        #expect(third.count < 1000, "it refers to the message before")
         let inflated = inflater.inflated(third + [0x00, 0x00, 0xFF, 0xFF, 0x03, 0x00, 0x00])
         #expect(inflated == text)
     }
 
-    /// Two bytes each, and nothing inflated: they must not cost more than other bytes.
+    /// A block of two bytes with no content must not cost more time than other bytes.
     @Test func manyBlocksMarkedAsTheLast() {
         var inflater = Inflater(.init())
-        _ = inflater.inflated([0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00])
+        _ = inflater.inflated(compressedHello)
         let blocks = [[UInt8]](repeating: [0x03, 0x00], count: 50_000).flatMap { $0 }
-        let inflated = inflater.inflated(blocks + [0xF2, 0x00, 0x11, 0x00, 0x00], limit: 5)
+        let inflated = inflater.inflated(blocks + repeatedHello, limit: 5)
         #expect(inflated == Array("Hello".utf8))
     }
 
-    /// RFC 7692 section 7.1.2: a window of 8 bits, where zlib has always used 9.
+    /// RFC 7692 section 7.1.2 allows a window of 8 bits; zlib uses 9 for it.
     @Test func aWindowOf8Bits() {
         var deflater = Deflater(.init(windowBits: 9), level: 9)!
         var inflater = Inflater(.init(windowBits: 8))
@@ -80,7 +80,7 @@ import Testing
         var deflater = Deflater(.init(windowBits: 15), level: 9)!
         let compressed = deflater.deflated(block + block + block) ?? []
         var small = Inflater(.init(windowBits: 9))
-        // In small steps: within one output buffer zlib can look back further than its window.
+        // In small steps, because zlib can look back further than its window within one output buffer.
         var output = ByteBuffer()
         var results: [Inflater.Result] = []
         for byte in compressed { results.append(small.inflate([byte], finishes: false, into: &output, limit: 1 << 20)) }
@@ -92,7 +92,7 @@ import Testing
     @Test(
         arguments: [
             [0xF2], [0xF2, 0x48, 0xCD, 0xC9, 0xC9], [0xFF], [0x07], [0x06], [0x01, 0x05, 0x00, 0x00, 0x00],
-            [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00], [0xF2, 0x00, 0x11, 0x00, 0x00],
+            [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00], repeatedHello,
             [0x00, 0x0A, 0x00, 0xF5, 0xFF, 0x48],
             [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00, 0x00, 0xFF, 0xFF],
         ] as [[UInt8]])
@@ -140,7 +140,7 @@ import Testing
         #expect(output.count == count)
     }
 
-    /// The bytes that arrive, not those that they claim to be, decide how much memory is taken.
+    /// Memory grows with the bytes that are inflated, never past the limit.
     @Test func aBombStopsAtTheLimit() {
         var deflater = Deflater(.init(), level: 9)!
         let bomb = deflater.deflated([UInt8](repeating: 0, count: 16 << 20))!
@@ -159,7 +159,7 @@ import Testing
         await #expect(processExitsWith: .success) {
             var deflater = Deflater(.init(), level: 9)!
             let compressed = deflater.deflated([UInt8](repeating: 0x61, count: 100_000))!
-            // For the context.
+            // For the stream.
             var unopened = Inflater(.init())
             var output = ByteBuffer()
             let first = withoutMemory { unopened.inflate(compressed, finishes: true, into: &output, limit: .max) }
@@ -180,7 +180,7 @@ import Testing
         }
     }
 
-    @Test func nothingIsNothing() {
+    @Test func noInputIsNoError() {
         var inflater = Inflater(.init())
         var output = ByteBuffer()
         let result = inflater.inflate(

@@ -39,7 +39,7 @@ import Testing
         #expect(CloseFrame(code: .noStatus).body == [])
     }
 
-    @Test func readsWhatIsWritten() throws {
+    @Test func readsItsOwnBody() throws {
         for frame in [CloseFrame(code: .normal, reason: "å"), CloseFrame(code: .tooBig), CloseFrame(code: .noStatus)] {
             #expect(try read(frame.body) == frame)
         }

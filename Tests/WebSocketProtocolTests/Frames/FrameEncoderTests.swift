@@ -37,7 +37,7 @@ import Testing
         #expect(frame(.text, [0x00], compressed: true) == [0xC1, 0x01, 0x00])
     }
 
-    @Test func framesStandBehindEachOther() {
+    @Test func framesAreAppended() {
         var buffer = ByteBuffer([0xEE])
         let first = append(.text, Array("a".utf8), to: &buffer)
         let second = append(.ping, [], to: &buffer)
@@ -45,7 +45,7 @@ import Testing
         #expect(buffer.array == [0xEE, 0x81, 0x01, 0x61, 0x89, 0x00])
     }
 
-    /// The mask goes on from part to part, whatever their lengths.
+    /// The mask continues from part to part.
     @Test func partsAreJoined() {
         let payload = noise(50)
         for (first, second) in [(0, 0), (1, 3), (2, 2), (3, 50), (13, 14), (50, 50)] {

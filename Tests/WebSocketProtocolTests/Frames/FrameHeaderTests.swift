@@ -48,7 +48,7 @@ import Testing
     @Test(
         arguments: [(0x00, 2), (0x7D, 2), (0x7E, 4), (0x7F, 10), (0x80, 6), (0xFD, 6), (0xFE, 8), (0xFF, 14)]
             as [(UInt8, Int)])
-    func theSecondByteTellsTheSize(byte: UInt8, size: Int) {
+    func theSecondByteDeterminesTheSize(byte: UInt8, size: Int) {
         #expect(FrameHeader.size(secondByte: byte) == size)
         #expect(size <= FrameHeader.maximumSize)
     }

@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test func goesOnWhereItStopped() {
+    @Test func aMaskContinuesAtAnOffset() {
         let text = noise(70)
         for cut in 0...text.count {
             let first = applied(Self.mask, Array(text[..<cut]), offset: 0)
@@ -35,12 +35,12 @@ import Testing
         #expect(Self.mask.advanced(by: count) == Mask(key: key))
     }
 
-    @Test func maskingTwiceIsNothing() {
+    @Test func maskingTwiceChangesNothing() {
         let text = noise(100)
         #expect(applied(Self.mask, applied(Self.mask, text, offset: 3), offset: 5) == text)
     }
 
-    /// In place, and from one memory to another, both `offset` bytes behind an aligned address.
+    /// In place and between two buffers, `offset` bytes after an aligned address.
     private func applied(_ mask: Mask, _ source: [UInt8], offset: Int) -> [UInt8] {
         var memory = [UInt8](repeating: 0, count: offset) + source
         let target = [UInt8](unsafeUninitializedCapacity: source.count + 1) { target, count in

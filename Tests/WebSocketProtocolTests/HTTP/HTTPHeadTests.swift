@@ -4,11 +4,11 @@ import Testing
 @testable import WebSocketProtocol
 
 @Suite struct HTTPHeadTests {
-    @Test func aHeadAndWhatIsBehindIt() throws {
+    @Test func aWholeHead() throws {
         let head = try HeadVerifier.head(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nX-Empty:\r\nX-Two: a, b \r\n\r\n")
         #expect(head.startLine == "HTTP/1.1 101 Switching Protocols")
-        #expect(head.fields == fields([("Upgrade", "websocket"), ("X-Empty", ""), ("X-Two", "a, b")]))
+        #expect(head.fields == Sample.fields([("Upgrade", "websocket"), ("X-Empty", ""), ("X-Two", "a, b")]))
         #expect(head.status == 101)
         #expect(head.reasonPhrase == "Switching Protocols")
     }
@@ -16,7 +16,7 @@ import Testing
     @Test func aBareLineFeedEndsALine() throws {
         let head = try HeadVerifier.head("HTTP/1.1 200 OK\nA: 1\r\nB: 2\n\n")
         #expect(head.status == 200)
-        #expect(head.fields == fields([("A", "1"), ("B", "2")]))
+        #expect(head.fields == Sample.fields([("A", "1"), ("B", "2")]))
     }
 
     @Test func noFields() throws {
@@ -29,7 +29,7 @@ import Testing
 
     @Test func whiteSpaceAroundAValue() throws {
         let head = try HeadVerifier.head("HTTP/1.1 101 x\r\nA: \t 1 2\t \r\nB:3\r\nC:  \r\n\r\n")
-        #expect(head.fields == fields([("A", "1 2"), ("B", "3"), ("C", "")]))
+        #expect(head.fields == Sample.fields([("A", "1 2"), ("B", "3"), ("C", "")]))
     }
 
     /// RFC 9112 section 5.2.
@@ -39,13 +39,13 @@ import Testing
     ])
     func foldedLinesBecomeOne(lines: String, value: String) throws {
         let head = try HeadVerifier.head("HTTP/1.1 101 x\r\nZ: 0\r\n\(lines)\r\nC: 3\r\n\r\n")
-        #expect(head.fields == fields([("Z", "0"), ("A", value), ("C", "3")]))
+        #expect(head.fields == Sample.fields([("Z", "0"), ("A", value), ("C", "3")]))
     }
 
     @Test func valuesMayHaveColonsTabsAndAnyByteAbove7F() throws {
         let bytes = Array("HTTP/1.1 101 x\r\nA: b:c\td é \r\nB: ".utf8) + [0xE9, 0x0D, 0x0A, 0x0D, 0x0A]
         let head = try HeadVerifier.verify(bytes).get()
-        #expect(head.fields == fields([("A", "b:c\td é"), ("B", "\u{FFFD}")]))
+        #expect(head.fields == Sample.fields([("A", "b:c\td é"), ("B", "\u{FFFD}")]))
     }
 
     @Test func aHeadIsNotWholeBeforeTheEmptyLine() {
@@ -67,12 +67,12 @@ import Testing
         #expect(HeadVerifier.failure(text) == "its answer is not HTTP")
     }
 
-    /// More may never come.
+    /// No more bytes may ever come.
     @Test(arguments: [
         "\u{15}", "\r\u{15}", "\r\r", "S", "RFB 003.008\n", "\r\nSSH-2.0-OpenSSH_9.2p1", "HE", "HTTP1", "\rHTTP/1.1",
         "HTTP\r",
     ])
-    func whatIsNotHTTPIsToldFromASlowServerAtOnce(text: String) throws {
+    func otherProtocolsFailAtOnce(text: String) throws {
         var whole = HTTPHeadParser()
         #expect(throws: HandshakeFailure.invalidResponse("its answer is not HTTP")) {
             try whole.parse(Array(text.utf8)[...])
@@ -83,7 +83,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["H", "HTTP/", "\r", "\r\nHTT", "HTTP/1"]) func whatMayBecomeHTTPIsWaitedFor(text: String) throws {
+    @Test(arguments: ["H", "HTTP/", "\r", "\r\nHTT", "HTTP/1"]) func moreIsAwaitedOfAStartLine(text: String) throws {
         var parser = HTTPHeadParser()
         let parsed = try parser.parse(Array(text.utf8)[...])
         #expect(parsed == nil)
@@ -125,13 +125,13 @@ import Testing
 
     // MARK: - Limits
 
-    @Test func headOf64KiBAndNoMore() throws {
+    @Test func aHeadHasAtMost64KiB() throws {
         let frame = "HTTP/1.1 101 x\r\nA: \r\n\r\n".utf8.count
         let value = String(repeating: "v", count: 65536 - frame)
         #expect(try HeadVerifier.head("HTTP/1.1 101 x\r\nA: \(value)\r\n\r\n").fields["A"] == value)
         let reason = "the head of its answer is larger than 65536 bytes"
         #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA: \(value)v\r\n\r\n") == reason)
-        // Without an end of the line, without any line, and in folds.
+        // In folded lines, in one endless line, before a line is whole, and in empty lines.
         #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA: b" + String(repeating: "\r\n c", count: 20_000)) == reason)
         #expect(HeadVerifier.failure("HTTP/1.1 101 x\r\nA: " + value + value) == reason)
         #expect(HeadVerifier.failure("HTTP/" + String(repeating: "H", count: 70_000)) == reason)
@@ -157,7 +157,7 @@ import Testing
     func interimAnswersAreSkipped(interim: String) throws {
         let head = try HeadVerifier.head(interim + "HTTP/1.1 404 No\r\nB: 2\r\n\r\n")
         #expect(head.startLine == "HTTP/1.1 404 No")
-        #expect(head.fields == fields([("B", "2")]))
+        #expect(head.fields == Sample.fields([("B", "2")]))
     }
 
     @Test(arguments: [
@@ -169,7 +169,7 @@ import Testing
         #expect(HeadVerifier.failure(text) == reason)
     }
 
-    /// Go's net/http took 5 interim answers, then as many as fit into the limit for one head; quic-go takes 5.
+    /// Go's net/http once took 5 interim responses, now as many as fit into the limit for one head; quic-go takes 5.
     @Test func endlessInterimAnswersAreRefused() throws {
         let interim = String(repeating: "HTTP/1.1 100 Continue\r\n\r\n", count: 32)
         #expect(try HeadVerifier.head(interim + "HTTP/1.1 101 x\r\n\r\n").status == 101)
@@ -187,7 +187,7 @@ import Testing
                 == "the head of its answer is larger than 65536 bytes, interim answers included")
     }
 
-    /// Without the check, a line would go on without the bytes that found no memory.
+    /// Regression: the line went on without the bytes that could not be stored.
     @Test func outOfMemoryForALine() async {
         await #expect(processExitsWith: .success) {
             var parser = HTTPHeadParser()
@@ -240,11 +240,5 @@ import Testing
         #expect(head.isRedirect == isRedirect)
     }
 
-    @Test func whatIsNoStatusIsNeither() { #expect(!HTTPHead().isInterim && !HTTPHead().isRedirect) }
-
-    private func fields(_ list: [(String, String)]) -> HeaderFields {
-        var fields = HeaderFields()
-        for (name, value) in list { fields.append(name, value) }
-        return fields
-    }
+    @Test func withoutAStatusItIsNeither() { #expect(!HTTPHead().isInterim && !HTTPHead().isRedirect) }
 }

@@ -11,7 +11,7 @@ import Testing
         return fields
     }
 
-    @Test func cookiesAreNotJoinedByACommaOfTheirs() {
+    @Test func cookiesAreNotJoinedWithCommas() {
         var fields = HeaderFields()
         fields.append("Set-Cookie", "a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT")
         fields.append("set-cookie", "b=2")
@@ -38,7 +38,7 @@ import Testing
         #expect(fields["hos"] == nil)
     }
 
-    @Test func severalLinesAreOneList() {
+    @Test func severalLinesMakeOneList() {
         #expect(fields.values("X-List") == ["1", "2"])
         #expect(fields["X-List"] == "1, 2")
         #expect(fields.values("Cookie") == [])
@@ -75,7 +75,7 @@ import Testing
     }
 
     @Test(arguments: ["", "upgrade2", "keep-alive", "up grade", "upgrade;a", "\"upgrade\""])
-    func listWithoutIt(value: String) {
+    func listWithoutTheElement(value: String) {
         var fields = HeaderFields()
         fields.append("Connection", value)
         #expect(!fields.list("Connection", contains: "upgrade"))

@@ -38,7 +38,7 @@ import Testing
 
     // MARK: - Dates
 
-    /// How many days and seconds they are after Sun, 06 Nov 1994 08:49:37 GMT.
+    /// Dates, and their distance in days and seconds from Sun, 06 Nov 1994 08:49:37 GMT.
     @Test(
         arguments: [
             ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0), ("Sun, 06 Nov 1994 08:49:38 GMT", 0, 1),
@@ -48,7 +48,7 @@ import Testing
             ("Mon, 06 Nov 1995 08:49:37 GMT", 365, 0), ("Wed, 06 Nov 1996 08:49:37 GMT", 731, 0),
             ("Mon, 06 Nov 2000 08:49:37 GMT", 2192, 0), ("Sat, 06 Nov 2100 08:49:37 GMT", 38_716, 0),
             ("Fri, 31 Dec 9999 23:59:59 GMT", 2_923_821, 54_622),
-            // What is over.
+            // In the past.
             ("Sun, 06 Nov 1994 08:49:36 GMT", 0, 0), ("Sat, 01 Jan 0000 00:00:00 GMT", 0, 0),
             // RFC 850.
             ("Sunday, 06-Nov-94 08:49:38 GMT", 0, 1), ("Monday, 06-Nov-95 08:49:37 GMT", 365, 0),
@@ -74,7 +74,7 @@ import Testing
         #expect(retryAfter("Sat, 01 Jan 1977 00:00:01 GMT", date: "Saturday, 01-Jan-77 00:00:00 GMT") == 1)
     }
 
-    /// Each day of 1996, a leap year, of 1900, which is none, and of 2000, which is one.
+    /// 1996 and 2000 are leap years, 1900 and 1995 are not.
     @Test(arguments: [(1996, 366), (1900, 365), (2000, 366), (1995, 365)])
     func everyDayOfAYear(year: Int, days: Int) {
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]

@@ -75,15 +75,8 @@ import Testing
     }
 
     @Test func theSampleAnswer() throws {
-        let answer = """
-            HTTP/1.1 101 Switching Protocols\r
-            Upgrade: websocket\r
-            Connection: Upgrade\r
-            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r
-            Sec-WebSocket-Protocol: chat\r
-            \r\n
-            """
-        let agreement = try Sample.handshake(subprotocols: ["chat", "superchat"]).verify(HeadVerifier.head(answer))
+        let agreement = try Sample.handshake(subprotocols: ["chat", "superchat"]).verify(
+            HeadVerifier.head(Sample.response))
         #expect(agreement == ClientHandshake.Agreement(subprotocol: "chat", extensions: "", deflate: nil))
     }
 
@@ -148,7 +141,7 @@ import Testing
         Refusal(
             Sample.answer(more: "Sec-WebSocket-Extensions: x-other; a=1\r\n"),
             "it chose the extension x-other, which was not offered"),
-        // What a terminal would obey.
+        // Control characters.
         Refusal(
             Sample.answer(["Upgrade": "\u{9B}31m\tx"]),
             "the Upgrade field of its answer is \"?31m?x\", not \"websocket\""),
@@ -163,7 +156,7 @@ import Testing
         #expect(throws: HandshakeFailure(reason: refusal.reason)) { try verify(refusal.answer) }
     }
 
-    /// U+212A is a k in lower case, and canonically equivalent to K: no letter of an answer all the same.
+    /// U+212A is k in lower case and canonically equivalent to K, but must not match either.
     @Test func theKelvinSignIsNoK() throws {
         #expect(throws: HandshakeFailure.self) { try verify(Sample.answer(["Upgrade": "WebSoc\u{212A}et"])) }
         let accept = Sample.accept.replacing("K", with: "\u{212A}")
@@ -215,9 +208,9 @@ import Testing
         #expect(try verify(Sample.answer(), deflate: DeflateParameters()) == ClientHandshake.Agreement())
     }
 
-    /// An empty list chooses nothing (RFC 9110 section 5.6.1.2). Firefox, gorilla and coder's websocket take an empty
-    /// Sec-WebSocket-Extensions for none; both libraries in Go do so with Sec-WebSocket-Protocol too, and Firefox when
-    /// no subprotocol was offered. Chromium, websockets and ws refuse both.
+    /// An empty list chooses nothing (RFC 9110 section 5.6.1.2). Firefox, gorilla and coder's websocket accept an
+    /// empty Sec-WebSocket-Extensions. The two libraries in Go also accept an empty Sec-WebSocket-Protocol; Firefox
+    /// does if no subprotocol was offered. Chromium, websockets and ws refuse both.
     @Test(arguments: ["", "\t", ",", " , ,"], [true, false]) func emptyListsAreNone(list: String, offers: Bool) throws {
         let subprotocols = offers ? ["a"] : []
         let deflate = offers ? DeflateParameters() : nil
@@ -230,7 +223,7 @@ import Testing
         }
     }
 
-    /// The same section. websockets takes these, as Chromium once did.
+    /// RFC 9110 section 5.6.1.2. websockets accepts these; Chromium once did.
     @Test(arguments: [
         Sample.answer(more: "Sec-WebSocket-Protocol: b,\r\n"), Sample.answer(more: "Sec-WebSocket-Protocol: , b ,\r\n"),
         Sample.answer(more: "Sec-WebSocket-Protocol:\r\nSec-WebSocket-Protocol: b\r\n"),

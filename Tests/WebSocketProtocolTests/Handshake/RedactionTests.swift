@@ -3,7 +3,7 @@ import Testing
 @testable import WebSocketProtocol
 
 @Suite struct RedactionTests {
-    /// A field as it is shown in a request and in a response: the same.
+    /// A redacted field, which must be the same in a request and in a response.
     private func field(_ name: String, _ value: String) -> String? {
         var head = HTTPHead()
         head.startLine = "HTTP/1.1 302 Found"
@@ -110,7 +110,7 @@ import Testing
 
     // MARK: - Requests as text
 
-    @Test func nothingBehindTheHead() {
+    @Test func nothingAfterTheHead() {
         #expect(
             redactedLines(ofRequest: "GET / HTTP/1.1\r\nHost: h\r\n\r\nHost: secret\r\n") == [
                 "GET / HTTP/1.1", "Host: h",

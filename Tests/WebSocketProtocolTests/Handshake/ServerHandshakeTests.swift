@@ -15,15 +15,7 @@ import Testing
     @Test func theSampleOfTheRFC() throws {
         let request = Self.request + "Origin: http://example.com\r\nSec-WebSocket-Protocol: chat, superchat\r\n\r\n"
         let (response, agreement) = try answer(request, subprotocols: ["superchat", "chat"])
-        #expect(
-            response == """
-                HTTP/1.1 101 Switching Protocols\r
-                Upgrade: websocket\r
-                Connection: Upgrade\r
-                Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r
-                Sec-WebSocket-Protocol: chat\r
-                \r\n
-                """)
+        #expect(response == Sample.response)
         #expect(agreement == ClientHandshake.Agreement(subprotocol: "chat"))
     }
 
@@ -73,7 +65,7 @@ import Testing
         #expect(agreement == nil)
     }
 
-    /// 4.4: the answer names the version that is understood.
+    /// 4.4: the response names the supported version.
     @Test(arguments: ["Sec-WebSocket-Version: 8", "X: 13"]) func anotherVersion(replacement: String) throws {
         let (response, agreement) = try answer(changed("Sec-WebSocket-Version: 13", replacement))
         #expect(
@@ -83,7 +75,7 @@ import Testing
         #expect(agreement == nil)
     }
 
-    /// Whatever is offered, the client accepts the server's answer, and both hold the same parameters.
+    /// For every offer the client accepts the answer, and both sides have the same parameters.
     @Test(arguments: [9, 12, 15], [true, false])
     func ourClientAndOurServerAgree(windowBits: Int, takeover: Bool) throws {
         let offered = DeflateParameters(

@@ -25,7 +25,7 @@ import Testing
     @Test mutating func itHolds16MiB() {
         for _ in 0..<17 { pool.put(1 << 20) }
         #expect(pool.takeAll() == 16)
-        // What was taken out makes room.
+        // Blocks that were taken out leave room.
         pool.put(16 << 20)
         pool.put(1)
         #expect(pool.takeAll() == 1)

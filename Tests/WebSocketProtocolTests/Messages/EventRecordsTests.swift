@@ -113,6 +113,22 @@ import Testing
         records.addDetached(20_000)
     }
 
+    @Test func aRecordKeepsItsSizeWithoutItsBlock() throws {
+        var records = EventRecords()
+        records.addDetached(20_000)
+        records.add(WS_EVENT_PING, [1, 2, 3])
+        var elements = records.elements
+        let (first, second) = (elements.next(), elements.next())
+        let large = try #require(first)
+        let small = try #require(second)
+        #expect(large.countedSize == 32 + 20_000 && small.countedSize == small.size)
+        #expect(small.removeBlock() == nil)
+        let block = try #require(large.removeBlock())
+        #expect(large.size == 32 && large.block == nil && large.countedSize == 32)
+        #expect(records.elements.map(\.type) == [WS_EVENT_BINARY, WS_EVENT_PING])
+        free(block.bytes)
+    }
+
     // MARK: - Moving
 
     @Test func withoutRecordsMovingIsAnExchange() {

@@ -1,4 +1,5 @@
-// A client and a server talk: what FrameEncoder and Deflater write, the other side's Connection reads.
+// A whole conversation of a client and a server: MessageReader reads what FrameEncoder and Deflater of the other side
+// write.
 
 import Testing
 
@@ -28,9 +29,9 @@ extension MessageReaderTests {
         let expected = ["Hello", "", "Hello", long, "", long].flatMap { message -> [Event] in
             [.text(message), .text(message), .ping(Array(message.utf8.prefix(125)))]
         }
-        #expect(server.takeEvents() == expected)
+        #expect(server.removeEvents() == expected)
 
-        // The server sends everything back, behind its pongs.
+        // The server sends everything back, after its pongs.
         server.sendPongs()
         for case .text(let message) in expected { server.sendText(message, compressed: true) }
         server.sendClose(CloseFrame(code: .goingAway, reason: "bye"))
@@ -41,30 +42,29 @@ extension MessageReaderTests {
         for event in expected {
             if case .ping(let payload) = event { pongs.append(.pong(payload)) } else { texts.append(event) }
         }
-        #expect(client.takeEvents() == pongs + texts)
+        #expect(client.removeEvents() == pongs + texts)
 
         client.sendClose(CloseFrame(code: .goingAway))
         let echoed = server.receive(from: &client)
         #expect(echoed == .closed(CloseFrame(code: .goingAway)))
     }
 
-    /// A pair of the same role refuses the other's first frame.
-    @Test func twoOfARoleDoNotTalk() {
+    @Test func twoPeersOfOneRoleFail() {
         for role in [MessageReader.Role.client, .server] {
             var one = Peer(role, sends: .init(), receives: .init())
             var other = Peer(role, sends: .init(), receives: .init())
             one.sendText("Hello", compressed: false)
             let outcome = other.receive(from: &one)
             #expect(outcome != .open)
-            #expect(other.takeEvents() == [])
+            #expect(other.removeEvents() == [])
         }
     }
 }
 
-/// One side of a connection with what it has to send.
+/// One side of a connection, with the bytes that it has to send.
 private struct Peer: ~Copyable {
     private let role: MessageReader.Role
-    private var connection: MessageReader
+    private var reader: MessageReader
     private var events = EventRecords()
     private var deflater: Deflater
     private var output = ByteBuffer()
@@ -72,7 +72,7 @@ private struct Peer: ~Copyable {
 
     init(_ role: MessageReader.Role, sends: DeflateParameters.Direction, receives: DeflateParameters.Direction) {
         self.role = role
-        connection = MessageReader(role: role, maximumMessageSize: 1 << 20, inflating: receives)
+        reader = MessageReader(role: role, maximumMessageSize: 1 << 20, inflating: receives)
         deflater = Deflater(sends, level: 6)!
     }
 
@@ -96,7 +96,7 @@ private struct Peer: ~Copyable {
     mutating func sendPing(_ payload: [UInt8]) { send(.ping, payload) }
 
     mutating func sendPongs() {
-        for payload in connection.dequeuePongs() { send(.pong, payload) }
+        for payload in reader.dequeuePongs() { send(.pong, payload) }
     }
 
     mutating func sendClose(_ frame: CloseFrame) {
@@ -105,18 +105,18 @@ private struct Peer: ~Copyable {
         #expect(written)
     }
 
-    /// Takes everything that the other side has to send, in packets.
+    /// Reads all bytes that the other side has to send, in packets.
     mutating func receive(from other: inout Peer) -> MessageReader.Outcome {
         var outcome = MessageReader.Outcome.open
         while other.output.count > 0 {
             let packet = other.output.array.prefix(1460)
-            outcome = connection.receive(packet, into: &events)
+            outcome = reader.receive(packet, into: &events)
             other.output.didRead(packet.count)
         }
         return outcome
     }
 
-    mutating func takeEvents() -> [Event] {
+    mutating func removeEvents() -> [Event] {
         defer { events.removeAll() }
         return events.events()
     }

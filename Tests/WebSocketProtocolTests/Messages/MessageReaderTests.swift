@@ -1,5 +1,5 @@
-// Frames (RFC 6455 sections 5.1 to 5.4). Messages, control frames, compression and large payloads are in
-// the files beside this one.
+// Frames (RFC 6455 sections 5.1 to 5.4). The files with a + have control frames, messages, compression, large payloads,
+// keepalive and debug, and a whole conversation.
 
 import Testing
 
@@ -87,7 +87,7 @@ import Testing
 
     // MARK: - 5.2, reserved bits and opcodes
 
-    /// RSV2, RSV3 and both on every kind of frame.
+    /// RSV2, RSV3 and both, on every kind of frame.
     @Test(
         arguments: [0x10, 0x20, 0x30, 0x50, 0x60, 0x70] as [UInt8],
         [0x81, 0x82, 0x01, 0x02, 0x80, 0x00, 0x88, 0x89, 0x8A] as [UInt8])
@@ -160,7 +160,7 @@ import Testing
     // MARK: - 5.4, fragments
 
     @Test(arguments: [0x80, 0x00] as [UInt8])
-    func continuationOfNothing(first: UInt8) {
+    func continuationWithoutAMessage(first: UInt8) {
         let reason = "a continuation frame without a message to continue (RFC 6455 5.4)"
         expectFailure(serverFrame(first, ""), .protocolError, reason, of: client)
         expectFailure(clientFrame(first, "Hello"), .protocolError, reason, of: server)
@@ -182,7 +182,7 @@ import Testing
             after: [.fragment(received: 0), .fragment(received: 2)], of: server)
     }
 
-    @Test func fragmentsTellHowMuchHasArrived() {
+    @Test func fragmentRecordsHaveTheBytesSoFar() {
         let input =
             serverFrame(0x02, [1, 2, 3]) + serverFrame(0x00, []) + serverFrame(0x00, [4]) + serverFrame(0x80, [5, 6])
         #expect(
@@ -209,22 +209,22 @@ import Testing
 
     // MARK: - Input
 
-    @Test func noInputIsNothing() {
-        var connection = client.connection()
+    @Test func noInputIsNoError() {
+        var reader = client.reader()
         var events = EventRecords()
-        let ofNull = connection.receive(UnsafeMutableRawBufferPointer(start: nil, count: 0), into: &events)
+        let ofNull = reader.receive(UnsafeMutableRawBufferPointer(start: nil, count: 0), into: &events)
         #expect(ofNull == .open)
         #expect(events.events() == [])
     }
 
-    @Test func recordsNameTheirSocket() {
-        var connection = MessageReader(
+    @Test func recordsHaveTheirSocket() {
+        var reader = MessageReader(
             role: .client, socket: 0xFFFF_FFFE, maximumMessageSize: 100_000, inflating: nil)
         var events = EventRecords()
         let frames =
             [(0x01, 5), (0x80, 5), (0x82, 7), (0x89, 1), (0x8A, 1), (0x02, 20000), (0x80, 1)] as [(UInt8, Int)]
         let input = frames.flatMap { serverFrame($0.0, [UInt8](repeating: 0x61, count: $0.1)) }
-        let outcome = connection.receive(input, into: &events)
+        let outcome = reader.receive(input, into: &events)
         #expect(outcome == .open)
         let records = events.records()
         #expect(records.count == 7)

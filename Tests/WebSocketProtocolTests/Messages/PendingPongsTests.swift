@@ -25,7 +25,7 @@ import Testing
         #expect(payloads.count < 40)
     }
 
-    /// Regression: the length was there without the payload, and taking it trapped.
+    /// Regression: the length was stored without the payload, and dequeue trapped.
     @Test func withoutMemoryAPingIsKeptWholeOrNotAtAll() async {
         await #expect(processExitsWith: .success) {
             var pongs = PendingPongs()

@@ -1,18 +1,18 @@
 import CUTF8
 import Testing
 
-/// Every variant that this processor can run.
+/// ws_utf8_prefix, in every variant that this processor can run.
 @Suite struct UTF8PrefixTests {
     private static let sequences: [[UInt8]] = [
         // The first and the last character of each length, and those beside the surrogates.
         [0x00], [0x7F], [0xC2, 0x80], [0xDF, 0xBF], [0xE0, 0xA0, 0x80], [0xED, 0x9F, 0xBF], [0xEE, 0x80, 0x80],
         [0xEF, 0xBF, 0xBF], [0xF0, 0x90, 0x80, 0x80], [0xF4, 0x8F, 0xBF, 0xBF],
-        // Cut, by the end or by what follows.
+        // Incomplete characters.
         [0xC2], [0xE0], [0xE0, 0xA0], [0xED], [0xED, 0x9F], [0xF0], [0xF0, 0x90], [0xF0, 0x90, 0x80], [0xF4],
         [0xF4, 0x8F], [0xF4, 0x8F, 0xBF], [0xE2, 0x28, 0xA1], [0xF0, 0x28, 0x8C, 0xBC], [0xF0, 0x90, 0x28, 0xBC],
-        // Continuations with nothing to continue, and one too many.
+        // Continuation bytes without a character.
         [0x80], [0xBF], [0xC2, 0x80, 0x80], [0xE0, 0xA0, 0x80, 0x80], [0xF0, 0x90, 0x80, 0x80, 0x80],
-        // Overlong, surrogates, above U+10FFFF, in no text at all.
+        // Overlong forms, surrogates, values above U+10FFFF, bytes that UTF-8 does not use.
         [0xC0, 0x80], [0xC1, 0xBF], [0xE0, 0x80, 0x80], [0xE0, 0x9F, 0xBF], [0xF0, 0x80, 0x80, 0x80],
         [0xF0, 0x8F, 0xBF, 0xBF], [0xED, 0xA0, 0x80], [0xED, 0xBF, 0xBF], [0xF4, 0x90, 0x80, 0x80],
         [0xF5, 0x80, 0x80, 0x80], [0xF7, 0xBF, 0xBF, 0xBF], [0xF8, 0x88, 0x80, 0x80, 0x80], [0xC0], [0xF5], [0xFF],
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    /// Random texts cut anywhere, then with some bytes changed.
+    /// Random texts, cut at their end, then with some bytes changed.
     @Test func randomTexts() {
         var generator = SeededGenerator(seed: 9)
         for _ in 0..<4000 {
@@ -69,7 +69,7 @@ import Testing
         }
     }
 
-    // MARK: - What is right
+    // MARK: - The expected result
 
     private let page = GuardedPage()
     private let variants: [ws_utf8_variant] = {
@@ -90,7 +90,7 @@ import Testing
         [0xF4...0xF4, 0x80...0x8F, 0x80...0xBF, 0x80...0xBF],
     ]
 
-    /// How many bytes at the start are whole characters.
+    /// Bytes at the start that are whole characters.
     private func validCount(_ bytes: ArraySlice<UInt8>) -> Int {
         var rest = bytes
         while let first = rest.first {
@@ -102,8 +102,8 @@ import Testing
         return bytes.count - rest.count
     }
 
-    /// Each variant ends at a boundary of the `valid` bytes, not long before the last one, and reads nothing but the
-    /// bytes.
+    /// Each variant stops between two characters, within the `valid` bytes and near their end, and reads no other
+    /// memory.
     private func verify(_ bytes: [UInt8], valid: Int) {
         for variant in variants {
             for place in [page.atStart(bytes), page.atEnd(bytes)] {
@@ -116,7 +116,8 @@ import Testing
         }
     }
 
-    /// How many bytes a variant passes over at least: blocks without an error, all of a text but of the shortest.
+    /// Lower bound of the bytes that a variant skips: all of a text, unless it is very short; else the blocks before
+    /// the error.
     private func least(_ variant: ws_utf8_variant, _ bytes: [UInt8], _ valid: Int) -> Int {
         if String(cString: variant.name) == "portable" { return bytes.prefix { $0 < 0x80 }.count / 8 * 8 }
         let isWhole = valid == bytes.count && valid >= 4 && !(16...18).contains(valid)
@@ -125,13 +126,13 @@ import Testing
 
     // MARK: - Texts
 
-    /// As many of the character as fit, filled up with ASCII.
+    /// `count` bytes: the character repeated, then ASCII.
     private func text(of character: [UInt8], count: Int) -> [UInt8] {
         let characters = (0..<count / character.count).flatMap { _ in character }
         return characters + [UInt8](repeating: 0x78, count: count % character.count)
     }
 
-    /// ASCII, mostly ASCII, or of all lengths alike.
+    /// - Parameter kind: 0 ASCII, 1 mostly ASCII, 2 characters of all lengths.
     private func randomScalar(_ kind: Int, _ generator: inout SeededGenerator) -> Unicode.Scalar {
         let limits: [UInt32] = [0, 0x80, 0x800, 0x1_0000, 0x11_0000]
         let isASCII = kind == 0 || kind == 1 && Int.random(in: 0..<8, using: &generator) > 0

@@ -14,23 +14,23 @@ import Testing
 
     @Test(
         arguments: [
-            // A continuation with nothing to continue; bytes that are in no text.
+            // Continuation bytes without a character; bytes that UTF-8 does not use.
             [0x80], [0xBF], [0xC0], [0xC1], [0xF5], [0xF8], [0xFC], [0xFE], [0xFF],
-            // Overlong: in two, three and four bytes.
+            // Overlong forms of two, three and four bytes.
             [0xC0, 0x80], [0xC0, 0xAF], [0xC1, 0xBF], [0xE0, 0x80, 0x80], [0xE0, 0x9F, 0xBF], [0xF0, 0x80, 0x80, 0x80],
             [0xF0, 0x8F, 0xBF, 0xBF],
             // Surrogates.
             [0xED, 0xA0, 0x80], [0xED, 0xAF, 0xBF], [0xED, 0xB0, 0x80], [0xED, 0xBF, 0xBF],
             // More than U+10FFFF.
             [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0xF7, 0xBF, 0xBF, 0xBF],
-            // No continuation where one must be.
+            // A continuation byte is missing.
             [0xC3, 0x28], [0xE2, 0x28, 0xA1], [0xE2, 0x82, 0x28], [0xF0, 0x28, 0x8C, 0xBC], [0xF0, 0x90, 0x28, 0xBC],
             [0xF0, 0x9F, 0x98, 0x28], [0xF0, 0x9F, 0x98, 0xC3],
         ] as [[UInt8]])
     func notText(bytes: [UInt8]) {
         #expect(verdict(bytes) == .invalid)
         verify(bytes)
-        // Also with text around it: other code looks at it then.
+        // Also within text, where the vectors are used.
         let long = [String(repeating: "x", count: 300), String(repeating: "é", count: 50)]
         for before in ["", "a", "é", "12345678"] + long {
             for after in ["", "a", "abcdef", "éé"] + long {
@@ -54,7 +54,7 @@ import Testing
     @Test func everySequenceOfTwoBytes() {
         for first in UInt8.min...UInt8.max {
             for second in UInt8.min...UInt8.max {
-                // Cuts behind ASCII are those of the second byte alone.
+                // After ASCII the cuts of the second byte alone are enough.
                 if first < 0x80 { expectSameAsOracle([first, second]) } else { verify([first, second]) }
             }
         }
@@ -143,7 +143,7 @@ import Testing
         return validator.isComplete ? .valid : .incomplete
     }
 
-    /// What the standard library says; bytes are incomplete when some continuation makes them text.
+    /// The verdict of the standard library. Bytes are incomplete if some continuation makes them text.
     private func oracle(_ bytes: [UInt8]) -> Verdict {
         if String(validating: bytes, as: UTF8.self) != nil { return .valid }
         let ends: [[UInt8]] = [

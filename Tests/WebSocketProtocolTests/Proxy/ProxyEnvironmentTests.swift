@@ -5,7 +5,7 @@ import Testing
 @Suite struct ProxyEnvironmentTests {
     // MARK: - Which variable
 
-    /// What each says, in the order in which they are looked at.
+    /// The variables for each scheme, in the order in which they count.
     private static let ws = ["ws_proxy", "WS_PROXY", "http_proxy", "all_proxy", "ALL_PROXY"]
     private static let wss = ["wss_proxy", "WSS_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
 
@@ -14,7 +14,7 @@ import Testing
         for first in names.indices {
             let later = names[first...]
             #expect(try proxy(url, byName(later)) == "http://\(names[first].lowercased()):\(later.count)")
-            // An empty one is as good as none.
+            // An empty variable counts as not set.
             var variables = byName(later)
             for name in names[..<first] { variables[name] = "" }
             #expect(try proxy(url, variables) == "http://\(names[first].lowercased()):\(later.count)")
@@ -23,13 +23,13 @@ import Testing
         #expect(try proxy(url, Dictionary(uniqueKeysWithValues: names.map { ($0, "") })) == nil)
     }
 
-    /// A variable whose proxy tells it from the others of the list.
+    /// A different proxy for each of the variables.
     private func byName(_ names: some Collection<String>) -> [String: String] {
         Dictionary(uniqueKeysWithValues: zip(names, (1...names.count).reversed()).map { ($0, "\($0):\($1)") })
     }
 
-    @Test func othersAreNotLookedAt() throws {
-        // HTTP_PROXY is what a request's field Proxy says to a CGI program.
+    @Test func otherVariablesAreIgnored() throws {
+        // In a CGI program HTTP_PROXY is the value of the request's field Proxy.
         let others = ["HTTP_PROXY", "Http_Proxy", "proxy", "ftp_proxy", "All_Proxy"]
         #expect(try proxy("ws://h/", byName(others + Self.wss.prefix(4))) == nil)
         #expect(try proxy("wss://h/", byName(others + Self.ws.prefix(3))) == nil)
@@ -55,15 +55,15 @@ import Testing
                 try proxy("ws://h/", [name: "https://u:secret@p"])
             }
         }
-        // Only when it would be used.
+        // A bad proxy that is not used is no error.
         #expect(try proxy("ws://h/", ["http_proxy": "https://p", "no_proxy": "h"]) == nil)
         #expect(try proxy("ws://h/", ["http_proxy": "p", "all_proxy": "https://p"]) == "http://p:1080")
     }
 
-    /// GNOME sets `all_proxy=socks://host:port/`. Chromium takes it for SOCKS5 too; the name is left to the proxy, as
-    /// by Python's websockets.
+    /// GNOME sets `all_proxy=socks://host:port/`. Chromium takes it for SOCKS5, too; Python's websockets also lets
+    /// the proxy resolve the name.
     @Test(arguments: ["socks://u:p@h:1/", "SOCKS://u:p@h:1"], ["all_proxy", "ALL_PROXY", "ws_proxy", "http_proxy"])
-    func socksIsSOCKS5AsDesktopsSetIt(text: String, name: String) throws {
+    func theSchemeSocksMeansSocks5h(text: String, name: String) throws {
         let proxy = try ProxyEnvironment { $0 == name ? text : nil }.proxy(for: WebSocketURL("ws://server.test/"))
         #expect(try proxy == Proxy("socks5h://u:p@h:1"))
     }
@@ -77,8 +77,9 @@ import Testing
 
     // MARK: - This machine
 
-    /// Go's net/http and Chromium leave out localhost, 127.0.0.0/8 and ::1, with a dot at the end or within IPv6 too;
-    /// Chromium and Firefox also the names below localhost. In short forms IPv4 addresses are what the resolver takes.
+    /// Go's net/http and Chromium use no proxy for localhost, 127.0.0.0/8 and ::1, also with a dot at the end or
+    /// mapped to IPv6; Chromium and Firefox use none for subdomains of localhost. The short forms are those that the
+    /// resolver accepts.
     @Test(arguments: [
         "localhost", "LOCALHOST", "localhost.", "x.localhost", "a.b.localhost.", "127.0.0.1", "127.0.0.1.",
         "127.255.255.255", "127.1", "0x7f.0.0.1", "0177.1", "2130706433", "[::1]", "[0:0:0:0:0:0:0:1]",
@@ -87,7 +88,7 @@ import Testing
     func thisMachineIsReachedWithoutAProxy(host: String) throws {
         for url in ["ws://\(host)/", "wss://\(host):8443/"] {
             #expect(try proxy(url, ["all_proxy": "p"]) == nil)
-            // Not even looked at.
+            // A bad proxy is not reported then.
             #expect(try proxy(url, ["all_proxy": "socks4://p", "no_proxy": "x"]) == nil)
         }
     }
@@ -97,7 +98,7 @@ import Testing
         "0.0.0.0", "10.0.0.1", "169.254.0.1", "2130706432.test", "[::2]", "[::]", "[1::1]", "[::127.0.0.1]",
         "[::ffff:128.0.0.1]", "[::fffe:127.0.0.1]", "[7f00::]",
     ])
-    func othersAreReachedThroughIt(host: String) throws {
+    func otherHostsAreReachedThroughTheProxy(host: String) throws {
         #expect(try proxy("ws://\(host)/", ["all_proxy": "p"]) == "http://p:1080")
     }
 
@@ -105,7 +106,7 @@ import Testing
 
     @Test(arguments: [
         ("*", "ws://h/"),
-        // Names, and what is below them.
+        // Names and their subdomains.
         ("example.com", "ws://example.com/"), ("example.com", "ws://www.example.com/"),
         ("example.com", "ws://a.b.example.com/"), (".example.com", "ws://example.com/"),
         (".example.com", "ws://www.example.com/"), ("com", "ws://example.com/"), ("server", "ws://server/"),
@@ -139,16 +140,16 @@ import Testing
         ("example.com", "ws://notexample.com/"), (".example.com", "ws://notexample.com/"),
         ("example.com", "ws://example.com.org/"), ("www.example.com", "ws://example.com/"),
         ("example", "ws://example.com/"), ("example.com", "ws://com/"),
-        // A star means all only when it is alone.
+        // Only a single star means all hosts.
         ("*.example.com", "ws://www.example.com/"), ("a,*", "ws://h/"), ("* ", "ws://h/"), ("*:80", "ws://h/"),
         // Ports.
         ("h:8080", "ws://h/"), ("h:8080", "ws://h:80/"), ("h:80", "wss://h/"), ("192.0.2.1:81", "ws://192.0.2.1/"),
         ("[::2]:81", "ws://[::2]/"), ("::2:80", "ws://[::2]/"),
-        // Addresses are no names, and names no addresses.
+        // An address matches no name, a name no address.
         ("1", "ws://192.0.2.1/"), ("0.2.1", "ws://192.0.2.1/"), (".0.2.1", "ws://192.0.2.1/"),
         (".192.0.2.1", "ws://192.0.2.1/"), ("192.0.2.1", "ws://server/"), ("192.0.2.1", "ws://x.192.0.2.1/"),
         ("0.0.0.0/0", "ws://server/"), ("::/0", "ws://server/"), ("::2", "ws://2.test/"),
-        // Nor is IPv6 IPv4.
+        // IPv4 does not match IPv6.
         ("0.0.0.0/0", "ws://[::2]/"), ("::/0", "ws://1.2.3.4/"), ("1.2.3.4", "ws://[::ffff:1.2.3.4]/"),
         // Blocks.
         ("10.0.0.0/8", "ws://11.0.0.0/"), ("10.1.2.2/32", "ws://10.1.2.3/"), ("10.1.2.4/31", "ws://10.1.2.3/"),

@@ -52,12 +52,12 @@ import Testing
         #expect(try Proxy(proxy.description).description == good.description)
     }
 
-    @Test func withAnotherPasswordItIsAnother() throws {
+    @Test func thePasswordCountsInComparisons() throws {
         #expect(try Proxy("http://u:p@h/") == Proxy("u:p@h"))
         #expect(try Proxy("http://u:p@h") != Proxy("http://u:q@h"))
     }
 
-    /// Regression: a password of 2 GiB trapped, since OpenSSL counts the bytes of Base64 in 32 bits.
+    /// Regression: a password of 2 GiB trapped, because OpenSSL takes a 32-bit length for Base64.
     @Test func longerThan64KiB() throws {
         let scheme = "http://u:"
         let password = String(repeating: "p", count: 65536 - scheme.utf8.count - 2)
@@ -111,7 +111,7 @@ import Testing
     // MARK: - User and password
 
     /// RFC 1929 section 2.
-    @Test func whatSOCKS5CanSend() throws {
+    @Test func userAndPasswordForSOCKS5() throws {
         let long = String(repeating: "a", count: 255)
         #expect(try Proxy("socks5://\(long):\(long)@h").password == long)
         for text in ["@", "u@", ":p@", "u:@", "\(long)a:p@", "u:\(long)a@", "u:\(long.dropLast())é@"] {
@@ -126,7 +126,7 @@ import Testing
     }
 
     /// RFC 7617 section 2.
-    @Test func whatHTTPCanNotSend() {
+    @Test func userForHTTP() {
         #expect(throws: Proxy.Failure(reason: "bad proxy '…@h': the user has a colon, which HTTP can't send")) {
             try Proxy("u%3Ax:p@h")
         }
@@ -155,7 +155,7 @@ import Testing
         #expect(shown.contains("…@"))
     }
 
-    @Test func aLongOneIsShownInPart() {
+    @Test func aLongURLIsShownInPart() {
         let text = "http://h:x" + String(repeating: "a", count: 500)
         let port = text.dropFirst(9).prefix(200)
         #expect(

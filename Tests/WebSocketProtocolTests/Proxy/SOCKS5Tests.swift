@@ -24,7 +24,7 @@ import Testing
             exchange.sent == [5, 2, 0, 2] + [1, 2] + Array("us".utf8) + [4] + Array("pass".utf8) + Self.request)
     }
 
-    @Test func aPasswordThatIsNotWanted() throws {
+    @Test func aPasswordThatTheProxyDoesNotAskFor() throws {
         let exchange = try verify([5, 0] + Self.success, user: "u:p@")
         #expect(exchange.outcome == .established)
         #expect(exchange.sent == [5, 2, 0, 2] + Self.request)
@@ -36,7 +36,7 @@ import Testing
         #expect(sent == [5, 2, 0, 2, 1, 255] + Array(long.utf8) + [255] + Array(long.utf8))
     }
 
-    @Test func eachIsSentWhenTheAnswerBeforeItIsWhole() throws {
+    @Test func eachMessageFollowsAWholeAnswer() throws {
         #expect(try verify([], user: "u:p@") == .init(outcome: .pending, sent: [5, 2, 0, 2]))
         #expect(try verify([5], user: "u:p@") == .init(outcome: .pending, sent: [5, 2, 0, 2]))
         let credentials: [UInt8] = [5, 2, 0, 2, 1, 1, 0x75, 1, 0x70]
@@ -91,7 +91,7 @@ import Testing
         }
     }
 
-    @Test func aNameOf255BytesAndNoMore() throws {
+    @Test func aNameHasAtMost255Bytes() throws {
         let name = String(repeating: "a", count: 255)
         let sent = try TunnelVerifier("socks5h://h", to: name, port: 80).verify([5, 0]).sent
         #expect(sent == [5, 1, 0] + [5, 1, 0, 3, 255] + Array(name.utf8) + [0, 80])
@@ -109,8 +109,8 @@ import Testing
             [1, 127, 0, 0, 1, 0x12, 0x34], [4] + Array(repeating: 0xFF, count: 18), [3, 0, 0, 0], [3, 1, 0x68, 0, 0],
             [3, 255] + Array(repeating: 5, count: 257),
         ] as [[UInt8]])
-    func whateverIsBound(address: [UInt8]) throws {
-        // The reserved byte is of no interest.
+    func theBoundAddressIsIgnored(address: [UInt8]) throws {
+        // The reserved byte is ignored.
         for reserved: UInt8 in [0, 1] {
             let answer = [5, 0, 5, 0, reserved] + address
             #expect(try verify(answer).outcome == .established)

@@ -1,4 +1,4 @@
-// What both kinds of proxies have in common; HTTPConnectTests and SOCKS5Tests have the rest.
+// Tunnel for both kinds of proxies; HTTPConnectTests and SOCKS5Tests have the rest.
 
 import Testing
 
@@ -16,7 +16,7 @@ import Testing
     @Test(arguments: [
         ("http://p", Array("HTTP/1.1 200 OK\r\n\r\n".utf8)), ("socks5://p", [5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0]),
     ])
-    func establishedItStays(proxy: String, answer: [UInt8]) throws {
+    func anEstablishedTunnelStaysEstablished(proxy: String, answer: [UInt8]) throws {
         var tunnel = try Tunnel(Proxy(proxy), to: "h", port: 80, userAgent: "test/1")
         #expect(try !tunnel.receive([]))
         #expect(try tunnel.receive(answer))
@@ -25,8 +25,8 @@ import Testing
         #expect(throws: TunnelFailure.moreThanAnAnswer) { try tunnel.receive([0, 0]) }
     }
 
-    /// Right answers with some bytes changed, and noise: a verdict for each, the same for each cut, and nothing worse
-    /// than that when the tunnel is used on after a failure.
+    /// Right answers with some bytes changed, and noise. Every cut gives the same verdict, and a call after a failure
+    /// does not trap.
     @Test(arguments: ["http://p", "http://u:p@p", "socks5://p", "socks5h://u:p@p"]) func anyAnswer(proxy: String) throws
     {
         var generator = SeededGenerator(seed: 5)
@@ -41,7 +41,7 @@ import Testing
             var tunnel = try Tunnel(verifier.proxy, to: "h", port: 80, userAgent: "test/1")
             for piece in cut(answer, &generator) { _ = try? tunnel.receive(Array(piece)) }
         }
-        // It is no test of refusals alone.
+        // Some of the changed answers still succeed.
         #expect(outcomes["established", default: 0] > 50)
         #expect(outcomes["pending", default: 0] > 50)
         #expect(outcomes.count > 10)

@@ -1,11 +1,11 @@
-// Feeds the same bytes to fresh connections in every cut that matters: whole, one byte at a time, in two
-// pieces, and past the read buffer where the connection offers that. What comes out must be the same.
+// Feeds the same bytes to new MessageReaders: whole, in every cut, and straight into the message where the reader
+// offers memory for that. The results must be the same.
 
 import Testing
 
 @testable import WebSocketProtocol
 
-/// What a connection made of its input.
+/// The result of reading an input.
 struct Reception: Equatable {
     var events: [Event] = []
     var outcome = MessageReader.Outcome.open
@@ -27,51 +27,44 @@ struct FeedVerifier {
         func same(_ other: Reception, _ how: String) {
             #expect(other == whole, "fed \(how)", sourceLocation: sourceLocation)
         }
-        if input.count < 4096 { same(feed(input.indices.map { input[$0...$0] }), "one byte at a time") }
-        for cut in cuts(input.count) { same(feed([input[..<cut], input[cut...]]), "in two pieces cut at \(cut)") }
-        for most in [1, 13, 4099, .max] where input.count < 4096 || most > 1000 {
-            same(feedDirectly(input, atMost: most), "directly, at most \(most) bytes at once")
+        for cut in Cut.all(of: input) { same(feed(cut.pieces), cut.description) }
+        for size in [1, 13, 4099, .max] where input.count < 4096 || size > 1000 {
+            same(feedIntoMessage(input, atMost: size), "into the message, \(size) bytes at once")
         }
         return whole
     }
 
-    /// Every position of a short input, some of a long one.
-    private func cuts(_ count: Int) -> [Int] {
-        if count < 200 { return Array(0...count) }
-        return Array(0..<20) + stride(from: 20, to: count, by: count / 16 + 1)
-    }
-
-    func connection() -> MessageReader {
+    func reader() -> MessageReader {
         MessageReader(role: role, maximumMessageSize: maximumMessageSize, inflating: inflating)
     }
 
     private func feed(_ pieces: [ArraySlice<UInt8>]) -> Reception {
-        var connection = connection()
+        var reader = reader()
         var events = EventRecords()
         var outcome = MessageReader.Outcome.open
-        for piece in pieces { outcome = connection.receive(piece, into: &events) }
-        return Reception(events: events.events(), outcome: outcome, pongs: connection.dequeuePongs())
+        for piece in pieces { outcome = reader.receive(piece, into: &events) }
+        return Reception(events: events.events(), outcome: outcome, pongs: reader.dequeuePongs())
     }
 
-    /// As the engine does it: into the connection's own memory whenever it offers some.
-    private func feedDirectly(_ input: [UInt8], atMost most: Int) -> Reception {
-        var connection = connection()
+    /// As the engine does it: into `payloadDestination` if there is one.
+    private func feedIntoMessage(_ input: [UInt8], atMost size: Int) -> Reception {
+        var reader = reader()
         var events = EventRecords()
         var outcome = MessageReader.Outcome.open
         var rest = input[...]
         while !rest.isEmpty {
-            if let space = connection.payloadDestination(&events) {
-                let piece = rest.prefix(min(most, space.count))
-                space.copyBytes(from: piece)
-                outcome = connection.didReadPayload(piece.count, into: &events)
+            if let destination = reader.payloadDestination(&events) {
+                let piece = rest.prefix(min(size, destination.count))
+                destination.copyBytes(from: piece)
+                outcome = reader.didReadPayload(piece.count, into: &events)
                 rest = rest.dropFirst(piece.count)
             } else {
-                let piece = rest.prefix(min(most, 512))
-                outcome = connection.receive(piece, into: &events)
+                let piece = rest.prefix(min(size, 512))
+                outcome = reader.receive(piece, into: &events)
                 rest = rest.dropFirst(piece.count)
             }
         }
-        return Reception(events: events.events(), outcome: outcome, pongs: connection.dequeuePongs())
+        return Reception(events: events.events(), outcome: outcome, pongs: reader.dequeuePongs())
     }
 }
 

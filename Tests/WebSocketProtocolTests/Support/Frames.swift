@@ -1,4 +1,4 @@
-// Bytes for the tests, put together without the code under test.
+// Frames and other bytes for the tests, built without the code under test.
 
 @testable import WebSocketProtocol
 
@@ -39,13 +39,17 @@ func closeFrame(_ code: UInt16, _ reason: String = "") -> [UInt8] {
     serverFrame(0x88, bigEndian(UInt64(code), bytes: 2) + Array(reason.utf8))
 }
 
+/// "Hello" in a compressed block, and as a reference to the message before (RFC 7692 section 7.2.3).
+let compressedHello: [UInt8] = [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]
+let repeatedHello: [UInt8] = [0xF2, 0x00, 0x11, 0x00, 0x00]
+
 /// `count` bytes that do not compress.
 func noise(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
     var generator = SeededGenerator(seed: seed)
     return (0..<count).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
 }
 
-/// The same numbers in every run (a linear congruential generator with a mixed output).
+/// Pseudorandom numbers, the same in every run (a linear congruential generator with a mixed output).
 struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
@@ -78,7 +82,7 @@ extension Deflater {
 }
 
 extension Inflater {
-    /// One message, whole; nil when it does not inflate.
+    /// Inflates a whole message; nil when it is malformed.
     mutating func inflated(_ compressed: [UInt8], limit: Int = 1 << 20) -> [UInt8]? {
         var output = ByteBuffer()
         let result = inflate(compressed, finishes: true, into: &output, limit: limit)

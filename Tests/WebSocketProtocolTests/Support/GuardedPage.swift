@@ -1,4 +1,4 @@
-// A page of memory between two that can't be touched: who reads behind or before it ends the process.
+// A page of memory between two pages without access: a read past either end of it ends the process.
 
 import Glibc
 

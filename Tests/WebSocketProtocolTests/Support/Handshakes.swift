@@ -1,12 +1,20 @@
-// The handshake of RFC 6455 section 1.3, whole and with lines replaced.
+// The opening handshake of RFC 6455 section 1.3, unchanged and with lines replaced.
 
 @testable import WebSocketProtocol
 
 enum Sample {
-    /// "the sample nonce", which Base64 makes the key of section 1.3.
+    /// Its Base64 form is the key of section 1.3.
     static let nonce = Array("the sample nonce".utf8)
     static let key = "dGhlIHNhbXBsZSBub25jZQ=="
     static let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    static let response = """
+        HTTP/1.1 101 Switching Protocols\r
+        Upgrade: websocket\r
+        Connection: Upgrade\r
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r
+        Sec-WebSocket-Protocol: chat\r
+        \r\n
+        """
 
     static func handshake(
         url: String = "ws://server.example.com/chat", headers: [(String, String)] = [], subprotocols: [String] = [],
@@ -17,7 +25,7 @@ enum Sample {
             nonce: nonce, userAgent: "test/1")
     }
 
-    /// An answer that is right but for `changes`: a field's value replaced, or left out by nil.
+    /// A correct response except for `changes`: new values of fields; nil leaves the field out.
     static func answer(
         _ changes: [String: String?] = [:], status: String = "HTTP/1.1 101 Switching Protocols", more: String = ""
     ) -> String {

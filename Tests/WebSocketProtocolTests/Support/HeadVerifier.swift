@@ -1,12 +1,12 @@
-// Parses a head in every cut, with bytes of the connection behind it, and checks that each cut gives the
-// same head or the same failure and leaves exactly the bytes behind the head.
+// Parses a head in every cut, followed by bytes of a frame. Every cut must give the same head and leave the frame, or
+// give the same failure.
 
 import Testing
 
 @testable import WebSocketProtocol
 
 enum HeadVerifier {
-    /// The head, or why it was refused.
+    /// The head, or the failure.
     static func verify(
         _ bytes: [UInt8], prefix: String = "HTTP/", sourceLocation: SourceLocation = #_sourceLocation
     ) -> Result<HTTPHead, HandshakeFailure> {
@@ -14,7 +14,7 @@ enum HeadVerifier {
         let input = bytes + [0x81, 0x03, 0x0D, 0x0A, 0x0A]
         let whole = parse([input[...]])
         if case .success = whole.head {
-            #expect(whole.consumed == bytes.count, "the frame behind the head is left", sourceLocation: sourceLocation)
+            #expect(whole.consumed == bytes.count, "the frame after the head is left", sourceLocation: sourceLocation)
         }
         func same(_ other: Parsing, _ how: String) {
             #expect(other.head == whole.head, "fed \(how)", sourceLocation: sourceLocation)
@@ -22,12 +22,7 @@ enum HeadVerifier {
                 #expect(other.consumed == whole.consumed, "fed \(how)", sourceLocation: sourceLocation)
             }
         }
-        if input.count < 4096 {
-            same(parse(input.indices.map { input[$0...$0] }), "one byte at a time")
-            for cut in 0...input.count { same(parse([input[..<cut], input[cut...]]), "in two pieces cut at \(cut)") }
-        } else {
-            same(parse(stride(from: 0, to: input.count, by: 997).map { input[$0...].prefix(997) }), "in packets")
-        }
+        for cut in Cut.all(of: input) { same(parse(cut.pieces), cut.description) }
         return whole.head
     }
 
@@ -38,7 +33,7 @@ enum HeadVerifier {
         }
     }
 
-    /// The head of an answer that must be one.
+    /// The head of a response.
     static func head(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> HTTPHead {
         try verify(Array(text.utf8), sourceLocation: sourceLocation).get()
     }

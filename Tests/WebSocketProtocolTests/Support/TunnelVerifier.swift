@@ -1,5 +1,4 @@
-// Gives a proxy's bytes to fresh tunnels in every cut: whole, one byte at a time, in two pieces. What becomes of
-// them, and what they send, must be the same.
+// Feeds a proxy's bytes to new tunnels, whole and in every cut. The outcome and the bytes sent must be the same.
 
 import Testing
 
@@ -29,17 +28,14 @@ struct TunnelVerifier {
         self.port = port
     }
 
-    /// What the whole input leads to, after a check that every cut leads there.
+    /// The exchange for the whole input, after a check that every cut gives the same.
     @discardableResult
     func verify(_ input: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) throws -> Exchange {
         let whole = try feed([input[...]])
         func same(_ other: Exchange, _ how: String) {
             #expect(other == whole, "fed \(how)", sourceLocation: sourceLocation)
         }
-        same(try feed(input.indices.map { input[$0...$0] }), "one byte at a time")
-        for cut in 0...input.count {
-            same(try feed([input[..<cut], input[cut...]]), "in two pieces cut at \(cut)")
-        }
+        for cut in Cut.all(of: input) { same(try feed(cut.pieces), cut.description) }
         return whole
     }
 

@@ -1,4 +1,4 @@
-// What WebSocketURLTests do not show: user and password apart, and no port.
+// Authority alone: user and password as two values, and no port. WebSocketURLTests and ProxyTests have the rest.
 
 import Testing
 
@@ -19,7 +19,7 @@ import Testing
         Parts(text: "u@h", user: "u"), Parts(text: "@h", user: ""), Parts(text: "u:@h", user: "u", password: ""),
         Parts(text: ":p@h", user: "", password: "p"), Parts(text: "u:p:q@h:1", user: "u", password: "p:q", port: 1),
         Parts(text: "u@x:p@q@h", user: "u@x", password: "p@q"),
-        // Split before they are decoded.
+        // Split before decoding.
         Parts(text: "a%3Ab:c%3ad%40@h", user: "a:b", password: "c:d@"), Parts(text: "a%3Ab@h", user: "a:b"),
         Parts(text: "%c3%a9:\u{E9}@h", user: "\u{E9}", password: "\u{E9}"),
     ])
@@ -36,7 +36,7 @@ import Testing
         #expect(throws: Authority.Failure("user:password has a bad %-escape")) { try Authority(text[...]) }
     }
 
-    @Test func theExampleStandsInTheWords() {
+    @Test func theExampleStandsInTheText() {
         let words = "an IPv6 address must stand in brackets, as in"
         #expect(throws: Authority.Failure("\(words) [::1]:8080")) { try Authority("::1") }
         #expect(throws: Authority.Failure("\(words) x://[::1]")) { try Authority("::1", example: "x://[::1]") }

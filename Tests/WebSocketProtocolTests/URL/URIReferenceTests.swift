@@ -13,7 +13,7 @@ import Testing
             ("//h/p", nil, "h", "/p", nil), ("///p", nil, "", "/p", nil), ("//", nil, "", "", nil),
             ("/p:q", nil, nil, "/p:q", nil), ("p/q:r", nil, nil, "p/q:r", nil), ("?", nil, nil, "", ""),
             ("?a:b//c", nil, nil, "", "a:b//c"), ("#a:b?c", nil, nil, "", nil), ("p?", nil, nil, "p", ""),
-            // A combining mark behind a delimiter.
+            // A combining mark after a delimiter.
             ("a:\u{301}b", "a", nil, "\u{301}b", nil), ("//h/\u{301}@x", nil, "h", "/\u{301}@x", nil),
             ("p?\u{301}q", nil, nil, "p", "\u{301}q"), ("p#\u{301}?q", nil, nil, "p", nil),
         ] as [(String, String?, String?, String, String?)])

@@ -16,7 +16,7 @@ extension WebSocketURLTests {
         ("g;x?y#s", "ws://a/b/c/g;x?y"), ("", "ws://a/b/c/d;p?q"), (".", "ws://a/b/c/"), ("./", "ws://a/b/c/"),
         ("..", "ws://a/b/"), ("../", "ws://a/b/"), ("../g", "ws://a/b/g"), ("../..", "ws://a/"),
         ("../../", "ws://a/"), ("../../g", "ws://a/g"),
-        // 5.4.2, abnormal ones.
+        // 5.4.2, abnormal examples.
         ("../../../g", "ws://a/g"), ("../../../../g", "ws://a/g"), ("/./g", "ws://a/g"), ("/../g", "ws://a/g"),
         ("g.", "ws://a/b/c/g."), (".g", "ws://a/b/c/.g"), ("g..", "ws://a/b/c/g.."), ("..g", "ws://a/b/c/..g"),
         ("./../g", "ws://a/b/g"), ("./g/.", "ws://a/b/c/g/"), ("g/./h", "ws://a/b/c/g/h"),
@@ -28,7 +28,7 @@ extension WebSocketURLTests {
         #expect(try resolve(reference).description == url)
     }
 
-    // MARK: - More of them
+    // MARK: - More references
 
     @Test(arguments: [
         ("ws://h", "ws://h/"), ("wss://h/x", "wss://h/x"), ("http://h:81/a/../b?c/../d", "ws://h:81/b?c/../d"),
@@ -47,7 +47,7 @@ extension WebSocketURLTests {
         ("/y", "ws://a/y"),
     ])
     func aTargetThatBeginsWithTwoSlashesIsNoAuthority(reference: String, url: String) throws {
-        // Two redirects could end the process.
+        // Regression: two redirects could end the process.
         #expect(try resolve(reference, at: "ws://a//foo?o").description == url)
     }
 
@@ -62,7 +62,7 @@ extension WebSocketURLTests {
         #expect(try resolve("?r", at: "ws://a/b/../c?q").description == "ws://a/b/../c?r")
     }
 
-    @Test func aLongPathTakesNoLongTime() throws {
+    @Test func aLongPathIsResolvedQuickly() throws {
         let reference = String(repeating: "a/", count: 50_000) + String(repeating: "../", count: 50_000) + "g"
         #expect(try resolve(reference).description == "ws://a/b/c/g")
     }
@@ -70,11 +70,11 @@ extension WebSocketURLTests {
     // MARK: - Attacks
 
     @Test(arguments: [
-        // What stands before the at sign is a user, and not taken.
+        // The part before the @ is a user, which is dropped.
         ("//evil@good", "ws://good/"), ("//good:80@evil/", "ws://evil/"), ("ws://evil@good/x", "ws://good/x"),
-        // A backslash is no slash, in whatever browsers make of it.
+        // A backslash is no slash, though browsers take it for one.
         ("\\\\evil", "ws://a/b/c/%5C%5Cevil"), ("/\\evil", "ws://a/%5Cevil"), ("\\evil", "ws://a/b/c/%5Cevil"),
-        // Two slashes that only dot segments bring about begin no authority.
+        // Two slashes that remain after removing dot segments begin no authority.
         ("/.//evil", "ws://a//evil"), ("/..//evil", "ws://a//evil"), (".//../..//evil", "ws://a/b//evil"),
         ("/x/..//evil", "ws://a//evil"), ("@evil", "ws://a/b/c/@evil"), ("/@evil", "ws://a/@evil"),
         ("?@evil", "ws://a/b/c/d;p?@evil"), ("#@evil", "ws://a/b/c/d;p?q"),
@@ -105,7 +105,7 @@ extension WebSocketURLTests {
         #expect(refusal { try resolve(reference) } == "bad URL '\(shown)': \(reason)")
     }
 
-    /// Refused as the URL that they make.
+    /// References whose URL is refused.
     @Test(arguments: [
         ("//", "ws://", "it has no host"), ("///x", "ws:///x", "it has no host"), ("ws://", "ws://", "it has no host"),
         ("//h\\@x/", "ws://…@x/", "it has a backslash in the host"),

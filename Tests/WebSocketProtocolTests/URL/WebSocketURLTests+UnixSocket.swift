@@ -14,7 +14,7 @@ extension WebSocketURLTests {
         ("ws+unix:/a.sock?q:/r", "/a.sock", "/?q:/r", "ws+unix:/a.sock:/?q:/r"),
         ("ws+unix:/a.sock#f:/r", "/a.sock", "/", "ws+unix:/a.sock:/"),
         ("ws+unix:/a.sock:/r#f", "/a.sock", "/r", "ws+unix:/a.sock:/r"),
-        // Only the first colon parts; slashes are not looked at.
+        // The first colon ends the path; slashes stay as they are.
         ("ws+unix:/a.sock:/b:c:/d@e", "/a.sock", "/b:c:/d@e", "ws+unix:/a.sock:/b:c:/d@e"),
         ("ws+unix:////a//b:///c", "//a//b", "///c", "ws+unix:////a//b:///c"),
         ("ws+unix:/a.sock:/%20é", "/a.sock", "/%20%C3%A9", "ws+unix:/a.sock:/%20%C3%A9"),
@@ -68,8 +68,8 @@ extension WebSocketURLTests {
         #expect(refusal { try WebSocketURL(text) } == "bad URL '\(text)': \(reason)")
     }
 
-    @Test func aSocketPathOf107BytesAndNoMore() throws {
-        // Decoded: 107 bytes are 321 when all are escaped.
+    @Test func aSocketPathHasAtMost107Bytes() throws {
+        // The limit counts decoded bytes.
         let path = "/" + String(repeating: "%3A", count: 106)
         #expect(try WebSocketURL("ws+unix:\(path):/").socketPath?.utf8.count == 107)
         let text = "ws+unix:/" + String(repeating: "a", count: 107)

@@ -3,7 +3,7 @@ import Testing
 @testable import WebSocketProtocol
 
 @Suite struct WebSocketURLTests {
-    /// What is wrong with a URL; nil when nothing is.
+    /// The reason of the failure; nil if there is none.
     func refusal(_ url: () throws -> WebSocketURL) -> String? {
         do { _ = try url() } catch { return (error as? WebSocketURL.Failure)?.reason }
         return nil
@@ -90,7 +90,7 @@ import Testing
         #expect(url.userInfo == good.userInfo)
         #expect(url.authority == good.authority)
         #expect(url.description == "\(good.isSecure ? "wss" : "ws")://\(good.authority)\(good.target)")
-        // What it is described as means the same, but for the user.
+        // The description is a URL that means the same, without the user.
         let again = try WebSocketURL(url.description)
         #expect(again.authority == url.authority && again.target == url.target && again.userInfo == nil)
     }
@@ -159,19 +159,19 @@ import Testing
                 == "bad URL 'ws://h/a b': it has a space or a control character; write them as %20 and the like")
     }
 
-    @Test func aURLOf64KiBAndNoMore() throws {
+    @Test func aURLHasAtMost64KiB() throws {
         let text = "ws://h/" + String(repeating: "a", count: 65536 - 7)
         #expect(try WebSocketURL(text).target.utf8.count == 65536 - 6)
         #expect(refusal { try WebSocketURL(text + "a") }?.hasSuffix("it has more than 65536 bytes") == true)
     }
 
-    @Test func aNameOf255BytesAndNoMore() throws {
+    @Test func aNameHasAtMost255Bytes() throws {
         let name = String(repeating: "a", count: 255)
         #expect(try WebSocketURL("ws://\(name)/").host == name)
         #expect(throws: WebSocketURL.Failure.self) { try WebSocketURL("ws://\(name)a/") }
     }
 
-    // MARK: - What error texts do not tell
+    // MARK: - Secrets in error texts
 
     @Test(arguments: [
         ("ws://user:secret@h:0/", "bad URL 'ws://…@h:0/': '0' is not a port; it must be a number from 1 to 65535"),
@@ -193,7 +193,7 @@ import Testing
         #expect(refusal { try WebSocketURL(text) } == reason)
     }
 
-    /// What seems to be a host or a port may be a piece of the password.
+    /// A piece of the password may look like a host or a port.
     @Test(arguments: [
         "ws://u:secret/secret@h/", "ws://u:secret?secret@h/", "ws://u:secret#secret@h/", "ws://u@secret:x/secret@h/",
         "ws://u:[secret/secret@h/", "ws://[secret]:secret/secret@h/", "ws://u:secret%zz/secret@h/",
@@ -216,7 +216,7 @@ import Testing
         #expect(refusal { try WebSocketURL(text) } == reason)
     }
 
-    /// Also of what is shown a second time: a redirect shows only that.
+    /// Also in `problem`, which is all that a redirect's error shows.
     @Test(arguments: [
         ("ws://[\u{9B}1]/", "[?1] is not an IPv6 address"),
         ("ws://h:\u{9D}/", "'?' is not a port; it must be a number from 1 to 65535"),
@@ -236,7 +236,7 @@ import Testing
 
     // MARK: - Bytes, not characters
 
-    /// A delimiter with a combining mark behind it is one character, and delimits all the same.
+    /// A delimiter with a combining mark is one character, but still a delimiter.
     @Test func combiningMarksHideNoDelimiter() throws {
         let mark = "\u{301}"
         #expect(try WebSocketURL("ws://h/\(mark)@evil.example/").host == "h")
@@ -249,7 +249,7 @@ import Testing
         #expect(throws: WebSocketURL.Failure.self) { try WebSocketURL("ws://h\\\(mark)x/") }
     }
 
-    /// U+212A becomes an ASCII k in lower case.
+    /// lowercased() turns U+212A into k.
     @Test func theKelvinSignIsNoK() {
         #expect(throws: WebSocketURL.Failure.self) { try WebSocketURL("ws://\u{212A}.example/") }
     }

@@ -89,16 +89,16 @@ extension MessageReaderTests {
     }
 
     /// 1.4: after a Close, further data is discarded.
-    @Test func whatFollowsACloseIsIgnored() {
-        let behind = serverFrame(0x81, "late") + serverFrame(0x89, "p") + closeFrame(1001) + [0xFF, 0xFF, 0xFF]
+    @Test func bytesAfterACloseAreIgnored() {
+        let late = serverFrame(0x81, "late") + serverFrame(0x89, "p") + closeFrame(1001) + [0xFF, 0xFF, 0xFF]
         let expected = Reception(events: [.text("a")], outcome: .closed(CloseFrame(code: .normal)))
-        #expect(client.verify(serverFrame(0x81, "a") + closeFrame(1000) + behind) == expected)
+        #expect(client.verify(serverFrame(0x81, "a") + closeFrame(1000) + late) == expected)
     }
 
-    @Test func whatFollowsAFailureIsIgnored() {
-        let behind = serverFrame(0x81, "late") + serverFrame(0x89, "p") + closeFrame(1000)
+    @Test func bytesAfterAFailureAreIgnored() {
+        let late = serverFrame(0x81, "late") + serverFrame(0x89, "p") + closeFrame(1000)
         expectFailure(
-            [0xFF, 0x00] + behind, .protocolError, "a frame has reserved bits set (RFC 6455 5.2)", of: client)
+            [0xFF, 0x00] + late, .protocolError, "a frame has reserved bits set (RFC 6455 5.2)", of: client)
     }
 
     // MARK: - 5.5.2 and 5.5.3, Ping and Pong
@@ -116,7 +116,7 @@ extension MessageReaderTests {
         #expect(client.verify(serverFrame(0x8A, "a") + serverFrame(0x8A, "")).pongs == [])
     }
 
-    /// A peer that pings and never reads can't fill the memory: the latest ping is answered, not the first.
+    /// A peer that pings and never reads must not use up the memory: only the latest pings are answered.
     @Test func anUnansweredBacklogKeepsTheLatest() throws {
         let pings = (0..<1000).map { noise(125, seed: UInt64($0)) }
         let reception = client.verify(pings.flatMap { serverFrame(0x89, $0) })
@@ -126,12 +126,12 @@ extension MessageReaderTests {
     }
 
     @Test func answeredPingsLeaveRoomForMore() {
-        var connection = client.connection()
+        var reader = client.reader()
         var events = EventRecords()
         for i in 0..<1000 as Range<UInt64> {
-            let outcome = connection.receive(serverFrame(0x89, bigEndian(i, bytes: 8)), into: &events)
+            let outcome = reader.receive(serverFrame(0x89, bigEndian(i, bytes: 8)), into: &events)
             #expect(outcome == .open)
-            let pongs = connection.dequeuePongs()
+            let pongs = reader.dequeuePongs()
             #expect(pongs == [bigEndian(i, bytes: 8)])
         }
     }

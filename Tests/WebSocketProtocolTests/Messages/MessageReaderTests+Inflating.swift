@@ -1,4 +1,4 @@
-// Compressed messages (RFC 7692 section 7.2.3 for the literal ones).
+// Compressed messages; the examples are those of RFC 7692 section 7.2.3.
 
 import TestSupport
 import Testing
@@ -8,33 +8,34 @@ import Testing
 extension MessageReaderTests {
     private static let takeover = FeedVerifier(inflating: .init())
     private static let noTakeover = FeedVerifier(inflating: .init(takeover: false))
+    private static let misplacedRSV1 = "a frame has RSV1 set where it means nothing (RFC 6455 5.2, RFC 7692 6.1)"
     private static let doesNotInflate = "a compressed message does not inflate (RFC 7692 7.2.2)"
 
-    @Test(arguments: [true, false]) func compressedHello(takeover: Bool) {
+    @Test(arguments: [true, false]) func helloInOneFrame(takeover: Bool) {
         let verifier = FeedVerifier(inflating: .init(takeover: takeover))
-        let input: [UInt8] = [0xC1, 0x07, 0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]
+        let input = serverFrame(0xC1, compressedHello)
         #expect(verifier.verify(input) == Reception(events: [.text("Hello")]))
         #expect(verifier.verify(input + input) == Reception(events: [.text("Hello"), .text("Hello")]))
         let binary: [UInt8] = [0xC2] + input.dropFirst()
         #expect(verifier.verify(binary) == Reception(events: [.binary(Array("Hello".utf8))]))
     }
 
-    @Test func bytesThatOnlyTheEndOfAMessageMakesAreNoText() {
-        // "Jen" and many of "n"; the message ends within a block, and the four bytes that are put behind it would go
-        // on with it up to 0xFF.
+    @Test func theAddedBytesMakeNoText() {
+        // "Jen" and many "n": the message ends within a block, which would go on with the four bytes that the
+        // receiver adds, up to 0xFF.
         let input: [UInt8] = [0xC1, 0x07, 0xF2, 0x4A, 0xCD, 0x23, 0x02, 0x00, 0xF1]
         expectFailure(input, .invalidData, Self.doesNotInflate, of: Self.takeover)
     }
 
-    @Test func fragmentedCompressedHello() {
+    @Test func helloInFragments() {
         let input: [UInt8] = [0x41, 0x03, 0xF2, 0x48, 0xCD, 0x80, 0x04, 0xC9, 0xC9, 0x07, 0x00]
         let reception = Self.takeover.verify(input)
         #expect(reception == Reception(events: [.fragment(received: 2), .text("Hello")]))
     }
 
-    @Test func aMessageRefersToTheOneBefore() {
-        let first: [UInt8] = [0xC1, 0x07, 0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]
-        let second: [UInt8] = [0xC1, 0x05, 0xF2, 0x00, 0x11, 0x00, 0x00]
+    @Test func aMessageRefersToTheMessageBefore() {
+        let first = serverFrame(0xC1, compressedHello)
+        let second = serverFrame(0xC1, repeatedHello)
         #expect(Self.takeover.verify(first + second).events == [.text("Hello"), .text("Hello")])
         // An uncompressed message and control frames between them change nothing.
         #expect(
@@ -54,8 +55,8 @@ extension MessageReaderTests {
     @Test func blockMarkedAsTheLast() {
         let input: [UInt8] = [0xC1, 0x08, 0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00]
         #expect(Self.takeover.verify(input).events == [.text("Hello")])
-        // The window outlives it.
-        let second: [UInt8] = [0xC1, 0x05, 0xF2, 0x00, 0x11, 0x00, 0x00]
+        // The window is kept.
+        let second = serverFrame(0xC1, repeatedHello)
         #expect(Self.takeover.verify(input + second).events == [.text("Hello"), .text("Hello")])
     }
 
@@ -72,15 +73,15 @@ extension MessageReaderTests {
         #expect(Self.noTakeover.verify(input + input).events == [.text(""), .text("")])
     }
 
-    /// Regression: Mojolicious sends an empty message without a single byte, not even the block that RFC 7692 section
-    /// 7.2.3.6 has for it. Chromium and ws deliver the message, but can't inflate the one behind it.
+    /// Regression: Mojolicious sends an empty message without any byte, though RFC 7692 section 7.2.3.6 says one
+    /// byte. Chromium and ws deliver that message, but can't inflate the next one.
     @Test(
         arguments: [
             [0xC1, 0x00], [0x41, 0x00, 0x80, 0x00], [0x41, 0x00, 0x00, 0x00, 0x89, 0x00, 0x80, 0x00],
         ] as [[UInt8]])
     func messageOfNoBytesAtAll(empty: [UInt8]) {
-        let hello: [UInt8] = [0xC1, 0x07, 0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]
-        let again: [UInt8] = [0xC1, 0x05, 0xF2, 0x00, 0x11, 0x00, 0x00]
+        let hello = serverFrame(0xC1, compressedHello)
+        let again = serverFrame(0xC1, repeatedHello)
         func texts(_ verifier: FeedVerifier, _ input: [UInt8]) -> [String] {
             let reception = verifier.verify(input)
             #expect(reception.outcome == .open)
@@ -96,7 +97,7 @@ extension MessageReaderTests {
             [0x41, 0x01, 0xF2, 0x80, 0x00], [0x41, 0x00, 0x00, 0x01, 0xF2, 0x80, 0x00],
             [0x41, 0x05, 0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x80, 0x00],
         ] as [[UInt8]])
-    func aMessageThatEndsWithAnEmptyFrameIsCutShortAllTheSame(input: [UInt8]) {
+    func aMessageCutShortBeforeAnEmptyFrameFails(input: [UInt8]) {
         #expect(Self.takeover.verify(input).failure?.reason == Self.doesNotInflate)
         #expect(Self.noTakeover.verify(input).failure?.reason == Self.doesNotInflate)
     }
@@ -109,19 +110,18 @@ extension MessageReaderTests {
     // MARK: - 6.1, RSV1
 
     @Test(arguments: [0xC8, 0xC9, 0xCA] as [UInt8]) func compressedControlFrame(first: UInt8) {
-        let reason = "a frame has RSV1 set where it means nothing (RFC 6455 5.2, RFC 7692 6.1)"
-        expectFailure(serverFrame(first, ""), .protocolError, reason, of: Self.takeover)
+        expectFailure(serverFrame(first, ""), .protocolError, Self.misplacedRSV1, of: Self.takeover)
         let server = FeedVerifier(role: .server, inflating: .init())
-        expectFailure(clientFrame(first, [0x03, 0xE8]), .protocolError, reason, of: server)
+        expectFailure(clientFrame(first, [0x03, 0xE8]), .protocolError, Self.misplacedRSV1, of: server)
     }
 
     @Test(arguments: [0x40, 0xC0] as [UInt8]) func rsv1OnAContinuation(first: UInt8) {
-        let reason = "a frame has RSV1 set where it means nothing (RFC 6455 5.2, RFC 7692 6.1)"
         expectFailure(
-            [0x41, 0x03, 0xF2, 0x48, 0xCD] + serverFrame(first, [0xC9, 0xC9, 0x07, 0x00]), .protocolError, reason,
+            [0x41, 0x03, 0xF2, 0x48, 0xCD] + serverFrame(first, [0xC9, 0xC9, 0x07, 0x00]), .protocolError,
+            Self.misplacedRSV1,
             after: [.fragment(received: 2)], of: Self.takeover)
         expectFailure(
-            serverFrame(0x01, "a") + serverFrame(first, "b"), .protocolError, reason,
+            serverFrame(0x01, "a") + serverFrame(first, "b"), .protocolError, Self.misplacedRSV1,
             after: [.fragment(received: 1)], of: Self.takeover)
     }
 
@@ -167,9 +167,9 @@ extension MessageReaderTests {
             FeedVerifier(maximumMessageSize: 4999, inflating: .init()).verify(fragments).failure?.code == .tooBig)
     }
 
-    /// The limit and one more overflowed: this trapped.
-    @Test func theLargestLimitThereIs() {
-        let frame = serverFrame(0xC1, [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00])
+    /// Regression: the limit plus one overflowed, and trapped.
+    @Test func theLargestLimit() {
+        let frame = serverFrame(0xC1, compressedHello)
         let unlimited = FeedVerifier(maximumMessageSize: .max, inflating: .init())
         #expect(unlimited.verify(frame).events == [.text("Hello")])
     }
@@ -183,7 +183,7 @@ extension MessageReaderTests {
             "a message is larger than 100000 bytes; raise the option maxmessagesize to receive it", of: verifier)
     }
 
-    /// A byte may become a thousand: the owner applies its limits and serves others in between.
+    /// Between the pauses the engine applies its limits and lets other connections work.
     @Test(arguments: [MessageReader.Role.client, .server]) func inflatingPausesWithinAMessage(role: MessageReader.Role)
         throws
     {
@@ -191,20 +191,20 @@ extension MessageReaderTests {
         let bomb = try deflated(message)
         let frame = role == .client ? serverFrame(0xC2, bomb) : clientFrame(0xC2, bomb)
         var input = frame + frame
-        var connection = FeedVerifier(role: role, inflating: .init(takeover: false)).connection()
+        var reader = FeedVerifier(role: role, inflating: .init(takeover: false)).reader()
         var events = EventRecords()
         var sizes: [Int] = []
         input.withUnsafeMutableBytes { bytes in
             var left = bytes.count
             repeat {
                 let rest = UnsafeMutableRawBufferPointer(rebasing: bytes.suffix(left))
-                #expect(connection.receive(rest, into: &events) == .open)
-                #expect(connection.unconsumed < left, "each call consumes something")
-                left = connection.unconsumed
+                #expect(reader.receive(rest, into: &events) == .open)
+                #expect(reader.unconsumed < left, "each call consumes something")
+                left = reader.unconsumed
                 sizes.append(events.size)
             } while left > 0
         }
-        // 128 KiB in the log before a message turns out to be large, then a quarter of a mebibyte for each call.
+        // 128 KiB in the record until a message turns out to be large, then 256 KiB for each call.
         #expect(sizes.count >= 7 && sizes.count <= 10)
         #expect(events.events() == [.binary(message), .binary(message)])
     }
@@ -219,22 +219,22 @@ extension MessageReaderTests {
 
     @Test func largeInflatedMessagesBecomeDetachedBlocks() throws {
         let payload = noise(200_000)
-        var connection = Self.takeover.connection()
+        var reader = Self.takeover.reader()
         var events = EventRecords()
-        _ = connection.receive(serverFrame(0xC2, try deflated(payload)), into: &events)
+        _ = reader.receive(serverFrame(0xC2, try deflated(payload)), into: &events)
         let records = events.records()
         #expect(records.map(\.event) == [.binary(payload)])
         #expect(records.first?.isDetached == true)
     }
 
-    /// Regression: the four bytes that the receiver appends were taken for the last four of a plain block.
-    @Test func plainBlockThatLacksItsLastFourBytesIsCutShort() {
+    /// Regression: the four bytes that the receiver adds counted as content of a stored block.
+    @Test func aStoredBlockWithoutItsLastFourBytesIsCutShort() {
         let block: [UInt8] = [0x00, 0x08, 0x00, 0xF7, 0xFF, 0x61, 0x62, 0x63, 0x64]
         expectFailure(serverFrame(0xC2, block), .invalidData, Self.doesNotInflate, of: Self.takeover)
     }
 
-    /// Regression: where the four bytes that the receiver appends made a message larger than what is inflated into the
-    /// log, a message cut within a block came with bytes that nobody had sent.
+    /// Regression: a message cut within a block was delivered with bytes that nobody had sent, if the four bytes that
+    /// the receiver adds made it larger than `inflateIntoRecord`.
     @Test(arguments: [0, 1, 2, 116, 117, 500])
     func aMessageThatEndsWithinABlockIsCutShortAtAnySize(less: Int) throws {
         let before = try deflated([UInt8](repeating: 0x7A, count: 131_072 - 7 - less)) + [0x00, 0x00, 0xFF, 0xFF]
@@ -242,7 +242,7 @@ extension MessageReaderTests {
         expectFailure(serverFrame(0xC2, before + cut), .invalidData, Self.doesNotInflate, of: Self.takeover)
     }
 
-    /// Regression: the whole input in one piece failed for the bad stream, cut in pieces for the bad text.
+    /// Regression: in one piece the input failed because of the stream, in several pieces because of the text.
     @Test func badTextBeforeABadStreamFailsForTheText() {
         let input: [UInt8] = [
             0xC1, 0x07, 0xF2, 0x48, 0xCD, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xCD, 0xC9, 0xC9, 0x07, 0x11,
@@ -257,9 +257,9 @@ extension MessageReaderTests {
 
     @Test func outOfMemoryForInflating() async {
         await #expect(processExitsWith: .success) {
-            var connection = FeedVerifier(inflating: .init()).connection()
+            var reader = FeedVerifier(inflating: .init()).reader()
             var events = EventRecords()
-            let outcome = withoutMemory { connection.receive([0xC1, 0x01, 0x00], into: &events) }
+            let outcome = withoutMemory { reader.receive([0xC1, 0x01, 0x00], into: &events) }
             #expect(outcome == .failed(ProtocolFailure(.internalError, "out of memory for inflating a message")))
         }
     }

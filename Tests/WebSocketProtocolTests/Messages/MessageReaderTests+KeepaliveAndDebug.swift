@@ -1,4 +1,4 @@
-// What a connection does for the engine beside the protocol: keepalive's pongs, lines for a log.
+// Pongs for the engine's keepalive pings, and the DEBUG records that describe frames.
 
 import CEvents
 import Testing
@@ -9,16 +9,16 @@ extension MessageReaderTests {
     private func receive(
         _ input: [UInt8], key: UInt32? = nil, debug: Bool = false
     ) -> (events: [Event], pong: UInt64?) {
-        var connection = MessageReader(
+        var reader = MessageReader(
             role: .client, maximumMessageSize: 100, inflating: nil, keepaliveKey: key, debug: debug)
         var records = EventRecords()
         var input = input
-        _ = input.withUnsafeMutableBytes { connection.receive($0, into: &records) }
-        return (records.records().map(\.event), connection.keepalivePong)
+        _ = input.withUnsafeMutableBytes { reader.receive($0, into: &records) }
+        return (records.records().map(\.event), reader.keepalivePong)
     }
 
-    /// Those behind it, when many come at once, tell less of the time that the first has taken.
-    @Test func theFirstPongOfAReadIsTheOneThatTells() {
+    /// The first has waited least in the socket, so it measures the latency best.
+    @Test func theFirstPongOfAReadIsReported() {
         let pongs = (1...3 as ClosedRange<UInt8>).flatMap { serverFrame(0x8A, [0x78, 0x56, 0x34, 0x12, $0, 0, 0, 0]) }
         let result = receive(pongs, key: 0x1234_5678)
         #expect(result.events == [])

@@ -11,7 +11,7 @@ enum Event: Equatable, Sendable {
     case ping([UInt8])
     case pong([UInt8])
     case fragment(received: Int)
-    /// What only the engine writes.
+    /// Events of the engine.
     case other(type: Int, [UInt8])
 
     init(type: Int, payload: [UInt8]) {
