@@ -27,16 +27,21 @@ final class LocalServer {
         }
         try #require(isListening)
         port = Int(UInt16(bigEndian: address.sin_port))
+        Self.limitReads(of: listener)
     }
 
     deinit { close(listener) }
 
-    /// The next connection, a blocking socket. Each read fails after 10 s.
+    private static func limitReads(of socket: Int32) {
+        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    /// The next connection, a blocking socket. This and each read fails after 10 s.
     func accept() throws -> Int32 {
         let peer = Glibc.accept(listener, nil, nil)
         try #require(peer >= 0)
-        var limit = timeval(tv_sec: 10, tv_usec: 0)
-        setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        Self.limitReads(of: peer)
         return peer
     }
 
