@@ -1,4 +1,5 @@
 import CEvents
+import CLinux
 import Glibc
 import TestSupport
 import Testing

@@ -1,5 +1,6 @@
 // One attempt to connect, and what it has come to, on the thread of the test.
 
+import CLinux
 import Glibc
 import Testing
 

@@ -1,6 +1,7 @@
 // Certificates and keys for the tests, made in memory, and servers that show them.
 
 import COpenSSL
+import CLinux
 import Glibc
 import Testing
 

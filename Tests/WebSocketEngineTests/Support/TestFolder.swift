@@ -1,5 +1,6 @@
 // A folder of files that is removed with the test.
 
+import CLinux
 import Glibc
 import Testing
 

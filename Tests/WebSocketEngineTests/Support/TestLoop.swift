@@ -1,5 +1,6 @@
 // A loop without a thread, for the tests of what a loop runs: the test's thread runs it, and the test sets the time.
 
+import CLinux
 import Glibc
 import Testing
 

@@ -1,6 +1,7 @@
 // A session and the script's side of its websocket, on the thread of the test.
 
 import CEvents
+import CLinux
 import Glibc
 import Testing
 
