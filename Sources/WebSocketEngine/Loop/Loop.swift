@@ -2,6 +2,7 @@
 // the LoopContext. Called by Engine, on the thread that holds the loop's lock.
 
 import Dispatch
+import CLinux
 import Glibc
 import WebSocketProtocol
 

@@ -1,6 +1,7 @@
 // What the loop lends to a session while the session works: poller, clock, buffers, caches. Owned by Loop; used by Session
 // and by all that it calls, on the thread that runs the loop.
 
+import CLinux
 import Glibc
 import WebSocketProtocol
 

@@ -2,6 +2,7 @@
 // knows each option's name and types; Bridge.swift sets it here, on the thread that runs the Lua state. Afterwards
 // nobody changes the options, and the loop reads them.
 
+import CLinux
 import Glibc
 public import WebSocketProtocol
 

@@ -3,6 +3,7 @@
 // part of the same websocket is Session.
 
 import CEvents
+import CLinux
 import Glibc
 import Synchronization
 public import WebSocketProtocol

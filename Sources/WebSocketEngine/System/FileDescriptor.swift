@@ -3,6 +3,7 @@
 // A host may close descriptors that it did not open, as daemons do, and the next file that it opens then has the same number.
 // So `isOurs` is checked before a descriptor is closed or an eventfd is written.
 
+import CLinux
 import Glibc
 
 struct FileDescriptor: ~Copyable {

@@ -2,6 +2,7 @@
 // TLSConnection calls it within the handshake, on the thread that runs the loop.
 
 import COpenSSL
+import CLinux
 import Glibc
 import WebSocketProtocol
 

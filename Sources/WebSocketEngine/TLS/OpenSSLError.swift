@@ -1,6 +1,7 @@
 // OpenSSL's error queue, of which each thread has its own. Called right behind a call of OpenSSL, on the same thread.
 
 import COpenSSL
+import CLinux
 import Glibc
 
 enum OpenSSLError {

@@ -2,6 +2,7 @@
 // use it on threads that may block, never on the one that runs the loop.
 
 import COpenSSL
+import CLinux
 import Glibc
 import WebSocketProtocol
 
