@@ -19,7 +19,7 @@ private func tunnel(_ proxy: Proxy, _ input: UnsafeRawBufferPointer, cut: Int) -
     }
 }
 
-/// What a script is told about a refusal.
+/// The text of a refusal that a script gets.
 private func refusal(_ input: UnsafeRawBufferPointer, cut: Int) -> String {
     var parser = HTTPHeadParser()
     var body: ResponseBody?

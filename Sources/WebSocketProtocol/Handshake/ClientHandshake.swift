@@ -4,7 +4,7 @@
 import COpenSSL
 
 public struct ClientHandshake: Sendable {
-    /// What client and server have negotiated.
+    /// The result of the negotiation.
     public struct Agreement: Equatable, Sendable {
         /// The subprotocol that the server chose; "" without.
         public var subprotocol = ""

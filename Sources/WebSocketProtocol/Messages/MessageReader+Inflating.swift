@@ -2,7 +2,7 @@
 // small, or into `message`.
 
 extension MessageReader {
-    /// What became of a piece of a compressed message.
+    /// The result of inflating a piece of a message.
     enum Inflated {
         /// It is in `message`.
         case inMessage

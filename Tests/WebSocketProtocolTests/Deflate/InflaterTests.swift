@@ -87,7 +87,7 @@ import Testing
         #expect(results.contains(.invalid))
     }
 
-    // MARK: - What does not inflate
+    // MARK: - Malformed input
 
     @Test(
         arguments: [
