@@ -35,10 +35,6 @@ import Testing
         func ready(_ readiness: Poller.Readiness, on loop: TestLoop) {
             if exchange.transport.shouldHandle(readiness) { advance() }
         }
-        func lookupFinished(_ token: Poller.Token, _ resolution: Resolution, on loop: TestLoop) {}
-        func tlsContextFinished(_ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, on loop: TestLoop) {}
-        func timeout(on loop: TestLoop) {}
-        var deadline: Nanoseconds? { nil }
 
         func refusal() throws -> HandshakeExchange.Refusal {
             try loop.run(until: { outcome != nil })

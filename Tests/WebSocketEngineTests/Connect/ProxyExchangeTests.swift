@@ -33,10 +33,6 @@ import Testing
         func ready(_ readiness: Poller.Readiness, on loop: TestLoop) {
             if exchange.transport.shouldHandle(readiness) { advance() }
         }
-        func lookupFinished(_ token: Poller.Token, _ resolution: Resolution, on loop: TestLoop) {}
-        func tlsContextFinished(_ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, on loop: TestLoop) {}
-        func timeout(on loop: TestLoop) {}
-        var deadline: Nanoseconds? { nil }
 
         /// The proxy sends an answer byte by byte: before the last there is no outcome.
         func drip(_ bytes: [UInt8]) throws {

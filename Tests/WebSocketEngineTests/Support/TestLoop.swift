@@ -15,6 +15,14 @@ protocol LoopClient: AnyObject {
     var deadline: Nanoseconds? { get }
 }
 
+/// For a client without names, TLS and deadlines.
+extension LoopClient {
+    func lookupFinished(_ token: Poller.Token, _ resolution: Resolution, on loop: TestLoop) {}
+    func tlsContextFinished(_ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, on loop: TestLoop) {}
+    func timeout(on loop: TestLoop) {}
+    var deadline: Nanoseconds? { nil }
+}
+
 final class TestLoop {
     var context: LoopContext
     weak var client: (any LoopClient)?
