@@ -32,8 +32,7 @@ public struct ClosingHandshake: Equatable, Sendable {
         case failure(ProtocolFailure)
     }
 
-    /// Indirect: whether the connection is open, which every event asks, is then a comparison of one word.
-    public indirect enum State: Equatable, Sendable {
+    public enum State: Equatable, Sendable {
         case open
         /// We have begun, and the peer's Close has not come.
         case closing(OurClose)
@@ -82,16 +81,13 @@ public struct ClosingHandshake: Equatable, Sendable {
         case finish
     }
 
-    public private(set) var state = State.open
+    public private(set) var state = State.open { didSet { isOpen = state == .open } }
+    /// Whether the state is open. Stored, because every event of a connection asks, and `state` has many words to compare.
+    public private(set) var isOpen = true
 
     public init() {}
 
     // MARK: - Questions
-
-    public var isOpen: Bool {
-        if case .open = state { return true }
-        return false
-    }
 
     public var isWaitingForScript: Bool {
         if case .waitingForScript = state { return true }

@@ -12,6 +12,8 @@ import Testing
 final class LocalServer {
     private let listener: Int32
     let port: Int
+    /// Of the websockets that were made.
+    private var queues: [EventQueue] = []
 
     init() throws {
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -30,7 +32,11 @@ final class LocalServer {
         Self.limitReads(of: listener)
     }
 
-    deinit { close(listener) }
+    deinit {
+        close(listener)
+        // A queue and a live websocket refer to each other.
+        for queue in queues { queue.endWebsockets("the test has ended") }
+    }
 
     private static func limitReads(of socket: Int32) {
         var limit = timeval(tv_sec: 10, tv_usec: 0)
@@ -83,6 +89,7 @@ final class LocalServer {
     /// A websocket for this server.
     func websocket(_ queue: EventQueue, id: UInt32 = 1, change: (inout Options) -> Void = { _ in }) throws -> WebSocket
     {
+        queues.append(queue)
         var options = Options()
         options.url = try WebSocketURL("ws://127.0.0.1:\(port)/")
         change(&options)

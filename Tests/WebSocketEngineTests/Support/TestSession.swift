@@ -30,6 +30,9 @@ final class TestSession: LoopClient {
         loop.client = self
     }
 
+    // A queue and a live websocket refer to each other.
+    deinit { queue.endWebsockets("the test has ended") }
+
     // MARK: - The script's calls, and the loop's part of them
 
     func connect() {
