@@ -11,6 +11,10 @@ void ws_start_counting_forks(void);
  * during the fork would stay locked in the child. Only for short work that reads no file. Must not be nested. */
 void ws_block_forks(void);
 void ws_allow_forks(void);
+/* Between these two, fork waits as well: the work of one turn of the loop, without the wait. Swift's runtime has locks, too,
+ * which the child would need. Neither file access nor ws_block_forks may come between them. */
+void ws_begin_turn(void);
+void ws_end_turn(void);
 /* Accessor for Swift, which rejects a mutable C global as not concurrency-safe. */
 static inline int ws_fork_count(void) { return ws_forks; }
 

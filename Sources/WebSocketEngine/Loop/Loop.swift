@@ -62,6 +62,9 @@ struct Loop: ~Copyable {
     mutating func runOnce(
         until limit: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil, forScript: Bool = false
     ) -> Outcome {
+        // A forked child must not inherit a lock of Swift's runtime that this thread holds.
+        ws_begin_turn()
+        defer { ws_end_turn() }
         // A command may already have published the event that the caller waits for; then the turn must not wait.
         let hasExecuted = (hasCommands || context.commandQueue.hasCommands) && execute()
         guard !isStopped else { return .stopped }
@@ -130,9 +133,11 @@ struct Loop: ~Copyable {
         }
     }
 
-    /// Waits for events as `Poller.wait` does, and reads the clock.
+    /// Waits for events as `Poller.wait` does, and reads the clock. fork() may happen meanwhile.
     private mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>?) -> Int {
+        ws_end_turn()
         let count = context.poller.wait(until: deadline, mask)
+        ws_begin_turn()
         context.now = WebSocketEngine.now()
         context.poller.noteTime(context.now)
         return count
