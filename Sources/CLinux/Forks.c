@@ -19,7 +19,7 @@ void ws_allow_forks(void) { pthread_rwlock_unlock(&fork_lock); }
  * waits for a fork only, never for the other threads that fork waits for. */
 static pthread_rwlock_t turn_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 /* A signal handler may fork in the middle of a turn, on the thread that runs it. */
-static _Thread_local bool is_in_turn;
+static _Thread_local bool is_in_turn __attribute__((tls_model("initial-exec")));
 
 void ws_begin_turn(void)
 {

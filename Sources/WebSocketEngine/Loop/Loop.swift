@@ -62,11 +62,8 @@ struct Loop: ~Copyable {
     mutating func runOnce(
         until limit: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil, forScript: Bool = false
     ) -> Outcome {
-        // A forked child must not inherit a lock of Swift's runtime that this thread holds.
-        ws_begin_turn()
-        defer { ws_end_turn() }
         // A command may already have published the event that the caller waits for; then the turn must not wait.
-        let hasExecuted = (hasCommands || context.commandQueue.hasCommands) && execute()
+        let hasExecuted = (hasCommands || context.commandQueue.hasCommands) && executeFirst()
         guard !isStopped else { return .stopped }
         var deadline = earlier(context.deadlines.next, limit)
         if !context.coalescing.isEmpty {
@@ -86,6 +83,8 @@ struct Loop: ~Copyable {
             events = max(count, 0)
             handledEvents = 0
         }
+        ws_begin_turn()
+        defer { ws_end_turn() }
         let isFull = events == Poller.maxEvents
         context.isStreaming = false
         let isSignalled = handleEvents()
@@ -133,11 +132,17 @@ struct Loop: ~Copyable {
         }
     }
 
-    /// Waits for events as `Poller.wait` does, and reads the clock. fork() may happen meanwhile.
-    private mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>?) -> Int {
-        ws_end_turn()
-        let count = context.poller.wait(until: deadline, mask)
+    /// Executes commands before the wait. A forked child must not inherit a lock of Swift's runtime: see ws_begin_turn.
+    @inline(never)
+    private mutating func executeFirst() -> Bool {
         ws_begin_turn()
+        defer { ws_end_turn() }
+        return execute()
+    }
+
+    /// Waits for events as `Poller.wait` does, and reads the clock.
+    private mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>?) -> Int {
+        let count = context.poller.wait(until: deadline, mask)
         context.now = WebSocketEngine.now()
         context.poller.noteTime(context.now)
         return count
