@@ -73,6 +73,8 @@ void ws_report_delivered(module_state *module);
 /* object.c; ws_release closes the websocket and takes it out of module_state.websockets. */
 int ws_constructor(lua_State *L);
 void ws_release(lua_websocket *ws);
+/* __index: a method, or else a property; nil for any other name. Its fourth upvalue is the table of methods. */
+int ws_get_field(lua_State *L);
 extern const luaL_Reg ws_methods[];
 extern const luaL_Reg ws_metamethods[];
 

@@ -4,6 +4,7 @@
 #define WS_DELIVER_H
 
 #include "bridge.h"
+#include <signal.h>
 
 /* Stack positions of a delivery; 1 is the argument of poll or run. */
 enum {

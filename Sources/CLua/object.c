@@ -98,8 +98,7 @@ static int close(lua_State *L)
     ws_slice reason = {NULL, 0};
     if (!lua_isnoneornil(L, 3)) reason.bytes = luaL_checklstring(L, 3, &reason.count);
     ws_failure failure;
-    luaL_argcheck(L, code >= 0 && code <= 65535, 2, "a close code is a number from 1000 to 4999");
-    if (!ws_may_close((uint16_t)code, reason, &failure)) return luaL_error(L, "%s", failure.text);
+    if (!ws_may_close(code, reason, &failure)) return luaL_error(L, "%s", failure.text);
     if (!ws->started) return 0;
     ws->started = false;
     ws_websocket_close(ws->engine_side, (uint16_t)code, reason);
@@ -154,8 +153,7 @@ static int push_info(lua_State *L, int value, const char *field)
     return 1;
 }
 
-/* __index: a method, or else a property; nil for any other name. */
-static int get_field(lua_State *L)
+int ws_get_field(lua_State *L)
 {
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(4)) != LUA_TNIL) return 1;
@@ -206,8 +204,7 @@ const luaL_Reg ws_methods[] = {
     {"sendBinary", send_binary}, {"sendPing", send_ping}, {NULL, NULL},
 };
 
-/* ws_open sets __index again, with one upvalue more. */
+/* All but __index: ws_get_field. */
 const luaL_Reg ws_metamethods[] = {
-    {"__index", get_field}, {"__newindex", set_field}, {"__tostring", to_string},
-    {"__gc", finalize}, {"__close", close_variable}, {NULL, NULL},
+    {"__newindex", set_field}, {"__tostring", to_string}, {"__gc", finalize}, {"__close", close_variable}, {NULL, NULL},
 };

@@ -12,9 +12,6 @@ static const struct {
     {"PING", WS_EVENT_PING}, {"PONG", WS_EVENT_PONG}, {"FRAGMENT", WS_EVENT_FRAGMENT}, {"BINARY", WS_EVENT_BINARY},
 };
 
-/* Seconds that sent messages have to leave when the Lua state closes or the process ends. */
-static const double farewell = 1.0;
-
 void ws_reset_after_fork(lua_State *L, module_state *module)
 {
     module->forks_seen = ws_forks;
@@ -53,12 +50,12 @@ static int state_gc(lua_State *L)
     module->unreported_owner = NULL;
     /* Websockets that a finalizer made while the state closes: Lua does not call their __gc any more. */
     while (module->websockets) ws_release(module->websockets);
-    if (state) ws_state_free(state, farewell);
+    if (state) ws_state_free(state);
     return 0;
 }
 
 /* os.exit() does not close the Lua state unless it is told to. */
-static void at_exit(void) { ws_shut_down(farewell); }
+static void at_exit(void) { ws_shut_down(); }
 static void register_exit(void) { atexit(at_exit); }
 
 /* Pushes the three upvalues: module_state, the table of live websockets, their metatable. */
@@ -93,7 +90,7 @@ static void fill_metatable(lua_State *L, int upvalues)
     luaL_setfuncs(L, ws_methods, 3);
     push_copies(L, upvalues);
     lua_pushvalue(L, -4);
-    lua_pushcclosure(L, ws_metamethods[0].func, 4); /* __index finds the methods in its fourth upvalue */
+    lua_pushcclosure(L, ws_get_field, 4);
     lua_setfield(L, -3, "__index");
     lua_pop(L, 1);
     lua_pushliteral(L, "WebSocket");

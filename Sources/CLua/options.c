@@ -231,6 +231,14 @@ static void read_value(const reader *r, const char *path, const form *form)
     }
 }
 
+/* A key of the table `parent` is no string: it is below its value. */
+static void fail_name(const reader *r, const char *parent)
+{
+    if (*parent) fail(r, parent, lua_pushfstring(r->L, "must have names for keys, not a %s", luaL_typename(r->L, -2)));
+    luaL_error(r->L, "%s options have names, as in %s{url = …}; found a %s for a name", r->function, r->function,
+               luaL_typename(r->L, -2));
+}
+
 /* Reads the table on top of the stack: its options are `known`, and its own name is `parent`, or "". */
 static void read_table(const reader *r, const char *parent, const option *known)
 {
@@ -238,8 +246,7 @@ static void read_table(const reader *r, const char *parent, const option *known)
     luaL_checkstack(L, 16, NULL);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 2)) {
         if (lua_type(L, -2) != LUA_TSTRING)
-            luaL_error(L, "%s options have names, as in %s{url = …}; found a %s for a name", r->function, r->function,
-                       luaL_typename(L, -2));
+            fail_name(r, parent);
         const char *name = lua_tostring(L, -2);
         const char *path = lua_pushfstring(L, "%s%s%s", parent, *parent ? "." : "", name);
         lua_insert(L, -2);

@@ -62,8 +62,8 @@ public func ws_state_new() -> OpaquePointer { retained(LuaState()) }
 public func ws_state_reset(_ state: OpaquePointer) { with(state, as: LuaState.self) { $0.queue.reset() } }
 
 @c @implementation
-public func ws_state_free(_ state: OpaquePointer, _ seconds: Double) {
-    with(state, as: LuaState.self) { $0.queue.shut(seconds: seconds) }
+public func ws_state_free(_ state: OpaquePointer) {
+    with(state, as: LuaState.self) { $0.queue.shut() }
     release(state, as: LuaState.self)
 }
 
@@ -89,7 +89,7 @@ public func ws_state_return_block(_ state: OpaquePointer, _ block: ws_block) {
 }
 
 @c @implementation
-public func ws_shut_down(_ seconds: Double) { Engine.shutDown(seconds: seconds) }
+public func ws_shut_down() { Engine.shutDown() }
 
 // MARK: - Options
 
@@ -187,9 +187,9 @@ public func ws_websocket_close(_ websocket: OpaquePointer, _ code: UInt16, _ rea
 
 @c @implementation
 public func ws_may_close(
-    _ code: UInt16, _ reason: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
+    _ code: Int64, _ reason: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    guard CloseCode(rawValue: code).isSendable else {
+    guard let number = UInt16(exactly: code), CloseCode(rawValue: number).isSendable else {
         failure.set("WebSocket can't close with the code \(code); use 1000, or one from 3000 to 4999")
         return false
     }

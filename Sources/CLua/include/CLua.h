@@ -8,7 +8,6 @@
 #define WS_CLUA_H
 
 #include <CEvents.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,8 +32,8 @@ typedef struct ws_slice {
 typedef struct ws_state ws_state;
 
 ws_state *_Nonnull ws_state_new(void);
-/* Closes every websocket of the state, waits at most `seconds` until the sent messages have left, frees the state. */
-void ws_state_free(ws_state *_Nonnull state, double seconds);
+/* Closes every websocket of the state, waits at most a second until the sent messages have left, frees the state. */
+void ws_state_free(ws_state *_Nonnull state);
 /* In a forked child: forgets the records that the parent has queued. */
 void ws_state_reset(ws_state *_Nonnull state);
 
@@ -48,9 +47,9 @@ ws_slice ws_state_fetch(
     ws_state *_Nonnull state, double limit, const void *_Nullable mask, size_t *_Nonnull count);
 /* Returns the memory of a delivered message. */
 void ws_state_return_block(ws_state *_Nonnull state, ws_block block);
-/* At the end of the process, on the thread that calls exit: closes every websocket of every state, and waits at most
- * `seconds` until the sent messages have left. */
-void ws_shut_down(double seconds);
+/* At the end of the process, on the thread that calls exit: closes every websocket of every state, and waits at most a
+ * second until the sent messages have left. */
+void ws_shut_down(void);
 
 /* ---- The options of one websocket, while the constructor reads them. */
 
@@ -88,7 +87,7 @@ void ws_websocket_reset(ws_websocket *_Nonnull websocket);
 bool ws_websocket_connect(ws_websocket *_Nonnull websocket, ws_failure *_Nonnull failure);
 void ws_websocket_close(ws_websocket *_Nonnull websocket, uint16_t code, ws_slice reason);
 /* Whether a script may close with this code and reason; if not, writes the reason. */
-bool ws_may_close(uint16_t code, ws_slice reason, ws_failure *_Nonnull failure);
+bool ws_may_close(int64_t code, ws_slice reason, ws_failure *_Nonnull failure);
 /* Sends the joined parts as one message. `first`: it is the first since the last poll, so it may be written to the
  * socket at once. WS_SEND_CLOSED: the websocket is not open. WS_SEND_FAILED: `failure` has the reason. */
 enum ws_send_status ws_websocket_send(

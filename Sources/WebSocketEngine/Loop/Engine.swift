@@ -17,6 +17,8 @@ public final class Engine: Sendable {
     private static let isProcessEnding = Atomic(false)
     /// Nanoseconds without an event after which the loop thread takes a stream for ended.
     private static let streamPause = Nanoseconds(seconds: 0.001)
+    /// Seconds that sent messages have to leave when a Lua state closes or the process ends.
+    public static let farewell = 1.0
     private static let likelyCause = "has the host closed its descriptors?"
 
     private let generation = Fork.generation
@@ -160,7 +162,7 @@ public final class Engine: Sendable {
 
     /// Closes all connections, waits up to `seconds` until queued messages are sent, and stops the loop. It must be stopped
     /// before exit handlers free what it uses, OpenSSL above all.
-    public static func shutDown(seconds: Double) {
+    public static func shutDown(seconds: Double = farewell) {
         guard let engine = withCurrent({ $0 }), !engine.isShuttingDown.exchange(true, ordering: .relaxed) else {
             return
         }

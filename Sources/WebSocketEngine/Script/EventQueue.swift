@@ -231,10 +231,10 @@ public final class EventQueue: Sendable {
         queued.store(0, ordering: .relaxed)
     }
 
-    /// The Lua state ends, and its websockets were abandoned: drops the events, and waits at most `seconds` until the
-    /// websockets are closed. Connections that are still open then are dropped.
-    public func shut(seconds: Double) {
-        let deadline = now() + Nanoseconds(seconds: seconds)
+    /// The Lua state ends, and its websockets were abandoned: drops the events, and waits at most `Engine.farewell`
+    /// until the websockets are closed. Connections that are still open then are dropped.
+    public func shut() {
+        let deadline = now() + Nanoseconds(seconds: Engine.farewell)
         shared.withLock { shared in
             shared.isShut = true
             shared.records.removeAll()

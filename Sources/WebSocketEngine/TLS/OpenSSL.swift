@@ -8,6 +8,6 @@ enum OpenSSL {
     static let started: Void = {
         // If the host has not started OpenSSL, nothing frees it.
         OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil)
-        OPENSSL_atexit { Engine.shutDown(seconds: 1) }
+        OPENSSL_atexit { Engine.shutDown() }
     }()
 }
