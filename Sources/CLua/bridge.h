@@ -1,12 +1,11 @@
 /* The two userdata of the binding, which its C files share, and the functions that they have for each other. Only the
- * thread that runs the Lua state touches them. No other file includes Lua's headers. */
+ * thread that runs the Lua state touches them. Lua's headers are included here, by compat.h. */
 #ifndef WS_BRIDGE_H
 #define WS_BRIDGE_H
 
 #include "CLua.h"
+#include "compat.h"
 #include <Forks.h>
-#include <lauxlib.h>
-#include <lua.h>
 
 /* Upvalues of every function of the module. */
 #define WS_UP_STATE lua_upvalueindex(1)     /* module_state */

@@ -100,6 +100,7 @@ static void fill_metatable(lua_State *L, int upvalues)
 
 int ws_open(lua_State *L)
 {
+    ws_check_version(L);
     static const luaL_Reg functions[] = {
         {"WebSocket", ws_constructor}, {"poll", ws_poll}, {"run", ws_run}, {NULL, NULL}};
     static pthread_once_t registered = PTHREAD_ONCE_INIT;
@@ -126,6 +127,7 @@ int ws_open(lua_State *L)
 /* The same module; also sets the globals that scripts written for Aseprite expect. */
 int ws_open_global(lua_State *L)
 {
+    ws_check_version(L);
     luaL_requiref(L, "websocket", ws_open, 0);
     lua_getfield(L, -1, "WebSocket");
     lua_setglobal(L, "WebSocket");

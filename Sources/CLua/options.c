@@ -141,8 +141,9 @@ static int list_length(const reader *r, const char *path)
     lua_State *L = r->L;
     int count = (int)lua_rawlen(L, -1);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        lua_Integer index = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
-        if (index < 1 || index > count) fail(r, path, "has a key that is not of a list: none of 1, 2, 3 and so on");
+        lua_Number index = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0;
+        if (index < 1 || index > count || index != (int)index)
+            fail(r, path, "has a key that is not of a list: none of 1, 2, 3 and so on");
     }
     return count;
 }

@@ -83,7 +83,7 @@ static double check_timeout(lua_State *L, double default_seconds)
     return seconds;
 }
 
-static int poll_continues(lua_State *L, int status, lua_KContext count)
+WS_CONTINUATION(poll_continues)(lua_State *L, int status, lua_KContext count)
 {
     (void)status;
     lua_pushinteger(L, ws_deliver(L, ws_module(L), (lua_Integer)count, poll_continues));
@@ -113,7 +113,14 @@ int ws_poll(lua_State *L)
     }
 }
 
-static int run_continues(lua_State *L, int status, lua_KContext count);
+static int run_on(lua_State *L);
+
+WS_CONTINUATION(run_continues)(lua_State *L, int status, lua_KContext count)
+{
+    (void)status;
+    ws_deliver(L, ws_module(L), (lua_Integer)count, run_continues);
+    return run_on(L);
+}
 
 /* Index 1 holds the time at which to stop, by the monotonic clock. */
 static int run_on(lua_State *L)
@@ -128,13 +135,6 @@ static int run_on(lua_State *L)
     }
     lua_pushboolean(L, module->live == 0);
     return 1;
-}
-
-static int run_continues(lua_State *L, int status, lua_KContext count)
-{
-    (void)status;
-    ws_deliver(L, ws_module(L), (lua_Integer)count, run_continues);
-    return run_on(L);
 }
 
 /* websocket.run([timeout]) -> whether no websocket is live */
