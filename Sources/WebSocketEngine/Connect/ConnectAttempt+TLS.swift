@@ -56,8 +56,6 @@ extension ConnectAttempt {
     }
 
     func tlsFailed(_ failure: TLSFailure, _ loop: inout LoopContext) -> Progress {
-        // The next attempt reads the files again.
-        loop.tlsContexts.invalidate(tlsOptions)
         let isPermanent =
             switch failure.cause {
             case .permanent: true

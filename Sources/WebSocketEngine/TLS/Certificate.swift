@@ -39,6 +39,15 @@ enum Certificate {
         }
     }
 
+    /// Whether a chain was refused because none of the known CAs has issued it.
+    static func isIssuerUnknown(_ error: Int32) -> Bool {
+        [
+            X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
+            X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
+            X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+        ].contains(error)
+    }
+
     /// The SHA-256 of a certificate's SubjectPublicKeyInfo in Base64 (RFC 7469 section 2.4).
     static func publicKeyDigest(_ certificate: OpaquePointer) -> String? {
         var bytes: UnsafeMutablePointer<UInt8>?

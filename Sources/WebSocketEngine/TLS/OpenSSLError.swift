@@ -18,8 +18,12 @@ enum OpenSSLError {
     /// Whether the oldest error is this one.
     static func isFirst(_ reason: Int32) -> Bool { Int32(ERR_peek_error() & 0x7F_FFFF) == reason }
 
-    /// Whether the newest error is a failed allocation. (ERR_R_MALLOC_FAILURE: a macro that is not imported.)
-    static var isOutOfMemory: Bool { ERR_peek_last_error() & 0x7F_FFFF == WS_ERR_R_MALLOC_FAILURE }
+    /// Whether a failed allocation is the oldest error or the newest: a parser adds its own errors behind it.
+    /// (ERR_R_MALLOC_FAILURE: a macro that is not imported.)
+    static var isOutOfMemory: Bool {
+        ERR_peek_error() & 0x7F_FFFF == WS_ERR_R_MALLOC_FAILURE
+            || ERR_peek_last_error() & 0x7F_FFFF == WS_ERR_R_MALLOC_FAILURE
+    }
 
     /// Whether the newest error is this one.
     static func isLast(_ reason: Int32) -> Bool { Int32(ERR_peek_last_error() & 0x7F_FFFF) == reason }

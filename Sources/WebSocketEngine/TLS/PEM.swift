@@ -26,8 +26,22 @@ struct PEM: ~Copyable {
     /// The next certificate (X509), which the caller frees; nil at the end, or if the next one is broken.
     func nextCertificate() -> OpaquePointer? { PEM_read_bio_X509_AUX(bio, nil, { _, _, _, _ in -1 }, nil) }
 
-    /// After `nextCertificate` has returned nil: true if nothing more looked like a certificate.
+    /// After `nextCertificate` has returned nil: true if OpenSSL found no more.
     var isAtEnd: Bool { OpenSSLError.isLast(PEM_R_NO_START_LINE) }
+
+    /// Whether OpenSSL skips a certificate or key because its first line is indented, has no dashes at its end, or is cut
+    /// off by the end of the text.
+    static func hasBrokenBeginning(_ text: [UInt8]) -> Bool {
+        let begin = Array("-----BEGIN".utf8)
+        let lines = text.split(separator: 0x0A)
+        for line in lines {
+            let marked = line.drop { $0 <= 0x20 }
+            guard marked.starts(with: begin) else { continue }
+            let trailing = line.reversed().drop { $0 <= 0x20 }
+            guard marked.count == line.count, trailing.starts(with: begin.prefix(5)) else { return true }
+        }
+        return text.last != 0x0A && lines.last.map(begin.starts) == true
+    }
 
     /// The first private key (EVP_PKEY), which the caller frees, and whether it is encrypted.
     func privateKey(password: String?) -> (key: OpaquePointer?, wasAsked: Bool) {
@@ -76,7 +90,12 @@ struct PEM: ~Copyable {
     /// The text, or that of the file with this name.
     /// - Parameter name: for errors.
     static func content(_ text: String, _ name: String) throws(TLSFailure) -> [UInt8] {
-        if isText(text) { return Array(text.utf8.prefix(maximumSize)) }
+        if isText(text) {
+            guard text.utf8.count <= maximumSize else {
+                throw TLSFailure(reason: "\(name) is too large: \(text.utf8.count) bytes", cause: .options)
+            }
+            return Array(text.utf8)
+        }
         do throws(SystemError) { return try read(text) } catch {
             throw TLSFailure(
                 reason: "\(name) can't be read: \(SystemError.message(error.number))", cause: cause(error.number))

@@ -42,9 +42,7 @@ extension TLSConnection {
         guard X509_verify_cert(store) != 1 else { return true }
         let reason = Certificate.verifyError(store, expected: expectedName)
         guard !context.options.verifies else {
-            let error = X509_STORE_CTX_get_error(store)
-            let isTemporary = error == X509_V_ERR_OUT_OF_MEM || error == X509_V_ERR_STORE_LOOKUP
-            refusal = TLSFailure(reason: reason, cause: isTemporary ? .temporary : .permanent)
+            refusal = TLSFailure(reason: reason, cause: cause(X509_STORE_CTX_get_error(store)))
             return false
         }
         ignoredVerifyError = reason
@@ -52,11 +50,24 @@ extension TLSConnection {
         return true
     }
 
+    private func cause(_ error: Int32) -> TLSFailure.Cause {
+        switch error {
+        case X509_V_ERR_OUT_OF_MEM, X509_V_ERR_STORE_LOOKUP: .temporary
+        // The file that has the issuer may be missing or half written while it is replaced.
+        case _ where Certificate.isIssuerUnknown(error) && !TrustStore.isFixed(context.options.ca): .options
+        default: .permanent
+        }
+    }
+
     /// The pins count also without verification of the chain.
     private func verifyPins(_ store: OpaquePointer) -> Bool {
         let pins = context.options.pins
+        guard !pins.isEmpty else {
+            isCertificateAccepted = true
+            return true
+        }
         let digest = X509_STORE_CTX_get0_cert(store).flatMap(Certificate.publicKeyDigest)
-        isCertificateAccepted = pins.isEmpty || digest.map(pins.contains) ?? false
+        isCertificateAccepted = digest.map(pins.contains) ?? false
         guard !isCertificateAccepted else { return true }
         X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
         refusal = TLSFailure(

@@ -63,11 +63,9 @@ final class TLSConnection {
     init(_ context: TLSContext, host: String, port: Int, socket: Int32) throws(TLSFailure) {
         self.context = context
         self.socket = socket
-        var name = context.options.serverName ?? host
-        // A fully qualified name may end with a dot; those of certificates do not.
-        if name.hasSuffix(".") { name.removeLast() }
-        expectedName = name
-        sessionKey = "\(name):\(port)"
+        // Names in certificates do not end with a dot.
+        expectedName = withoutTrailingDot(context.options.serverName ?? host)
+        sessionKey = "\(expectedName):\(port)"
         guard let ssl = SSL_new(context.context) else { throw Self.failure("OpenSSL can't begin") }
         self.ssl = ssl
         guard let bio = BIO_new(Self.bioMethod) else { throw Self.failure("OpenSSL can't begin") }
@@ -106,6 +104,8 @@ final class TLSConnection {
         }
         let (outcome, needs) = outcome(result, during: "the TLS handshake")
         readNeeds = needs
+        if case .wouldBlock = outcome { return outcome }
+        context.removeSession(for: sessionKey)
         return refusal.map { .failed(.tls($0)) } ?? outcome
     }
 

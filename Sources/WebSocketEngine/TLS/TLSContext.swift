@@ -5,7 +5,9 @@
 import COpenSSL
 import WebSocketProtocol
 
-// Sendable: handed over once, complete, by the thread that made it.
+// @unchecked Sendable: the thread that makes it hands it over complete. From then on only the thread that runs the loop
+// uses OpenSSL's object, `sessions` and `recordBuffer`. Threads of TLSContextCache call `matchesFiles`, which reads
+// properties that never change.
 final class TLSContext: @unchecked Sendable {
     let options: Options.TLS
     /// An SSL_CTX.
@@ -85,10 +87,7 @@ final class TLSContext: @unchecked Sendable {
     var dependsOnFiles: Bool { !files.isEmpty || !TrustStore.isFixed(options.ca) }
 
     /// Whether the files that it was made of are still the same. Reads files, as `make` does.
-    func matchesFiles() -> Bool {
-        guard let latest = try? TrustStore.current(options.ca) else { return false }
-        return latest === trust && Self.stamps(options) == files
-    }
+    func matchesFiles() -> Bool { trust.matchesFiles(of: options.ca) && Self.stamps(options) == files }
 
     private static func stamps(_ options: Options.TLS) -> [String: FileStamp?] {
         let names = [options.certificate, options.key].compactMap { $0 }.filter { !PEM.isText($0) }
@@ -118,6 +117,11 @@ final class TLSContext: @unchecked Sendable {
         sessions[server] = nil
     }
 
+    /// A handshake with the server has failed: its session may be the reason (RFC 5246 section 7.2.2).
+    func removeSession(for server: String) {
+        if let session = sessions.removeValue(forKey: server) { SSL_SESSION_free(session) }
+    }
+
     // MARK: - Options
 
     /// Names that begin with `TLS_` are the suites of TLS 1.3: OpenSSL has a list of its own for them.
@@ -140,16 +144,22 @@ final class TLSContext: @unchecked Sendable {
         }
         let name = PEM.name(text, "tls.cert")
         let chain = try PEM(certificate)
-        guard let leaf = chain.nextCertificate() else {
-            if OpenSSLError.isOutOfMemory { throw .outOfMemory }
-            throw TLSFailure(reason: "\(name) has no certificate in PEM form", cause: .options)
+        var count = 0
+        while let certificate = chain.nextCertificate() {
+            defer { X509_free(certificate) }
+            // The context takes its own reference to each.
+            let isUsed =
+                count == 0
+                ? SSL_CTX_use_certificate(context, certificate) == 1
+                : SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 1, UnsafeMutableRawPointer(certificate)) == 1
+            guard isUsed else { throw Self.failure("\(name) can't be used") }
+            count += 1
         }
-        defer { X509_free(leaf) }
-        guard SSL_CTX_use_certificate(context, leaf) == 1 else { throw Self.failure("\(name) can't be used") }
-        while let issuer = chain.nextCertificate() {
-            // On success the context owns the issuer.
-            if SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 0, UnsafeMutableRawPointer(issuer)) != 1 { X509_free(issuer) }
+        if OpenSSLError.isOutOfMemory { throw .outOfMemory }
+        guard chain.isAtEnd, !PEM.hasBrokenBeginning(certificate) else {
+            throw TLSFailure(reason: "\(name) has a broken certificate", cause: .options)
         }
+        guard count > 0 else { throw TLSFailure(reason: "\(name) has no certificate in PEM form", cause: .options) }
         ERR_clear_error()
         try setKey(contents.key ?? certificate, PEM.name(options.key ?? text, "tls.key"))
     }
@@ -158,6 +168,7 @@ final class TLSContext: @unchecked Sendable {
         let source = try PEM(key)
         let (key, wasAsked) = source.privateKey(password: options.password)
         guard let key else {
+            if OpenSSLError.isOutOfMemory { throw .outOfMemory }
             guard wasAsked else { throw Self.failure("\(name) has no private key in PEM form") }
             ERR_clear_error()
             throw TLSFailure(

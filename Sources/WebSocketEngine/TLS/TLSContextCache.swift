@@ -8,7 +8,7 @@ import Dispatch
 struct TLSContextCache {
     private var ready: [Options.TLS: TLSContext] = [:]
     private var waiters = PendingLookups<Options.TLS>()
-    /// Contexts that are kept; at this many all are forgotten.
+    /// Contexts that are kept. Before one more is added, all are dropped.
     private static let maximum = 64
     /// Threads that make contexts. At the end of the process the engine waits for them (Engine.shutDown).
     static let unfinishedThreads = DispatchGroup()
@@ -18,19 +18,25 @@ struct TLSContextCache {
         let known = ready[options]
         if let known, !known.dependsOnFiles { return known }
         guard waiters.add(token, for: options) else { return nil }
+        // The thread's reference. It may be the last one, so its release is among the calls that block fork.
+        let reference = known.map { Unmanaged.passRetained($0) }
         Self.unfinishedThreads.enter()
         do throws(SystemError) {
             try startThread {
                 let result = Result { () throws(TLSFailure) -> TLSContext in
-                    if let known, known.matchesFiles() { return known }
+                    if let known = reference?.takeUnretainedValue(), known.matchesFiles() { return known }
                     return try TLSContext.make(options)
                 }
-                // OpenSSL's clean-up for this thread. At the end of the thread it would run while fork is not blocked.
-                Fork.whileBlocked { OPENSSL_thread_stop() }
+                Fork.whileBlocked {
+                    reference?.release()
+                    // OpenSSL's clean-up for this thread. At the end of the thread it would not block fork.
+                    OPENSSL_thread_stop()
+                }
                 commandQueue.post(.tlsContextMade(options, result))
                 Self.unfinishedThreads.leave()
             }
         } catch {
+            reference?.release()
             commandQueue.post(
                 .tlsContextMade(options, .failure(TLSFailure(reason: error.description, cause: .temporary))))
             Self.unfinishedThreads.leave()
@@ -40,11 +46,9 @@ struct TLSContextCache {
 
     /// A thread has made the context, or has failed. Returns the attempts that wait for it.
     mutating func finished(_ options: Options.TLS, _ result: Result<TLSContext, TLSFailure>) -> [Poller.Token] {
-        if ready.count >= Self.maximum { ready.removeAll() }
-        ready[options] = try? result.get()
+        let context = try? result.get()
+        if context != nil, ready[options] == nil, ready.count >= Self.maximum { ready.removeAll() }
+        ready[options] = context
         return waiters.remove(options)
     }
-
-    /// The next attempt makes the context anew: its files may have changed.
-    mutating func invalidate(_ options: Options.TLS) { ready[options] = nil }
 }

@@ -54,11 +54,14 @@ final class TrustStore: @unchecked Sendable {
         return try entry.latest.withLock { (latest) throws(TLSFailure) -> TrustStore in
             let files = stamps(ca)
             if let latest, latest.files == files { return latest }
-            latest = nil
-            let store = try TrustStore(files)
-            if let ca { try store.read(ca) } else { try store.readSystem() }
+            Fork.whileBlocked { latest = nil }
+            var store: TrustStore? = try TrustStore(files)
+            do throws(TLSFailure) { try store?.read(ca) } catch {
+                Fork.whileBlocked { store = nil }
+                throw error
+            }
             latest = store
-            return store
+            return store!
         }
     }
 
@@ -72,9 +75,13 @@ final class TrustStore: @unchecked Sendable {
         return Dictionary(files.map { ($0, FileStamp($0)) }) { first, _ in first }
     }
 
+    /// Whether the files of the option, which is that of this store, are still the same. Reads folders.
+    func matchesFiles(of ca: String?) -> Bool { Self.stamps(ca) == files }
+
     // MARK: - Reading
 
-    private func read(_ ca: String) throws(TLSFailure) {
+    private func read(_ ca: String?) throws(TLSFailure) {
+        guard let ca else { return try readSystem() }
         guard !PEM.isText(ca), let names = try PEM.certificateFiles(inFolder: ca) else {
             let name = PEM.name(ca, "tls.ca")
             switch try addCertificates(of: try PEM.content(ca, name)) {
@@ -83,7 +90,11 @@ final class TrustStore: @unchecked Sendable {
             case .broken: throw TLSFailure(reason: "\(name) has a broken certificate", cause: .options)
             }
         }
-        guard try readAll(names) else {
+        let (hasAny, broken) = try readAll(names)
+        guard broken == nil else {
+            throw TLSFailure(reason: "\(PEM.name(broken!, "tls.ca")) has a broken certificate", cause: .options)
+        }
+        guard hasAny else {
             throw TLSFailure(
                 reason: "the folder '\(quotedForError(ca))' of tls.ca has no certificates", cause: .options)
         }
@@ -91,50 +102,56 @@ final class TrustStore: @unchecked Sendable {
 
     /// Reads all files of the system now: OpenSSL itself would read the folder within a handshake.
     private func readSystem() throws(TLSFailure) {
-        guard try !readAll(PEM.systemFiles()) else { return }
+        let (hasAny, broken) = try readAll(PEM.systemFiles())
+        guard !hasAny else { return }
         throw TLSFailure(
-            reason: "no certificates of CAs were found on this system; install them (ca-certificates) or give tls.ca",
+            reason: broken.map { "the file '\(quotedForError($0))' has a broken certificate" }
+                ?? "no certificates of CAs were found on this system; install them (ca-certificates) or give tls.ca",
             cause: .temporary)
     }
 
-    /// Adds the certificates of the files, without those files that can't be used. Returns whether any could be.
-    private func readAll(_ names: [String]) throws(TLSFailure) -> Bool {
+    /// Adds the certificates of the files, except of those that can't be read or that have a broken certificate.
+    /// Returns whether there were any, and the first file that has a broken one.
+    private func readAll(_ names: [String]) throws(TLSFailure) -> (hasAny: Bool, broken: String?) {
         var hasAny = false
+        var broken: String?
         for name in names {
             do throws(TLSFailure) {
-                if case .complete = try addCertificates(of: try PEM.content(name, "the file '\(quotedForError(name))'"))
-                {
-                    hasAny = true
+                switch try addCertificates(of: try PEM.content(name, "the file '\(quotedForError(name))'")) {
+                case .complete: hasAny = true
+                case .none: break
+                case .broken: broken = broken ?? name
                 }
             } catch {
                 // Without this file's CAs the store would refuse servers until its files change.
                 guard error.cause != .temporary else { throw error }
             }
         }
-        return hasAny
+        return (hasAny, broken)
     }
 
     private enum Reading { case complete, none, broken }
 
-    /// Adds each certificate of a text. Fork is blocked for one certificate at a time.
+    /// Adds the certificates of a text, or none of them if one is broken. Fork is blocked for one certificate at a time.
     private func addCertificates(of text: [UInt8]) throws(TLSFailure) -> Reading {
-        let source = try Fork.whileBlocked { () throws(TLSFailure) -> PEM in try PEM(text) }
-        var count = 0
-        while true {
-            let isAdded = try Fork.whileBlocked { () throws(TLSFailure) -> Bool in
-                guard let certificate = source.nextCertificate() else { return false }
-                defer { X509_free(certificate) }
-                guard X509_STORE_add_cert(store, certificate) == 1 else { throw .outOfMemory }
-                return true
+        var source: PEM? = try Fork.whileBlocked { () throws(TLSFailure) -> PEM in try PEM(text) }
+        var certificates: [OpaquePointer] = []
+        while let certificate = Fork.whileBlocked({ source?.nextCertificate() }) { certificates.append(certificate) }
+        let hasBrokenBeginning = PEM.hasBrokenBeginning(text)
+        var (isOutOfMemory, isComplete) = Fork.whileBlocked {
+            let ending = (OpenSSLError.isOutOfMemory, source?.isAtEnd == true && !hasBrokenBeginning)
+            source = nil
+            ERR_clear_error()
+            return ending
+        }
+        for certificate in certificates {
+            Fork.whileBlocked {
+                if isComplete, X509_STORE_add_cert(store, certificate) != 1 { isOutOfMemory = true }
+                X509_free(certificate)
             }
-            guard isAdded else { break }
-            count += 1
         }
-        return try Fork.whileBlocked { () throws(TLSFailure) -> Reading in
-            defer { ERR_clear_error() }
-            if OpenSSLError.isOutOfMemory { throw .outOfMemory }
-            guard source.isAtEnd else { return .broken }
-            return count > 0 ? .complete : .none
-        }
+        if isOutOfMemory { throw .outOfMemory }
+        guard isComplete else { return .broken }
+        return certificates.isEmpty ? .none : .complete
     }
 }

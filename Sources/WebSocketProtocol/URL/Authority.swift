@@ -104,7 +104,7 @@ public func isHostName(_ text: String) -> Bool {
 }
 
 /// The name without a dot at its end, which does not change its meaning (RFC 1034 section 3.1).
-func withoutTrailingDot(_ host: String) -> String { host.hasSuffix(".") ? String(host.dropLast()) : host }
+public func withoutTrailingDot(_ host: String) -> String { host.hasSuffix(".") ? String(host.dropLast()) : host }
 
 /// Whether a name in lower case means this machine, whatever /etc/hosts says (RFC 6761 section 6.3).
 public func isLocalhost(_ host: String) -> Bool {

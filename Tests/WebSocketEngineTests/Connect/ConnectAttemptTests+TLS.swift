@@ -95,6 +95,32 @@ extension ConnectAttemptTests {
         #expect(failure.reason.hasPrefix("the file '/nonexistent/ca.pem' of tls.ca can't be read: "))
     }
 
+    @Test(arguments: [false, true]) func aFileOfCAsThatIsBeingReplacedMayBeReadAgain(_ hasWorked: Bool) throws {
+        let folder = try TestFolder()
+        let identity = try TestCertificate()
+        for (text, words) in [
+            ("", "no certificate in PEM form"), (String(try identity.pem().dropLast(40)), "a broken certificate"),
+        ] {
+            let test = try TestAttempt("wss://127.0.0.1:1/", hasWorked: hasWorked) {
+                $0.tls.ca = try folder.write("ca.pem", text)
+            }
+            let failure = try test.awaitFailure()
+            #expect(failure.kind == "tls" && failure.isPermanent == !hasWorked)
+            #expect(failure.reason == "the file '\(folder.path)/ca.pem' of tls.ca has \(words)")
+        }
+        // The part that is written already ends behind a certificate.
+        let other = try TestCertificate("other")
+        let unknown = try failure(identity, hasWorked: hasWorked) {
+            $0.tls.ca = try folder.write("ca.pem", other.pem())
+        }
+        #expect(unknown.isPermanent == !hasWorked && unknown.reason.contains("is self-signed and not trusted"))
+        let expired = try TestCertificate("old", days: -3 ... -1)
+        let late = try failure(expired, hasWorked: hasWorked) {
+            $0.tls.ca = try folder.write("ca.pem", expired.pem())
+        }
+        #expect(late.isPermanent)
+    }
+
     @Test func aRedirectFromTLSToNoneIsRefused() throws {
         let identity = try TestCertificate()
         let server = try Listener()

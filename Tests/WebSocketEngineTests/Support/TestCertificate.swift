@@ -19,14 +19,16 @@ final class TestCertificate {
     ///   - subject: its common name.
     ///   - names: as OpenSSL writes alternative names, `DNS:localhost,IP:127.0.0.1`.
     ///   - days: when it begins and ends, from now.
+    ///   - rsaBits: the size of its key; nil: the key is of Ed25519.
     init(
         _ subject: String = "test", names: String = "DNS:localhost,IP:127.0.0.1", days: ClosedRange<Int> = 0...1,
-        issuer: TestCertificate? = nil
+        rsaBits: Int32? = nil, issuer: TestCertificate? = nil
     ) throws {
-        let maker = EVP_PKEY_CTX_new_from_name(nil, "ED25519", nil)
+        let maker = EVP_PKEY_CTX_new_from_name(nil, rsaBits == nil ? "ED25519" : "RSA", nil)
         defer { EVP_PKEY_CTX_free(maker) }
         var made: OpaquePointer?
         EVP_PKEY_keygen_init(maker)
+        if let rsaBits { EVP_PKEY_CTX_set_rsa_keygen_bits(maker, rsaBits) }
         EVP_PKEY_generate(maker, &made)
         key = try #require(made)
         certificate = try #require(X509_new())
@@ -43,7 +45,10 @@ final class TestCertificate {
             X509_add_ext(certificate, names, -1)
             X509_EXTENSION_free(names)
         }
-        try #require(X509_sign(certificate, issuer?.key ?? key, nil) > 0)
+        let signer = issuer?.key ?? key
+        // Ed25519 has its own digest.
+        let digest = EVP_PKEY_is_a(signer, "RSA") == 1 ? EVP_sha256() : nil
+        try #require(X509_sign(certificate, signer, digest) > 0)
     }
 
     deinit {
@@ -55,7 +60,7 @@ final class TestCertificate {
         let bio = BIO_new(BIO_s_mem())
         defer { BIO_free(bio) }
         try #require(write(bio) == 1)
-        var bytes = [UInt8](repeating: 0, count: 1 << 14)
+        var bytes = [UInt8](repeating: 0, count: 1 << 16)
         let count = BIO_read(bio, &bytes, Int32(bytes.count))
         return String(decoding: bytes.prefix(Int(max(count, 0))), as: UTF8.self)
     }

@@ -1,6 +1,7 @@
 import COpenSSL
 import CLinux
 import Glibc
+import TestSupport
 import Testing
 
 @testable import WebSocketEngine
@@ -15,7 +16,7 @@ import Testing
             X509_free(certificate)
             count += 1
         }
-        return (count, pem.isAtEnd)
+        return (count, pem.isAtEnd && !PEM.hasBrokenBeginning(Array(text.utf8)))
     }
 
     @Test func certificatesAreReadOneAfterAnother() throws {
@@ -26,6 +27,28 @@ import Testing
         let lines = text.split(separator: "\n")
         let broken = lines[0] + "\n!!!!\n" + lines.dropFirst(2).joined(separator: "\n")
         #expect(try count(text + broken) == (1, false))
+    }
+
+    @Test func aCertificateThatOpenSSLWouldSkipIsBroken() throws {
+        let text = try TestCertificate().pem()
+        for skipped in [
+            " " + text, "\t" + text, text.replacing("CERTIFICATE-----", with: "CERTIFICATE----"),
+            "-----BEGIN CERTIFICATE-----", "-----BEGIN CERTIF", "---",
+        ] {
+            #expect(try count(text + skipped) == (1, false), "\(skipped)")
+        }
+        let comment = "# " + text.split(separator: "\n").joined(separator: "\n# ") + "\n---\n"
+        #expect(try count(comment + text.replacing("\n", with: " \r\n")) == (1, true))
+    }
+
+    @Test func memoryThatIsShortDoesNotMakeACertificateBroken() async throws {
+        await #expect(processExitsWith: .success) {
+            let names = (0..<400).map { "DNS:\($0).a-name-that-is-long.example" }.joined(separator: ",")
+            let pem = try PEM(Array(TestCertificate(names: names).pem().utf8))
+            let certificate = withoutMemory { pem.nextCertificate() }
+            #expect(certificate == nil && OpenSSLError.isOutOfMemory)
+            ERR_clear_error()
+        }
     }
 
     @Test func anEncryptedKeyNeedsItsPassword() throws {
@@ -76,6 +99,10 @@ import Testing
         try #require(truncate(file, 1 << 30) == 0)
         let failure = #expect(throws: TLSFailure.self) { try PEM.content(file, "tls.ca") }
         #expect(failure?.reason == "tls.ca can't be read: File too large")
+        // No part of a text is left out either.
+        let text = "-----BEGIN " + String(repeating: String(repeating: "\n", count: 1 << 10), count: 16 << 10)
+        let refused = #expect(throws: TLSFailure.self) { try PEM.content(text, "tls.ca") }
+        #expect(refused?.reason == "tls.ca is too large: \(text.utf8.count) bytes" && refused?.cause == .options)
     }
 
     @Test func aFolderHasItsHashedFilesOrThoseNamedAsCertificates() throws {

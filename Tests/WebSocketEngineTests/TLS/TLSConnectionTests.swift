@@ -190,6 +190,30 @@ import WebSocketProtocol
         #expect(pair.read() == Array(message[..<10]))
     }
 
+    @Test func aSessionIsNotOfferedAgainAfterAFailedHandshake() throws {
+        let context = try context()
+        let session = try #require(SSL_SESSION_new())
+        defer { SSL_SESSION_free(session) }
+        SSL_SESSION_set_protocol_version(session, TLS1_2_VERSION)
+        for server in ["localhost:443", "other:443"] { context.storeSession(session, for: server) }
+        var sockets: [Int32] = [0, 0]
+        socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &sockets)
+        defer { for socket in sockets { close(socket) } }
+        func isKept(_ server: String) -> Bool {
+            let ssl = SSL_new(context.context)
+            defer { SSL_free(ssl) }
+            context.resumeSession(ssl!, for: server)
+            return SSL_get_session(ssl) != nil
+        }
+        let connection = try TLSConnection(context, host: "localhost", port: 443, socket: sockets[0])
+        guard case .wouldBlock = connection.continueHandshake() else { throw TLSFailure(reason: "it does not wait") }
+        #expect(isKept("localhost:443"))
+        // A fatal alert: handshake_failure (RFC 5246 section 7.2).
+        #expect(write(sockets[1], [21, 3, 3, 0, 2, 2, 40] as [UInt8], 7) == 7)
+        guard case .failed(.tls) = connection.continueHandshake() else { throw TLSFailure(reason: "it goes on") }
+        #expect(!isKept("localhost:443") && isKept("other:443"))
+    }
+
     @Test func aReadThatDoesNotEmptyTheSocketSaysSo() throws {
         let pair = try Pair(context(), room: 1 << 20)
         let message = bytes(1 << 14)

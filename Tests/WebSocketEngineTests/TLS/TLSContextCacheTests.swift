@@ -46,9 +46,26 @@ import Testing
         #expect(answer.tokens == [1, 2])
         let context = try answer.result.get()
         #expect(asker.cache.context(options, 3, asker.commandQueue) === context)
-        asker.cache.invalidate(options)
-        #expect(asker.cache.context(options, 4, asker.commandQueue) == nil)
-        #expect(try asker.receive().result.get() !== context)
+    }
+
+    @Test func aFullCacheIsEmptiedOnlyForAnotherContext() throws {
+        var asker = try Asker()
+        let ca = try TestCertificate().pem()
+        let all = (0..<65).map { number in
+            var options = options(ca)
+            options.serverName = "\(number)"
+            return options
+        }
+        let context = try TLSContext.make(all[0])
+        func isKept(_ number: Int) -> Bool { asker.cache.context(all[number], 1, asker.commandQueue) === context }
+        for options in all[..<64] { _ = asker.cache.finished(options, .success(context)) }
+        _ = asker.cache.finished(all[0], .success(context))
+        #expect((0..<64).allSatisfy(isKept))
+        _ = asker.cache.finished(all[64], .failure(.outOfMemory))
+        #expect((0..<64).allSatisfy(isKept))
+        _ = asker.cache.finished(all[64], .success(context))
+        #expect(isKept(64) && !isKept(0))
+        _ = try asker.receive()
     }
 
     @Test func aContextOfFilesIsCheckedForEachConnection() throws {

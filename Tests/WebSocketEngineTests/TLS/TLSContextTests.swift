@@ -40,6 +40,38 @@ import Testing
             try failure { $0.certificate = try one.keyPEM() }?.reason == "tls.cert has no certificate in PEM form")
     }
 
+    @Test func aBrokenOrRefusedIssuerIsNotLeftOut() throws {
+        let (identity, issuer) = (try TestCertificate("client"), try TestCertificate("issuer").pem())
+        let weak = try TestCertificate("weak", rsaBits: 1024).pem()
+        func reason(_ chain: String) throws -> String? {
+            let failure = try failure {
+                $0.certificate = chain
+                $0.key = try identity.keyPEM()
+            }
+            #expect(failure?.cause == .options)
+            return failure?.reason
+        }
+        let own = try identity.pem()
+        #expect(try reason(own + issuer + weak)?.hasPrefix("tls.cert can't be used: ") == true)
+        #expect(try reason(own + issuer.dropLast(40)) == "tls.cert has a broken certificate")
+        #expect(try reason(own + issuer + "-----BEGIN CERT") == "tls.cert has a broken certificate")
+        #expect(try reason(String(own.dropLast(40))) == "tls.cert has a broken certificate")
+    }
+
+    @Test func theSystemsCertificatesAreReadOnceForAllContexts() throws {
+        func store(_ change: (inout Options.TLS) -> Void) throws -> OpaquePointer? {
+            let context = try make {
+                $0.ca = nil
+                change(&$0)
+            }
+            return SSL_CTX_get_cert_store(context.context)
+        }
+        // Kept, so that no later store has its address.
+        let trust = try TrustStore.current(nil)
+        #expect(try store { $0.verifies = false } == trust.store)
+        #expect(try store { $0.ciphers = "TLS_AES_128_GCM_SHA256" } == trust.store)
+    }
+
     @Test func anEncryptedKeyNeedsThePassword() throws {
         let identity = try TestCertificate()
         func options(_ options: inout Options.TLS, _ password: String?) throws {
