@@ -328,4 +328,34 @@ describe("certificates:", function()
     local c = helper.client { url = server:url("/burst"), tls = { ca = name }, reconnect = false }
     assert.truthy(c:get("ERROR").err:find(name, 1, true))
   end)
+
+  describe("while the file of tls.ca is being replaced, a reconnect is tried again:", function()
+    local whole = content("ca.pem")
+    local states = {
+      ["missing"] = function(name) os.remove(name) end,
+      ["empty"] = "", ["half written"] = whole:sub(1, -40), ["written up to the right CA"] = content("other-ca.pem"),
+    }
+    for state, change in pairs(states) do
+      it(state, function()
+        local name = helper.write_file(whole)
+        local function write(text)
+          local file <close> = assert(io.open(name, "w"))
+          file:write(text)
+        end
+        local url = server:url("/frames?end=cut")
+        local c = helper.client { url = url, tls = { ca = name }, maxreconnectwait = 0.01 }
+        c:get("OPEN")
+        if type(change) == "string" then write(change) else change(name) end
+        local n, event = 0
+        repeat
+          n = n + 1
+          event = c:get("ERROR", n)
+        until event.info.kind == "tls"
+        assert.equal("number", type(event.info.retryin))
+        write(whole)
+        c:get("OPEN", c:count("OPEN") + 1)
+        c.ws:close()
+      end)
+    end
+  end)
 end)
