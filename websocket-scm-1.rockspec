@@ -27,5 +27,6 @@ build = {
       CMAKE_INSTALL_PREFIX = "$(PREFIX)",
       LUA_INCDIR = "$(LUA_INCDIR)",
       LUA_INSTALL_DIR = "$(LIBDIR)",
+      TYPES_INSTALL_DIR = "$(PREFIX)/types",
    },
 }
