@@ -15,7 +15,7 @@ description = {
    labels = { "websocket", "network", "async" },
 }
 dependencies = {
-   "lua >= 5.4, < 5.5",
+   "lua >= 5.1, < 5.6",
 }
 external_dependencies = {
    ZLIB = { header = "zlib.h" },

@@ -55,9 +55,33 @@ install_packages() {
     needed=() purposes=()
 }
 
+# interpreter VERSION: prints the path of Lua 5.1, …, 5.5 or jit. For 5.5, which Debian lacks, WEBSOCKET_LUA55 is the
+# prefix of an installation: its interpreter is bin/lua, its headers are in include.
+interpreter() {
+    case $1 in
+    jit) command -v luajit ;;
+    5.5) echo "$WEBSOCKET_LUA55/bin/lua" ;;
+    *) command -v "lua$1" ;;
+    esac
+}
+
+# need_lua VERSION: an interpreter and its headers.
+need_lua() {
+    case $1 in
+    jit)
+        need luajit "runs the tests with LuaJIT" luajit
+        need /usr/include/luajit-2.1/lua.h "LuaJIT's C headers" libluajit-5.1-dev
+        ;;
+    5.5) ;;
+    *)
+        need "lua$1" "an interpreter that loads the module" "lua$1"
+        need "/usr/include/lua$1/lua.h" "the C headers of Lua $1" "liblua$1-dev"
+        ;;
+    esac
+}
+
 need_to_build() {
-    need lua5.4 "the interpreter that loads the module" lua5.4
-    need /usr/include/lua5.4/lua.h "Lua's C headers" liblua5.4-dev
+    need_lua 5.4
     need /usr/include/zlib.h "zlib, for permessage-deflate" zlib1g-dev
     need /usr/include/openssl/ssl.h "OpenSSL, for TLS and SHA-1" libssl-dev
     need pkg-config "finds zlib and OpenSSL" pkg-config
@@ -68,11 +92,18 @@ need_to_build() {
     need "$(cc -print-file-name=libstdc++.a 2>/dev/null)" "the static C++ runtime, which Swift's runtime needs" g++
 }
 
-# Builds build/websocket.so. Silent unless it fails.
+# build_module [VERSION]: builds build/websocket.so for Lua 5.4, or build/lua-VERSION/websocket.so, from the same Swift
+# products. Silent unless it fails.
 build_module() {
-    mkdir -p build
-    if ! { cmake -B build && cmake --build build; } >build/build.log 2>&1; then
-        cat build/build.log >&2
+    local folder=build options=()
+    if [ -n "${1:-}" ]; then
+        folder=build/lua-$1
+        options=(-DLUA_VERSION="$1" -DSWIFT_BUILD_DIR="$PWD/build/swift")
+        [ "$1" != 5.5 ] || options+=(-DLUA_INCDIR="$WEBSOCKET_LUA55/include")
+    fi
+    mkdir -p "$folder"
+    if ! { cmake -B "$folder" "${options[@]}" && cmake --build "$folder"; } >"$folder/build.log" 2>&1; then
+        cat "$folder/build.log" >&2
         exit 1
     fi
 }
