@@ -70,6 +70,7 @@ describe("an option of a wrong type raises an error that names it:", function()
     pongtimeout = { "1", true, {}, -1, nan },
     maxredirects = { "1", true, {}, -1, 1.5, nan },
     proxy = { 5, true, {} },
+    localaddress = { 5, true, {}, "", "localhost", "127.1", "[::1]", "127.0.0.1:80", "::1%lo", "fe80::1" },
     tls = { 5, true, "ca.pem" },
     debug = { 5, true, "f", {} },
   }

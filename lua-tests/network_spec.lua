@@ -231,6 +231,30 @@ describe("in its own network:", function()
     ]])
   end)
 
+  describe("localaddress", function()
+    inside("is tried again until this machine has it", [[
+      local server = helper.serve("raw", nil, "10.9.0.1")
+      local url = ("ws://10.9.0.1:%d/burst"):format(server.port)
+      local c = helper.client { url = url, localaddress = "10.9.0.2", maxreconnectwait = 0.05 }
+      local event = c:get("ERROR", 2)
+      assert.equal("connect", event.info.kind)
+      assert(event.err:find("localaddress 10.9.0.2", 1, true), event.err)
+      sh "ip addr add 10.9.0.2/32 dev lo"
+      c:open()
+      sh(("ss -Htn state established src 10.9.0.2 dst 10.9.0.1:%d | grep -q ."):format(server.port))
+    ]])
+
+    inside("of a link has a zone", [[
+      sh "ip addr add fe80::1/64 dev lo nodad && ip addr add 2001:db8:1::1/128 dev lo nodad"
+      local server = helper.serve("raw", nil, "2001:db8:1::1")
+      local url = ("ws://[2001:db8:1::1]:%d/burst"):format(server.port)
+      helper.client { url = url, localaddress = "fe80::1%lo" }:open()
+      sh(("ss -Htn state established | grep -q 'fe80::1.*2001:db8:1::1.*:%d'"):format(server.port))
+      local event = helper.client { url = url, localaddress = "fe80::1%nowhere", reconnect = false }:get "ERROR"
+      assert(event.err:find("localaddress fe80::1%nowhere: No such device", 1, true), event.err)
+    ]])
+  end)
+
   -- The resolver would take longer than any test waits.
   describe("a resolver that never answers", function()
     inside("delays no close, and no end of run", [[

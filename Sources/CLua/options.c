@@ -84,6 +84,7 @@ static const option websocket_options[] = {
     {"pongtimeout", &number, 0},
     {"tls", &tls, 0},
     {"proxy", &proxy, 0},
+    {"localaddress", &string, 0},
     {"maxredirects", &number, 0},
     {NULL, NULL, 0},
 };

@@ -13,6 +13,26 @@ struct Address: Sendable, Equatable {
         family = Int32(address.pointee.sa_family)
     }
 
+    /// - Parameter zone: of an IPv6 address: the number of a network interface; 0: none.
+    init(_ address: IPAddress, zone: UInt32 = 0, port: UInt16 = 0) {
+        if address.isIPv6 {
+            var socket = sockaddr_in6()
+            socket.sin6_family = sa_family_t(AF_INET6)
+            socket.sin6_port = port.bigEndian
+            socket.sin6_scope_id = zone
+            withUnsafeMutableBytes(of: &socket.sin6_addr) { $0.copyBytes(from: address.bytes) }
+            storage = withUnsafeBytes(of: socket) { Array($0) }
+            family = AF_INET6
+        } else {
+            var socket = sockaddr_in()
+            socket.sin_family = sa_family_t(AF_INET)
+            socket.sin_port = port.bigEndian
+            withUnsafeMutableBytes(of: &socket.sin_addr) { $0.copyBytes(from: address.bytes) }
+            storage = withUnsafeBytes(of: socket) { Array($0) }
+            family = AF_INET
+        }
+    }
+
     /// The address of a Unix socket; nil if the path is longer than the system allows.
     init?(path: String) {
         var address = sockaddr_un()
@@ -72,4 +92,11 @@ struct Address: Sendable, Equatable {
         if peer?.family == AF_UNIX { return peer }
         return peer == name { getsockname(number, $0, $1) } ? nil : peer
     }
+}
+
+/// The number of an IPv6 zone, which is the name of a network interface or already its number (RFC 4007 section 11.2); nil
+/// if this machine has no such interface.
+func zoneIndex(_ zone: String) -> UInt32? {
+    let index = if_nametoindex(zone)
+    return index > 0 ? index : UInt32(zone)
 }

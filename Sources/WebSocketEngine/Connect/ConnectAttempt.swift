@@ -141,15 +141,36 @@ final class ConnectAttempt {
     // MARK: - Connected socket
 
     private func startRace(_ addresses: [Address], _ loop: inout LoopContext) -> Progress {
+        guard let option = websocket.options.localAddress, url.socketPath == nil else {
+            return startRace(addresses, from: nil, &loop)
+        }
+        let local: Address
+        do throws(SystemError) { local = try option.socketAddress() } catch { return bindFailed(error) }
+        let reachable = addresses.filter { $0.family == local.family }
+        guard !reachable.isEmpty || addresses.isEmpty else {
+            let names = addresses.map(\.description).joined(separator: ", ")
+            return fail(Failure(kind: "connect", reason: "localaddress \(option.description) can't reach \(names)"))
+        }
+        debugLine("connecting from \(option.description)", &loop)
+        return startRace(reachable, from: local, &loop)
+    }
+
+    private func startRace(_ addresses: [Address], from local: Address?, _ loop: inout LoopContext) -> Progress {
         debugLine("connecting to \(addresses.map(\.description).joined(separator: ", "))", &loop)
-        let race = ConnectRace(addresses, slot: slot)
+        let race = ConnectRace(addresses, from: local, slot: slot)
         stage = .race(race)
         return raceAdvanced(race.startDueAttempts(&loop), &loop)
+    }
+
+    private func bindFailed(_ error: SystemError) -> Progress {
+        let text = websocket.options.localAddress?.description ?? ""
+        return fail(Failure(kind: "connect", reason: "localaddress \(text): \(SystemError.message(error.number))"))
     }
 
     private func raceAdvanced(_ progress: ConnectRace.Progress, _ loop: inout LoopContext) -> Progress {
         switch progress {
         case .pending: return .pending
+        case .bindFailed(let error): return bindFailed(error)
         case .failed(let words):
             return proxy == nil
                 ? fail(Failure(kind: "connect", reason: words)) : proxyFailed("can't connect to \(words)")

@@ -11,6 +11,8 @@ final class ConnectRace {
         case connected(Transport, Address)
         /// Which address failed in which way, in words.
         case failed(String)
+        /// No socket can be bound to the local address.
+        case bindFailed(SystemError)
     }
 
     private struct Attempt {
@@ -22,6 +24,8 @@ final class ConnectRace {
     private static let attemptDelay = Nanoseconds(seconds: 0.25)
 
     private let slot: Int
+    /// The address to bind to; nil: the system chooses.
+    private let local: Address?
     private var untried: ArraySlice<Address>
     private var attempts: [Attempt] = []
     /// `address: reason`
@@ -29,8 +33,9 @@ final class ConnectRace {
     /// When the next address is tried even if no attempt has failed; nil when no address is left.
     private(set) var nextStart: Nanoseconds?
 
-    init(_ addresses: [Address], slot: Int) {
+    init(_ addresses: [Address], from local: Address? = nil, slot: Int) {
         untried = addresses[...]
+        self.local = local
         self.slot = slot
     }
 
@@ -39,9 +44,11 @@ final class ConnectRace {
             guard attempts.isEmpty || loop.now >= nextStart ?? 0 else { return .pending }
             untried.removeFirst()
             do throws(SystemError) {
-                let transport = try Transport(connecting: address, slot: slot, &loop.poller)
+                let transport = try Transport(connecting: address, from: local, slot: slot, &loop.poller)
                 attempts.append(Attempt(transport: transport, address: address))
             } catch {
+                // It would be the same with each address.
+                guard error.call != Transport.bindCall else { return .bindFailed(error) }
                 failures.append("\(address.description): \(SystemError.message(error.number))")
             }
             nextStart = untried.isEmpty ? nil : loop.now + Self.attemptDelay

@@ -31,6 +31,8 @@ public struct Options: Sendable {
     public var pongTimeout = 20.0
     public var tls = TLS()
     public var proxy = ProxyChoice.none
+    /// nil: the system chooses.
+    var localAddress: LocalAddress?
     public var maxRedirects = 5
 
     public enum ProxyChoice: Sendable {
@@ -89,7 +91,7 @@ public struct Options: Sendable {
 
 extension Options {
     /// Why a value is wrong: the rest of a sentence that begins with the option's name.
-    public struct Failure: Error {
+    public struct Failure: Error, Equatable {
         public let reason: String
 
         public init(_ reason: String) { self.reason = reason }
@@ -125,6 +127,7 @@ extension Options {
         case ("proxy", .string(let text)): try setProxy(text)
         case ("proxy", .boolean(false)): proxy = .none
         case ("proxy", .boolean(true)): throw Failure("must be a URL or false, not true")
+        case ("localaddress", .string(let text)): localAddress = try LocalAddress(text)
         case ("tls.ca", .string(let text)): tls.ca = try Self.cString(text)
         case ("tls.cert", .string(let text)): tls.certificate = try Self.cString(text)
         case ("tls.key", .string(let text)): tls.key = try Self.cString(text)

@@ -48,8 +48,13 @@ final class Transport {
         (TCP_KEEPIDLE, 30), (TCP_KEEPINTVL, 10), (TCP_KEEPCNT, 6),
     ]
 
+    /// `SystemError.call` when the local address can't be used.
+    static let bindCall = "bind"
+
     /// Starts connecting. Call `connectStatus` when the socket becomes writable.
-    init(connecting address: Address, slot: Int, _ poller: inout Poller) throws(SystemError) {
+    /// - Parameter local: of this machine; nil: the system chooses one.
+    init(connecting address: Address, from local: Address? = nil, slot: Int, _ poller: inout Poller) throws(SystemError)
+    {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let number = socket(address.family, type, 0)
         guard number >= 0 else { throw SystemError("socket") }
@@ -64,6 +69,11 @@ final class Transport {
             set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
             set(SOL_SOCKET, SO_KEEPALIVE, 1)
             for (option, value) in Self.keepAlive { set(Int32(IPPROTO_TCP), option, value) }
+        }
+        if let local {
+            // The system chooses the port in connect(), when it knows the peer: two sockets may have the same port then.
+            set(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1)
+            guard local.withSockaddr({ bind(number, $0, $1) }) == 0 else { throw SystemError(Self.bindCall) }
         }
         let status = address.withSockaddr { connect(number, $0, $1) }
         guard status == 0 || errno == EINPROGRESS || errno == EINTR else { throw SystemError("connect") }

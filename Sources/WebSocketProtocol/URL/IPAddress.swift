@@ -2,14 +2,14 @@
 
 import Glibc
 
-struct IPAddress: Equatable, Sendable {
+public struct IPAddress: Equatable, Sendable {
     /// In network byte order: 4 bytes, or 16 for IPv6.
-    let bytes: [UInt8]
+    public let bytes: [UInt8]
 
-    var isIPv6: Bool { bytes.count == 16 }
+    public var isIPv6: Bool { bytes.count == 16 }
 
     /// - Parameter text: without brackets. nil when it is no address.
-    init?(_ text: some StringProtocol) {
+    public init?(_ text: some StringProtocol) {
         // For C a NUL would end the text.
         guard !text.utf8.contains(0) else { return nil }
         for (family, count) in [(AF_INET, 4), (AF_INET6, 16)] {
@@ -37,6 +37,9 @@ struct IPAddress: Equatable, Sendable {
         if !isIPv6 { return bytes[0] == 127 }
         return bytes == Self.loopback || bytes.starts(with: Self.mappedLoopback)
     }
+
+    /// fe80::/10: an address that is complete only with its zone, a network interface (RFC 4007 section 6).
+    public var isLinkLocal: Bool { isIPv6 && bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80 }
 
     private static let loopback = [UInt8](repeating: 0, count: 15) + [1]
     private static let mappedLoopback = [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF, 127]

@@ -84,6 +84,17 @@ final class Peer {
 
     deinit { Glibc.close(descriptor) }
 
+    /// The client's address.
+    var host: String? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        return withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getpeername(descriptor, $0, &length) == 0 ? Address($0, length).host : nil
+            }
+        }
+    }
+
     func send(_ text: String) { send(Array(text.utf8)) }
 
     func send(_ bytes: [UInt8]) {
