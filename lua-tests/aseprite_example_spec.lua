@@ -79,7 +79,8 @@ describe("examples/aseprite.lua", function()
     assert.equal(0, code)
   end)
 
-  it("runs a script whose messages call for the next", function()
+  local it_packs = string.pack and it or pending -- since Lua 5.3
+  it_packs("runs a script whose messages call for the next", function()
     local output, code = run([[
       local width, height, frame = 64, 48, 0
       local ws
@@ -137,14 +138,14 @@ describe("examples/aseprite.lua", function()
       ws = WebSocket{ url = "http://127.0.0.1:34613/echo", onreceive = function() print(draw(nil)) end }
       ws:connect()
     ]])
-    assert.truthy(output:find(name .. ":2: attempt to index a nil value", 1, true), output)
+    assert.truthy(output:find(name .. ":2: attempt to index ", 1, true), output)
     assert.truthy(output:find(name .. ":3: in function", 1, true), output)
     assert.equal(1, code)
   end)
 
   it("prints why a script can't be loaded", function()
     local output, code, name = run("local = 1")
-    assert.truthy(output:find(name .. ":1: <name> expected near '='", 1, true), output)
+    assert.truthy(output:find(name .. ":1: ", 1, true), output)
     assert.equal(1, code)
     output, code = helper.finish(helper.start(program, example, "/no/such.lua"))
     assert.truthy(output:find("cannot open /no/such.lua", 1, true), output)

@@ -6,8 +6,10 @@ local names = {}
 local top = ((... and debug.getinfo(1, "S").source or arg[0]):match("^@?(.*)/[^/]*$") or ".") .. "/../"
 
 function names.read(name)
-  local file <close> = assert(io.open(top .. name))
-  return file:read("a")
+  local file = assert(io.open(top .. name))
+  local text = file:read("a")
+  file:close()
+  return text
 end
 
 --- The groups of names: where docs/api.md has them (a heading, and a pattern for what stands in backticks in the first
@@ -48,7 +50,7 @@ function names.of_page()
     result[group.name] = set
   end
   local types = {}
-  for name, number in section(page, "## Module"):gmatch("`(%u+)`=(%d+)") do types[name] = math.tointeger(number) end
+  for name, number in section(page, "## Module"):gmatch("`(%u+)`=(%d+)") do types[name] = tonumber(number) end
   result["message types"] = types
   local states = {}
   local row = section(page, "## Properties"):match("| `state` | ([^|]*) |") or ""
@@ -79,7 +81,7 @@ function names.of_annotations()
       add("WebSocket." .. object:gsub("^%l", string.upper), name)
     end
     local type, number = line:match("^  (%u+) = (%d+),$")
-    if type then types[type] = math.tointeger(number) end
+    if type then types[type] = tonumber(number) end
   end
   if text:find("\nwebsocket.WebSocketMessageType = {", 1, true) then add("websocket", "WebSocketMessageType") end
   local result = { ["message types"] = types, states = classes["WebSocket.State"] or {} }

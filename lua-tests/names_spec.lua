@@ -71,9 +71,10 @@ describe("types/websocket.lua has the module's", function()
   end)
 
   it("kinds of errors", function()
-    local pipe <close> = assert(io.popen(("cd '%s/..' && cat $(find Sources -name '*.swift' -o -name '*.c')"):format(
-      helper.folder)))
+    local command = "cd '%s/..' && cat $(find Sources -name '*.swift' -o -name '*.c')"
+    local pipe = assert(io.popen(command:format(helper.folder)))
     local text = pipe:read("a")
+    pipe:close()
     local found = matches(text, '[ (]kind: "(%l+)"')
     for name in pairs(annotations["kinds of errors"]) do
       if text:find(('"%s"'):format(name), 1, true) then found[name] = true end

@@ -38,12 +38,12 @@ function websocket.WebSocket(options) end
 ---@return boolean? readable whether `fd` is readable; nil without `fd`
 function websocket.poll(timeout, fd) end
 
----Polls until no websocket and no timer of this Lua state is live.
+---Polls until no websocket of this Lua state is live and no timer is set.
 ---@param timeout? number default: no limit
----@return boolean ended false if the time was over first
+---@return boolean ended false after a timeout or `stop`
 function websocket.run(timeout) end
 
----Makes the innermost `run` return.
+---Makes the innermost `run` return, when the current callback has returned.
 function websocket.stop() end
 
 ---@return number seconds of a clock that only goes forward
@@ -209,13 +209,14 @@ function WebSocket:sendPing(...) end
 ---Waits until at most `bytes` of what was sent still wait for the kernel.
 ---@param timeout? number default: no limit
 ---@param bytes? integer default: 0
----@return boolean flushed false if the time was over first
+---@return boolean flushed
+---@return "timeout"|"closed"|"interrupted"|nil reason why it is not flushed
 function WebSocket:flush(timeout, bytes) end
 
 ---Waits for the next message; for websockets without `onreceive`.
 ---@param timeout? number default: no limit
 ---@return string? data nil without a message
----@return WebSocket.Type|"timeout"|"closed" type TEXT or BINARY, or why there is no message
+---@return WebSocket.Type|"timeout"|"closed"|"interrupted" type TEXT or BINARY, or why there is no message
 ---@return integer? code the close code after "closed"
 ---@return string? reason the close reason after "closed"
 function WebSocket:receive(timeout) end
@@ -227,7 +228,7 @@ function WebSocket:messages() end
 ---Waits until the websocket is open.
 ---@param timeout? number default: no limit
 ---@return true? open
----@return string? reason why it is not open
+---@return string? reason why it is not open: an error, "closed", "timeout" or "interrupted"
 function WebSocket:waitopen(timeout) end
 
 return websocket
