@@ -59,7 +59,7 @@ import Testing
     }
 
     /// They wait as they are, and Lua takes one after the other.
-    @Test func logsThatCanNotBeAppendedForLackOfMemoryAreNotLost() async {
+    @Test(.enabled(if: canExhaustMemory)) func logsThatCanNotBeAppendedForLackOfMemoryAreNotLost() async {
         await #expect(processExitsWith: .success) {
             let queue = EventQueue()
             var logs: [Rest] = []

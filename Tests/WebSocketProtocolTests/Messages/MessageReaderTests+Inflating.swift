@@ -255,7 +255,7 @@ extension MessageReaderTests {
         #expect(failure.code == .invalidData)
     }
 
-    @Test func outOfMemoryForInflating() async {
+    @Test(.enabled(if: canExhaustMemory)) func outOfMemoryForInflating() async {
         await #expect(processExitsWith: .success) {
             var reader = FeedVerifier(inflating: .init()).reader()
             var events = EventRecords()
