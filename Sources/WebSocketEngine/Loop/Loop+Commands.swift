@@ -25,22 +25,22 @@ extension Loop {
 
     private mutating func execute(_ command: Command) {
         switch command {
-        case .connect(let socket): connect(socket)
-        case .close(let socket, let frame):
-            socket.sendQueue.withLock { $0.callHandled() }
-            withSession(of: socket) { $0.close(frame, &$1) }
-        case .flush(let socket): withSession(of: socket) { $0.flush(&$1) }
-        case .resume(let socket): withSession(of: socket) { $0.resume(&$1) }
-        case .refuse(let socket, let bytes, let number):
-            withSession(of: socket) { $0.refuse(bytes, connection: number, &$1) }
+        case .connect(let websocket): connect(websocket)
+        case .close(let websocket, let frame):
+            websocket.sendQueue.withLock { $0.callHandled() }
+            withSession(of: websocket) { $0.close(frame, &$1) }
+        case .flush(let websocket): withSession(of: websocket) { $0.flush(&$1) }
+        case .resume(let websocket): withSession(of: websocket) { $0.resume(&$1) }
+        case .refuse(let websocket, let bytes, let number):
+            withSession(of: websocket) { $0.refuse(bytes, connection: number, &$1) }
         case .dropSessions(let queue): appendCommands(forSessions: { $0.queue === queue }) { .dropSession($0) }
-        case .dropSession(let socket): withSession(of: socket) { $0.drop(&$1) }
+        case .dropSession(let websocket): withSession(of: websocket) { $0.drop(&$1) }
         case .shutDown(let done):
             shutdownSignal = done
             context.isShuttingDown = true
             appendCommands(forSessions: { _ in true }) { .shutDownSession($0) }
             if slots.isEmpty { done.signal() }
-        case .shutDownSession(let socket): withSession(of: socket) { $0.leave(&$1) }
+        case .shutDownSession(let websocket): withSession(of: websocket) { $0.leave(&$1) }
         case .stopLoop(let stopped):
             dropAll()
             stopped.signal()
@@ -55,15 +55,15 @@ extension Loop {
         }
     }
 
-    private mutating func connect(_ socket: WebSocket) {
-        socket.sendQueue.withLock { $0.callHandled() }
+    private mutating func connect(_ websocket: WebSocket) {
+        websocket.sendQueue.withLock { $0.callHandled() }
         // At the end of the process no connection is started. Without an event: the script does not poll any more.
-        guard !context.isShuttingDown else { return _ = socket.queue.websocketEnded(socket) }
-        withSession(at: slot(of: socket)) { $0.connect(&$1) }
+        guard !context.isShuttingDown else { return _ = websocket.queue.websocketEnded(websocket) }
+        withSession(at: slot(of: websocket)) { $0.connect(&$1) }
     }
 
-    private mutating func withSession(of socket: WebSocket, _ body: (Session, inout LoopContext) -> Void) {
-        guard let slot = slots[ObjectIdentifier(socket)] else { return }
+    private mutating func withSession(of websocket: WebSocket, _ body: (Session, inout LoopContext) -> Void) {
+        guard let slot = slots[ObjectIdentifier(websocket)] else { return }
         withSession(at: slot, body)
     }
 

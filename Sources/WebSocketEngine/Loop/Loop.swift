@@ -83,6 +83,8 @@ struct Loop: ~Copyable {
             events = max(count, 0)
             handledEvents = 0
         }
+        // From here to the end of the turn a fork of the host waits: a child must not inherit a lock of Swift's runtime that
+        // the turn has taken (Forks.c).
         ws_begin_turn()
         defer { ws_end_turn() }
         let isFull = events == Poller.maxEvents
@@ -124,7 +126,8 @@ struct Loop: ~Copyable {
 
     private mutating func runExpiredDeadlines() {
         var slice = TimeSlice()
-        // Only as many as there were at first: deadlines that are set meanwhile, and due at once, must not starve sockets.
+        // No more than there were before this pass. A deadline that is set in it and due at once, as with `pongtimeout` 0,
+        // waits for the next turn, which handles sockets first.
         for _ in 0..<context.deadlines.count {
             guard let slot = context.deadlines.popExpired(context.now) else { break }
             withSession(at: slot) { $0.timeout(&$1) }
@@ -183,12 +186,12 @@ struct Loop: ~Copyable {
     }
 
     /// The slot of the websocket's session. Makes the session if there is none.
-    mutating func slot(of socket: WebSocket) -> Int {
-        if let slot = slots[ObjectIdentifier(socket)] { return slot }
+    mutating func slot(of websocket: WebSocket) -> Int {
+        if let slot = slots[ObjectIdentifier(websocket)] { return slot }
         let slot = freeSlots.popLast() ?? sessions.count
         if slot == sessions.count { sessions.append(nil) }
-        sessions[slot] = Session(socket, slot: slot)
-        slots[ObjectIdentifier(socket)] = slot
+        sessions[slot] = Session(websocket, slot: slot)
+        slots[ObjectIdentifier(websocket)] = slot
         return slot
     }
 

@@ -3,7 +3,7 @@
 //
 //     open ── close ──> closing(queued) ── takeClose ──> closing(buffered) ── bytesLeft ──> closing(left)
 //      │                   │                                │                                  │
-//      └───────────────────┴──────── peerEnded ─────────────┴──────────────────────────────────┘
+//      └───────────────────┴──── peerClosed, peerFailed ────┴──────────────────────────────────┘
 //                                        │
 //                                waitingForScript ── scriptCaughtUp ──> closeReceived or failed ── bytesLeft ──> over
 //
