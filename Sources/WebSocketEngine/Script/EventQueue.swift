@@ -10,11 +10,11 @@ public import WebSocketProtocol
 
 public final class EventQueue: Sendable {
     /// Records that could not be appended, because memory was short.
-    private final class Rest {
+    final class Rest {
         var records = EventRecords()
     }
 
-    private struct Shared: ~Copyable {
+    struct Shared: ~Copyable {
         var records = EventRecords()
         /// Records behind `records`.
         var rests: [Rest] = []
@@ -72,7 +72,8 @@ public final class EventQueue: Sendable {
         }
     }
 
-    private let shared = Mutex(Shared())
+    /// A test holds the lock, so that nothing is published meanwhile.
+    let shared = Mutex(Shared())
     /// Number of queued records, readable without the lock.
     private let queued = Atomic(0)
 

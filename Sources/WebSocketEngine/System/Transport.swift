@@ -91,9 +91,8 @@ final class Transport {
     }
 
     deinit {
-        // TLSConnection sends a close_notify when it is freed, so it is freed before the socket.
-        tls = nil
         guard descriptor.isOurs else { return }
+        tls?.sendCloseNotify()
         Poller.remove(descriptor.number, from: poller)
         // The peer must see the end even while a forked child still holds the socket.
         shutdown(descriptor.number, Int32(SHUT_RDWR))
@@ -212,10 +211,13 @@ final class Transport {
         poller.change(descriptor, token, to: [.read, .edge])
     }
 
-    func sendCloseNotify() { tls?.sendCloseNotify() }
+    func sendCloseNotify() {
+        if descriptor.isOurs { tls?.sendCloseNotify() }
+    }
 
     /// Ends the sending side. The peer can still send.
     func shutDownWriting() {
+        guard descriptor.isOurs else { return }
         tls?.sendCloseNotify()
         shutdown(descriptor.number, Int32(SHUT_WR))
     }

@@ -82,10 +82,7 @@ final class TLSConnection {
         TLSFailure(reason: "\(what): \(OpenSSLError.takeReason())", cause: .temporary)
     }
 
-    deinit {
-        sendCloseNotify()
-        SSL_free(ssl)
-    }
+    deinit { SSL_free(ssl) }
 
     // MARK: - Calls
 

@@ -41,9 +41,11 @@ import Testing
         return (websocket, peer, try LocalServer.readRequest(from: peer))
     }
 
-    private func connectAndOpen(_ other: EventQueue? = nil) throws -> (WebSocket, Int32) {
-        let (websocket, peer, key) = try connect(other)
-        try LocalServer.answer(key, to: peer)
+    private func connectAndOpen(
+        _ other: EventQueue? = nil, change: (inout Options) -> Void = { _ in }
+    ) throws -> (WebSocket, Int32) {
+        let (websocket, peer, request) = try connect(other, change: change)
+        try LocalServer.answer(request, to: peer)
         try run { !(other ?? queue).isEmpty }
         try #require((other ?? queue).takeTypes() == [WS_EVENT_OPEN])
         return (websocket, peer)
@@ -148,9 +150,9 @@ import Testing
 
     @Test func bytesThatCameBeforeADeadlineCount() throws {
         let timeout = 0.05
-        let (_, peer, key) = try connect { $0.connectTimeout = timeout }
+        let (_, peer, request) = try connect { $0.connectTimeout = timeout }
         defer { close(peer) }
-        try LocalServer.answer(key, to: peer)
+        try LocalServer.answer(request, to: peer)
         // Both are due, as after a stop of the process.
         let deadline = try #require(loop.context.deadlines.next)
         while now() <= deadline {}
@@ -168,6 +170,79 @@ import Testing
             let outcome = loop.runOnce(until: now() + Nanoseconds(seconds: 10))
             try #require(outcome == .ran)
         }
+        #expect(queue.takeTypes() == [WS_EVENT_ERROR])
+    }
+
+    @Test func aDeadlineThatIsSetAtADeadlineWaitsForTheSocketsOfTheNextTurn() throws {
+        let (_, peer) = try connectAndOpen {
+            $0.pingInterval = 0.01
+            $0.pongTimeout = 0
+        }
+        defer { close(peer) }
+        try run { LocalServer.isReadable(peer) }
+        // The end of pongTimeout was due in the turn of the ping.
+        #expect(queue.isEmpty)
+        let ping = try LocalServer.receive(14, from: peer)
+        try #require(ping[..<2] == [0x89, 0x88])
+        try LocalServer.send([0x8A, 8] + (6..<14).map { ping[$0] ^ ping[2 + ($0 - 6) % 4] }, to: peer)
+        _ = loop.runOnce(until: 0)
+        #expect(queue.isEmpty)
+        // The peer answers no more.
+        try run { !queue.isEmpty }
+        #expect(queue.takeTypes().first == WS_EVENT_ERROR)
+    }
+
+    @Test func betweenManyDeadlinesSocketsGetTheirTurn() throws {
+        let (_, peer) = try connectAndOpen()
+        defer { close(peer) }
+        let others = EventQueue()
+        let wait = 0.5
+        for id in 0..<500 {
+            let websocket = try server.websocket(others, id: UInt32(id)) {
+                $0.url = Self.refused
+                $0.minReconnectWait = wait
+                $0.maxReconnectWait = wait
+            }
+            post(connect: websocket)
+        }
+        try run { others.count >= 500 }
+        let deadline = now() + Nanoseconds(seconds: wait)
+        while now() <= deadline {}
+        // All attempts are due, and take longer than a slice.
+        for _ in 0..<2 {
+            try LocalServer.send([0x82, 0], to: peer)
+            _ = loop.runOnce(until: 0)
+            #expect(queue.takeTypes() == [WS_EVENT_BINARY])
+            let areMoreDue = loop.context.deadlines.isDue(deadline)
+            #expect(areMoreDue)
+        }
+    }
+
+    @Test func aSocketThatAlwaysHasMoreDelaysDeadlinesFor64TurnsAtMost() throws {
+        let stream = EventQueue()
+        let (_, peer) = try connectAndOpen(stream) { $0.maxQueued = .max }
+        let (_, silent, _) = try connect { $0.connectTimeout = 0.5 }
+        defer { for number in [peer, silent] { close(number) } }
+        let message = [0x82, 0x7E, 0x03, 0xE8] + [UInt8](repeating: 0, count: 1000)
+        let burst = (0..<4000).flatMap { _ in message }
+        var sent = 0
+        func turn() {
+            // As much as the kernel takes. The next burst begins in the message that this one has cut.
+            let rest = burst[(sent % message.count)...]
+            sent += max(rest.withUnsafeBytes { send(peer, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT)) }, 0)
+            _ = loop.runOnce(until: 0)
+            _ = stream.takeTypes()
+        }
+        // The kernel lets more through from turn to turn.
+        while loop.context.unfinished.isEmpty, queue.isEmpty { turn() }
+        let deadline = try #require(loop.context.deadlines.next)
+        while now() <= deadline {}
+        var turns = 0
+        while queue.isEmpty, turns < 200 {
+            turn()
+            turns += 1
+        }
+        #expect(2...65 ~= turns)
         #expect(queue.takeTypes() == [WS_EVENT_ERROR])
     }
 

@@ -11,10 +11,9 @@ import Testing
     private let peer: FileDescriptor
 
     init() throws {
-        var sockets: [Int32] = [-1, -1]
-        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &sockets) == 0)
-        ours = FileDescriptor(sockets[0])
-        peer = FileDescriptor(sockets[1])
+        let sockets = try makeSocketPair()
+        ours = FileDescriptor(sockets.0)
+        peer = FileDescriptor(sockets.1)
         poller = try Poller()
     }
 

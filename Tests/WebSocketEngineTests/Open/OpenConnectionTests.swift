@@ -1,5 +1,6 @@
 import CEvents
 import CLinux
+import Dispatch
 import Glibc
 import Testing
 
@@ -156,6 +157,29 @@ import Testing
         #expect(pair.receivedTypes == [WS_EVENT_BINARY, WS_EVENT_PONG])
         var records = pair.received.elements
         #expect(records.next()?.payload.elementsEqual(message) == true)
+    }
+
+    @Test func aPongIsWrittenBeforeTheEventsOfItsReadArePublished() throws {
+        let pair = try Pair()
+        try #require(pair.connection.open())
+        let pingAndMessage: [UInt8] = [0x89, 0, 0x82, 0]
+        try #require(write(pair.peer, pingAndMessage, pingAndMessage.count) == pingAndMessage.count)
+        let hasRead = DispatchSemaphore(value: 0)
+        // unsafe: until `hasRead`, this thread uses only the peer's socket and the queue's lock.
+        nonisolated(unsafe) let loopSide = pair
+        try pair.queue.shared.withLock { (_) throws in
+            try startThread {
+                let token = loopSide.connection.token
+                _ = loopSide.connection.ready(.requestedTurn(token), &loopSide.loop)
+                hasRead.signal()
+            }
+            // Nothing can be published yet.
+            var entry = pollfd(fd: pair.peer, events: Int16(POLLIN), revents: 0)
+            #expect(retrying { Int(poll(&entry, 1, 10_000)) } == 1, "the pong comes behind the events")
+        }
+        #expect(hasRead.wait(timeout: .now() + 10) == .success)
+        #expect(pair.queue.takeTypes() == [WS_EVENT_PING, WS_EVENT_BINARY])
+        #expect(try pair.receive() == .open && pair.receivedTypes == [WS_EVENT_PONG])
     }
 
     @Test func aPongDoesNotWaitUntilTheScriptHasNoMoreToSend() throws {

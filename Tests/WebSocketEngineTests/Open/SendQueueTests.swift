@@ -109,35 +109,33 @@ import WebSocketProtocol
         #expect(Array(taken.bytes) == [0x81, 0x03, 0x61, 0x62, 0x63])
     }
 
-    @Test func firstMessageGoesStraightToTheSocket() {
-        var pair: [Int32] = [0, 0]
-        socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
-        defer { pair.forEach { close($0) } }
+    @Test func firstMessageGoesStraightToTheSocket() throws {
+        let (script, peer) = try makeSocketPair()
+        defer { for number in [script, peer] { close(number) } }
         var sendQueue = SendQueue()
-        sendQueue.openForTest(direct: pair[0])
+        sendQueue.openForTest(direct: script)
         sendQueue.watchAcknowledgements(true)
         #expect(send("hi", &sendQueue, directly: true) == (.sent, false))
         #expect(sendQueue.count == 0)
         var received = [UInt8](repeating: 0, count: 16)
-        #expect(recv(pair[1], &received, 16, Int32(MSG_DONTWAIT)) == 8)
+        #expect(recv(peer, &received, 16, Int32(MSG_DONTWAIT)) == 8)
         #expect(received[..<2] == [0x81, 0x82])
         // While the engine has some of its own to write, nothing may overtake it.
         var writeBuffer = ByteBuffer()
         sendQueue.takeOwnership(&writeBuffer)
         #expect(writeBuffer.count == 0)
         #expect(send("hi", &sendQueue, directly: true) == (.sent, false))
-        #expect(recv(pair[1], &received, 16, Int32(MSG_DONTWAIT)) == -1)
+        #expect(recv(peer, &received, 16, Int32(MSG_DONTWAIT)) == -1)
         sendQueue.takeOwnership(&writeBuffer)
         #expect(writeBuffer.count == 0, "a frame that was not begun may wait")
         #expect(sendQueue.close() == 8)
     }
 
-    @Test func theRestOfAMessageThatIsHalfWrittenGoesFirst() {
-        var pair: [Int32] = [0, 0]
-        socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
-        defer { pair.forEach { close($0) } }
+    @Test func theRestOfAMessageThatIsHalfWrittenGoesFirst() throws {
+        let (script, peer) = try makeSocketPair()
+        defer { for number in [script, peer] { close(number) } }
         var sendQueue = SendQueue()
-        sendQueue.openForTest(direct: pair[0])
+        sendQueue.openForTest(direct: script)
         sendQueue.watchAcknowledgements(true)
         let text = String(repeating: "x", count: 4 << 20)
         #expect(send(text, &sendQueue, limit: .max, directly: true) == (.sent, true))
@@ -151,6 +149,20 @@ import WebSocketProtocol
         #expect(send("hi", &sendQueue, limit: .max, directly: true) == (.sent, false))
         sendQueue.takeOwnership(&writeBuffer)
         #expect(writeBuffer.count == rest)
+    }
+
+    /// The host has closed the socket, and a pipe of its own has the number. The loop meets the same error.
+    @Test func aPipeWithTheSocketsNumberIsNotWritten() throws {
+        let (script, peer) = try makeSocketPair()
+        let (reader, writer) = try makePipe()
+        try #require(dup2(writer, script) == script)
+        defer { for number in [script, peer, reader, writer] { close(number) } }
+        var sendQueue = SendQueue()
+        sendQueue.openForTest(direct: script)
+        #expect(send("a", &sendQueue, directly: true) == (.sent, true))
+        #expect(sendQueue.count == 7)
+        var byte: UInt8 = 0
+        #expect(read(reader, &byte, 1) == -1 && errno == EAGAIN)
     }
 
     // MARK: - Large messages
@@ -268,12 +280,11 @@ import WebSocketProtocol
 
     private func state(of sendQueue: borrowing SendQueue) -> WebSocket.State { sendQueue.state }
 
-    @Test func theEngineIsToldOfTheFirstWriteThatItDoesNotWatch() {
-        var pair: [Int32] = [0, 0]
-        socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
-        defer { pair.forEach { close($0) } }
+    @Test func theEngineIsToldOfTheFirstWriteThatItDoesNotWatch() throws {
+        let (script, peer) = try makeSocketPair()
+        defer { for number in [script, peer] { close(number) } }
         var sendQueue = SendQueue()
-        sendQueue.openForTest(direct: pair[0])
+        sendQueue.openForTest(direct: script)
         #expect(send("a", &sendQueue, directly: true) == (.sent, true))
         #expect(send("b", &sendQueue, directly: true) == (.sent, false))
         sendQueue.watchAcknowledgements(false)

@@ -10,30 +10,18 @@ import Testing
 @testable import WebSocketProtocol
 
 final class LocalServer {
-    private let listener: Int32
-    let port: Int
+    private let listener: ListeningSocket
     /// Of the websockets that were made.
     private var queues: [EventQueue] = []
 
     init() throws {
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let listener = listener
-        let isListening = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, length) == 0 && listen(listener, 128) == 0 && getsockname(listener, $0, &length) == 0
-            }
-        }
-        try #require(isListening)
-        port = Int(UInt16(bigEndian: address.sin_port))
-        Self.limitReads(of: listener)
+        listener = try ListeningSocket(backlog: 128)
+        Self.limitReads(of: listener.number)
     }
 
+    var port: Int { listener.port }
+
     deinit {
-        close(listener)
         // A queue and a live websocket refer to each other.
         for queue in queues { queue.endWebsockets("the test has ended") }
     }
@@ -45,7 +33,7 @@ final class LocalServer {
 
     /// The next connection, a blocking socket. This and each read fails after 10 s.
     func accept() throws -> Int32 {
-        let peer = Glibc.accept(listener, nil, nil)
+        let peer = Glibc.accept(listener.number, nil, nil)
         try #require(peer >= 0)
         Self.limitReads(of: peer)
         return peer
@@ -56,7 +44,7 @@ final class LocalServer {
         return recv(peer, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) >= 0
     }
 
-    /// Reads the request of an opening handshake. Returns its Sec-WebSocket-Key.
+    /// Reads the request of an opening handshake.
     static func readRequest(from peer: Int32) throws -> String {
         var request = ""
         while !request.hasSuffix("\r\n\r\n") {
@@ -64,16 +52,11 @@ final class LocalServer {
             try #require(read(peer, &byte, 1) == 1)
             request.unicodeScalars.append(Unicode.Scalar(byte))
         }
-        let name = "Sec-WebSocket-Key: "
-        let line = try #require(request.split(separator: "\r\n").first { $0.hasPrefix(name) })
-        return String(line.dropFirst(name.count))
+        return request
     }
 
-    static func answer(_ key: String, to peer: Int32) throws {
-        try send(
-            Array(
-                ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    + "Sec-WebSocket-Accept: \(acceptance(of: key))\r\n\r\n").utf8), to: peer)
+    static func answer(_ request: String, to peer: Int32) throws {
+        try send(Array(Peer.response(to: request).utf8), to: peer)
     }
 
     static func send(_ bytes: [UInt8], to peer: Int32) throws {
@@ -104,12 +87,4 @@ extension EventQueue {
         take(&records)
         return records.elements.map(\.type)
     }
-}
-
-/// Has the descriptor's number stand for /dev/null, as when a host closed it and opened a file. Its owner will not close it:
-/// the caller must. (The number itself must not become free: another test could get it.)
-func replaceDescriptor(_ number: Int32) throws {
-    let null = open("/dev/null", O_RDWR)
-    try #require(null >= 0 && dup2(null, number) == number)
-    close(null)
 }

@@ -1,5 +1,5 @@
-// Servers and proxies for the tests: plain sockets on 127.0.0.1, used by the thread of the test between the turns of a
-// TestLoop.
+// The other end of a connection: a server or a proxy, which the thread of the test uses between the turns of a TestLoop.
+// Listener makes it.
 
 import CLinux
 import Glibc
@@ -8,69 +8,6 @@ import Testing
 @testable import WebSocketEngine
 @testable import WebSocketProtocol
 
-/// A listening socket.
-final class Listener {
-    private let descriptor: Int32
-    let port: Int
-    private var fillers: [Int32] = []
-
-    /// - Parameter backlog: connections that the kernel takes before `accept`.
-    init(backlog: Int32 = 64) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let descriptor = descriptor
-        let isListening = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) == 0 && listen(descriptor, backlog) == 0
-                    && getsockname(descriptor, $0, &length) == 0
-            }
-        }
-        port = Int(UInt16(bigEndian: address.sin_port))
-        try #require(isListening)
-        try #require(fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0)
-    }
-
-    deinit {
-        close(descriptor)
-        for number in fillers { close(number) }
-    }
-
-    var address: Address { Resolver.literalAddresses(HostAndPort(host: "127.0.0.1", port: port))[0] }
-
-    /// The next connection, if there is one.
-    func accept() -> Peer? {
-        let number = Glibc.accept(descriptor, nil, nil)
-        return number < 0 ? nil : Peer(number)
-    }
-
-    /// Runs the loop until a connection comes.
-    func accept(_ loop: TestLoop, sourceLocation: SourceLocation = #_sourceLocation) throws -> Peer {
-        var peer: Peer?
-        try loop.run(
-            until: {
-                peer = accept()
-                return peer != nil
-            }, "nobody connects", sourceLocation: sourceLocation)
-        return try #require(peer)
-    }
-
-    /// A port that nobody listens on.
-    static func closedPort() throws -> Int { try Listener().port }
-
-    /// Takes connections until the kernel takes no more: the next one gets no answer.
-    func fill() {
-        for _ in 0..<4 {
-            let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
-            _ = address.withSockaddr { connect(number, $0, $1) }
-            fillers.append(number)
-        }
-    }
-}
-
-/// The other end of a connection.
 final class Peer {
     let descriptor: Int32
     private(set) var received: [UInt8] = []
@@ -153,11 +90,12 @@ final class Peer {
         return request
     }
 
+    /// The answer to the request of an opening handshake.
     static func response(to request: String) -> String {
-        let line = request.split(separator: "\r\n").first { $0.hasPrefix("Sec-WebSocket-Key: ") } ?? ""
-        let accept = acceptance(of: String(line.dropFirst("Sec-WebSocket-Key: ".count)))
+        let name = "Sec-WebSocket-Key: "
+        let line = request.split(separator: "\r\n").first { $0.hasPrefix(name) } ?? ""
         return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            + "Sec-WebSocket-Accept: \(accept)\r\n\r\n"
+            + "Sec-WebSocket-Accept: \(acceptance(of: String(line.dropFirst(name.count))))\r\n\r\n"
     }
 
     /// Takes a masked Close frame with a code and no reason; returns the code.

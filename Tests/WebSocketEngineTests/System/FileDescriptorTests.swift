@@ -5,14 +5,7 @@ import Testing
 @testable import WebSocketEngine
 
 @Suite struct FileDescriptorTests {
-    /// Two connected sockets: reading from the first tells whether the second is closed. Other tests start processes, which
-    /// must not inherit them.
-    private func makePair() throws -> (Int32, Int32) {
-        var sockets: [Int32] = [-1, -1]
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-        try #require(socketpair(AF_UNIX, type, 0, &sockets) == 0)
-        return (sockets[0], sockets[1])
-    }
+    // Reading from the first socket of a pair tells whether the second is closed.
 
     private func isOpen(_ reader: Int32) -> Bool {
         var byte: UInt8 = 0
@@ -27,7 +20,7 @@ import Testing
     }
 
     @Test func isClosedWithItsOwner() throws {
-        let (reader, writer) = try makePair()
+        let (reader, writer) = try makeSocketPair()
         defer { close(reader) }
         do {
             let descriptor = FileDescriptor(writer)
@@ -40,8 +33,8 @@ import Testing
 
     /// The host has closed it and opened another file, which got the number.
     @Test func anotherFileWithTheNumberStaysOpen() throws {
-        let (reader, writer) = try makePair()
-        let (otherReader, otherWriter) = try makePair()
+        let (reader, writer) = try makeSocketPair()
+        let (otherReader, otherWriter) = try makeSocketPair()
         defer { for number in [reader, otherReader, otherWriter, writer] { close(number) } }
         do {
             let descriptor = FileDescriptor(writer)

@@ -140,4 +140,33 @@ import Testing
         let state = try #require(transport.acknowledgement(now()))
         #expect(state.outstanding == 0 && state.unanswered == 0 && state.latest <= now())
     }
+
+    // MARK: - The host has closed the socket, and a file of its own has the number
+
+    @Test func aPipeWithTheNumberIsNotWritten() throws {
+        let (transport, peer) = try connect()
+        let number = try #require(transport.descriptorForScript)
+        let (reader, writer) = try makePipe()
+        try #require(dup2(writer, number) == number)
+        defer { for number in [number, peer, reader, writer] { close(number) } }
+        guard case .failed(.system(ENOTSOCK)) = ([1] as [UInt8]).withUnsafeBytes({ transport.write($0) }) else {
+            throw SystemError("write", 0)
+        }
+        var byte: UInt8 = 0
+        #expect(read(reader, &byte, 1) == -1 && errno == EAGAIN)
+    }
+
+    @Test func aSocketWithTheNumberIsNotShutDown() throws {
+        var (transport, peer): (Transport?, Int32) = try connect()
+        let number = try #require(transport?.descriptorForScript)
+        let (host, other) = try makeSocketPair()
+        try #require(dup2(host, number) == number)
+        defer { for number in [number, peer, host, other] { close(number) } }
+        var byte: UInt8 = 0
+        transport?.shutDownWriting()
+        #expect(read(other, &byte, 1) == -1 && errno == EAGAIN)
+        transport = nil
+        #expect(read(other, &byte, 1) == -1 && errno == EAGAIN)
+        #expect(send(number, "x", 1, Int32(MSG_NOSIGNAL)) == 1 && read(other, &byte, 1) == 1)
+    }
 }
