@@ -509,6 +509,49 @@ describe("lifetime:", function()
       assert.equal(0, code)
     end)
 
+    it("one that forks while its threads resolve names and read certificates: each child connects, and ends at once",
+      function()
+        if not host then return pending("needs cc and liblua5.4-dev") end
+        if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer makes Swift's runtime hold locks for long") end
+        local output, code = run([[
+          local never = { minreconnectwait = math.huge }
+          local function visit(name, options)
+            options.tls = { servername = name }
+            return connect("wss://127.0.0.1:1/", options), connect("ws://" .. name .. ".invalid/", options)
+          end
+          -- By then the Swift runtime has initialised itself; a fork in the middle of that is not supported.
+          local tls, named = visit("first", never)
+          wait(function() return tls.state == "waiting" and named.state == "waiting" end)
+          tls:close()
+          named:close()
+          local late, from, children = 0, clock(), 0
+          repeat
+            children = children + 1
+            local list = {}
+            for i = 1, 8, 2 do list[i], list[i + 1] = visit("parent" .. children .. i, never) end
+            -- The threads are at work, each time at another point.
+            local start = clock()
+            repeat websocket.poll() until clock() - start > children % 10 * 0.0003
+            start = clock()
+            local child = fork()
+            if child == 0 then
+              local ws = connect(url)
+              local first, second = visit("child", { reconnect = false })
+              wait(function() return ws.state == "open" and first.state == "closed" and second.state == "closed" end)
+              os.exit(true, true)
+            end
+            local status = await(child)
+            if status ~= 0 then print("a child ended by " .. status) end
+            if clock() - start > 0.9 then late = late + 1 end
+            for _, ws in ipairs(list) do ws:close() end
+          until children >= 20 and clock() - from > 2
+          -- At its end, a child that waited for threads of its parent would take a second.
+          print(late <= 2 or late)
+        ]], "cycles", 1)
+        assert.equal("true\ndone\n", output)
+        assert.equal(0, code)
+      end)
+
     it("one that forked children go on using while many bytes arrive: none of them hangs", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       path = "/flood?count=1000000&size=1000"

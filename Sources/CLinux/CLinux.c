@@ -13,6 +13,12 @@ int ws_accept(int listener)
     return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
+unsigned *ws_held_locks(void)
+{
+    static _Thread_local unsigned levels;
+    return &levels;
+}
+
 void ws_name_thread(const char *name)
 {
     pthread_setname_np(pthread_self(), name);

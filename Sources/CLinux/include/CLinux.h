@@ -48,6 +48,8 @@ static inline void ws_futex_wake(void *word) { syscall(SYS_futex, word, FUTEX_WA
 
 /* accept4 of a close-on-exec, non-blocking socket. */
 int ws_accept(int listener);
+/* A word of the calling thread's own (LockLevel.swift). */
+unsigned *ws_held_locks(void);
 /* Names the calling thread. */
 void ws_name_thread(const char *name);
 

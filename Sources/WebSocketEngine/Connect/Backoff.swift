@@ -29,6 +29,8 @@ struct Backoff {
         let shortest = bounded(0.75 * currentDelay)
         let longest = bounded(1.25 * currentDelay)
         failures += 1
+        // Both may be infinite.
+        guard longest > shortest else { return shortest }
         return shortest + (longest - shortest) * Double(random) / Double(UInt32.max)
     }
 

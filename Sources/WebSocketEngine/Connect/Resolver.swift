@@ -68,13 +68,15 @@ struct Resolver {
         }
     }
 
-    /// Asks the system; blocks unless `flags` say that the name is an address.
+    /// Asks the system; blocks unless `flags` say that the name is an address. A fork does not wait for the answer.
     private static func getAddresses(of name: HostAndPort, flags: Int32) -> Resolution {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = flags | AI_NUMERICSERV
         var list: UnsafeMutablePointer<addrinfo>?
-        let status = getaddrinfo(name.host, String(name.port), &hints, &list)
+        let status = name.host.withCString { host in
+            String(name.port).withCString { port in Fork.whileAllowed { getaddrinfo(host, port, &hints, &list) } }
+        }
         guard status == 0 else {
             return .failed(status == EAI_SYSTEM ? SystemError.message(errno) : String(cString: gai_strerror(status)))
         }

@@ -2,6 +2,7 @@
 // runs the loop. An eventfd wakes the loop, only while it waits and only once for all commands posted meanwhile.
 
 import CLinux
+import Dispatch
 import Glibc
 import Synchronization
 
@@ -12,6 +13,8 @@ final class CommandQueue: Sendable {
     private let mustRun = Atomic(false)
     /// True from just before the loop waits until it is woken. Who clears it writes to `wakeup`.
     private let isLoopWaiting = Atomic(false)
+    /// Threads that use OpenSSL before they post (TLSContextCache). At the end of the process the engine waits for them.
+    let unfinishedThreads = DispatchGroup()
     /// An eventfd that the loop has registered with its poller.
     let wakeup: FileDescriptor
 

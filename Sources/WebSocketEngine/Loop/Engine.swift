@@ -35,7 +35,7 @@ public final class Engine: Sendable {
     private init() throws(SystemError) {
         ownership = try LoopOwnership()
         commandQueue = try CommandQueue(ownership)
-        loop = Mutex(try Loop(commandQueue))
+        loop = Mutex(try Loop(commandQueue), level: .outer)
     }
 
     /// Calls `body` with this process's engine; returns nil if there is none.
@@ -76,8 +76,10 @@ public final class Engine: Sendable {
     private func fail(_ error: SystemError) {
         guard !hasFailed.exchange(true, ordering: .sequentiallyConsistent) else { return }
         clearCurrent()
-        let reason = "the engine can't go on: \(error.description); \(Self.likelyCause)"
-        for queue in queues.withLock({ $0 }) { queue.endWebsockets(reason) }
+        Fork.whileBlocked {
+            let reason = "the engine can't go on: \(error.description); \(Self.likelyCause)"
+            for queue in queues.withLock({ $0 }) { queue.endWebsockets(reason) }
+        }
     }
 
     /// To be called after a connect: `fail` may have run before the queue knew the websocket.
@@ -101,7 +103,7 @@ public final class Engine: Sendable {
     private func runUntilScriptsOwn(_ loop: inout Loop) -> Bool {
         while !ownership.belongsToScripts {
             guard !hasFailed.load(ordering: .relaxed) else {
-                loop.dropAll()
+                loop.stop()
                 return true
             }
             let limit = ownership.isStreaming ? loop.now + Self.streamPause : nil
@@ -109,7 +111,7 @@ public final class Engine: Sendable {
             case .ran, .interrupted: ownership.isStreaming = loop.isStreaming
             case .stopped: return true
             case .failed(let error):
-                loop.dropAll()
+                loop.stop()
                 fail(error)
                 return true
             }
@@ -129,7 +131,7 @@ public final class Engine: Sendable {
             while queue.isEmpty {
                 let outcome = loop.runOnce(until: limit, mask, forScript: true)
                 if case .failed(let error) = outcome {
-                    loop.dropAll()
+                    loop.stop()
                     failure = error
                 }
                 guard case .ran = outcome, loop.now < limit else { break }
@@ -175,7 +177,7 @@ public final class Engine: Sendable {
         engine.post(.stopLoop(hasStopped))
         // Usually less than a millisecond: the rest of a turn.
         engine.whileWaiting { _ = hasStopped.wait(timeout: max(deadline, .now() + 0.1)) }
-        _ = TLSContextCache.unfinishedThreads.wait(timeout: deadline)
+        _ = engine.commandQueue.unfinishedThreads.wait(timeout: deadline)
         // A stopped loop returns at once, so a script on another thread that waits in `poll` would use up its processor.
         engine.clearCurrent()
     }

@@ -135,7 +135,7 @@ struct Loop: ~Copyable {
         }
     }
 
-    /// Executes commands before the wait. A forked child must not inherit a lock of Swift's runtime: see ws_begin_turn.
+    /// Executes commands before the wait.
     @inline(never)
     private mutating func executeFirst() -> Bool {
         ws_begin_turn()
@@ -176,7 +176,14 @@ struct Loop: ~Copyable {
         context.coalescing.removeFirst(flushed)
     }
 
-    /// Stops the loop and frees all sessions without an event. Closing the send queues first keeps Lua's threads from
+    /// `dropAll`, when no turn is at work.
+    mutating func stop() {
+        ws_begin_turn()
+        defer { ws_end_turn() }
+        dropAll()
+    }
+
+    /// Stops the loop and frees all sessions without an event, within a turn. Closing the send queues first keeps Lua's threads from
     /// writing to the closed sockets.
     mutating func dropAll() {
         isStopped = true

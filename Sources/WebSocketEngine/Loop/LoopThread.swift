@@ -14,7 +14,7 @@ enum LoopThread {
             body()
             mask.restore()
         }
-        if Fork.isChild { try startThread(work) } else { try startOnDispatch(work) }
+        if Fork.isChild { try startThread { Fork.whileAllowed(work) } } else { try startOnDispatch(work) }
     }
 
     /// Not in a forked child: Dispatch would wait for a worker thread that was idle at the fork, and only the parent has it.
@@ -28,12 +28,14 @@ enum LoopThread {
         // default quality of service, and the number of threads is limited for each.
         let queue = DispatchQueue(label: "websocket", qos: .userInteractive)
         let areBothAllowed = DispatchSemaphore(value: 0)
-        let placeholder = try Thread { areBothAllowed.wait() }
+        let placeholder = try Thread { Fork.whileAllowed { areBothAllowed.wait() } }
         defer { areBothAllowed.signal() }
         do throws(SystemError) {
             try startThread {
-                placeholder.join()
-                queue.async(execute: work)
+                Fork.whileAllowed {
+                    placeholder.join()
+                    queue.async(execute: work)
+                }
             }
         } catch {
             placeholder.detach()

@@ -3,6 +3,8 @@
 //
 // Synchronization.Mutex writes the owner's thread id into the lock. In a forked child that can be a thread that only the
 // parent has; then the kernel returns an error, and Synchronization.Mutex ends the process.
+//
+// Debug builds check the lock order (LockLevel.swift).
 
 import CLinux
 import Synchronization
@@ -13,7 +15,10 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     private let word = UnsafeMutablePointer<Atomic<UInt32>>.allocate(capacity: 1)
     private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)
 
-    init(_ initial: consuming sending Value) {
+    private let level: LockLevel
+
+    init(_ initial: consuming sending Value, level: LockLevel = .inner) {
+        self.level = level
         word.initialize(to: Atomic(0))
         value.initialize(to: initial)
     }
@@ -29,6 +34,7 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     func withLock<Result: ~Copyable, Failure>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
+        assert(level.take(), "lock order: see docs/design.md")
         if !tryLock() { waitForLock() }
         defer { unlock() }
         return try body(&value.pointee)
@@ -42,6 +48,7 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
             guard prompt() else { return nil }
             waitForLock()
         }
+        assert(level.take(), "lock order: see docs/design.md")
         defer { unlock() }
         return body(&value.pointee)
     }
@@ -66,6 +73,7 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
 
     @inline(__always)
     private func unlock() {
+        assert(level.release())
         if word.pointee.exchange(0, ordering: .releasing) == 2 { ws_futex_wake(word) }
     }
 }

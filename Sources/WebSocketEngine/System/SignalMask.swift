@@ -1,5 +1,5 @@
-// The signals that the calling thread blocks. Used by the threads of the engine, which block all of them, and by the
-// end of a TLS connection, which may run on a thread of the host.
+// The signals that the calling thread blocks. The engine's threads block all of them: Thread and LoopThread call this. The
+// loop may run on a thread of the host: there TLSConnection+BIO blocks SIGPIPE for one write.
 
 import CLinux
 import Glibc
@@ -21,7 +21,8 @@ struct SignalMask {
     func restore() { withUnsafePointer(to: set) { _ = pthread_sigmask(SIG_SETMASK, $0, nil) } }
 }
 
-/// Calls `body`, and discards the SIGPIPE that it may cause. SIGPIPE would otherwise end the host.
+/// Calls `body`, and discards the SIGPIPE that it may cause. SIGPIPE would otherwise end the host. The errno of `body` is
+/// kept.
 func withoutSIGPIPE<R>(_ body: () -> R) -> R {
     var pipe = sigset_t()
     var before = sigset_t()
@@ -33,6 +34,8 @@ func withoutSIGPIPE<R>(_ body: () -> R) -> R {
     pthread_sigmask(SIG_BLOCK, &pipe, &before)
     defer {
         if !wasPending {
+            let number = errno
+            defer { errno = number }
             var zero = timespec()
             while sigtimedwait(&pipe, nil, &zero) < 0, errno == EINTR {}
         }

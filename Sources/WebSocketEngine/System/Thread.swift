@@ -13,7 +13,8 @@ private final class Work {
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }
 }
 
-/// A thread that runs one closure with all signals blocked. Either `join` or `detach` must be called, once.
+/// A thread that runs one closure with all signals blocked. Fork waits for the thread, except where the closure allows it
+/// (`Fork.whileAllowed`), as it must for everything that waits. Either `join` or `detach` must be called, once.
 struct Thread: Sendable {
     private let thread: pthread_t
 
@@ -27,7 +28,8 @@ struct Thread: Sendable {
         let status = pthread_create(
             &thread, nil,
             { work in
-                Unmanaged<Work>.fromOpaque(work!).takeRetainedValue().body()
+                // Around all of Swift's code, also that which frees the closure.
+                Fork.whileBlocked { Unmanaged<Work>.fromOpaque(work!).takeRetainedValue().body() }
                 return nil
             }, work.toOpaque())
         guard status == 0 else {

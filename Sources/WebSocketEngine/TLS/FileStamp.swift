@@ -14,7 +14,7 @@ struct FileStamp: Equatable {
     /// nil if there is no such file.
     init?(_ path: String) {
         var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
+        guard path.withCString({ path in Fork.whileAllowed { stat(path, &status) } }) == 0 else { return nil }
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
         size = Int64(status.st_size)

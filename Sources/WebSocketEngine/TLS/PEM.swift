@@ -110,13 +110,13 @@ struct PEM: ~Copyable {
         }
     }
 
-    /// Reads a regular file; a pipe or a device could block for ever.
+    /// Reads a regular file; a pipe or a device could block for ever. Forks are allowed during the system calls only.
     private static func read(_ name: String) throws(SystemError) -> [UInt8] {
-        let number = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        let number = name.withCString { name in Fork.whileAllowed { open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC) } }
         guard number >= 0 else { throw SystemError("open") }
-        let file = FileDescriptor(number)
+        let file = Fork.whileAllowed { FileDescriptor(number) }
         var status = stat()
-        guard fstat(file.number, &status) == 0 else { throw SystemError("fstat") }
+        guard Fork.whileAllowed({ fstat(file.number, &status) }) == 0 else { throw SystemError("fstat") }
         guard status.st_mode & S_IFMT != S_IFDIR else { throw SystemError("open", EISDIR) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw SystemError("open", EINVAL) }
         guard status.st_size <= maximumSize else { throw SystemError("open", EFBIG) }
@@ -124,7 +124,9 @@ struct PEM: ~Copyable {
         var count = 0
         while count < bytes.count {
             let read = bytes.withUnsafeMutableBytes { bytes in
-                retrying { Glibc.read(file.number, bytes.baseAddress! + count, bytes.count - count) }
+                Fork.whileAllowed {
+                    retrying { Glibc.read(number, bytes.baseAddress! + count, bytes.count - count) }
+                }
             }
             guard read >= 0 else { throw SystemError("read") }
             guard read > 0 else { break }
@@ -141,7 +143,7 @@ struct PEM: ~Copyable {
                 reason: "the folder '\(quotedForError(name))' can't be read: \(SystemError.message(errno))",
                 cause: cause(errno))
         }
-        guard let folder = opendir(name) else {
+        guard let folder = name.withCString({ name in Fork.whileAllowed { opendir(name) } }) else {
             guard cause(errno) != .temporary else { throw failure() }
             return nil
         }
@@ -149,7 +151,7 @@ struct PEM: ~Copyable {
         var names: [String] = []
         while true {
             errno = 0
-            guard let entry = readdir(folder) else {
+            guard let entry = Fork.whileAllowed({ readdir(folder) }) else {
                 guard errno == 0 else { throw failure() }
                 break
             }

@@ -28,15 +28,14 @@ final class TLSContext: @unchecked Sendable {
         var key: [UInt8]?
     }
 
-    /// Reads files and blocks: never called on the thread that runs the loop.
+    /// Reads files and blocks: never called on the thread that runs the loop. The thread blocks forks (Thread.swift).
     static func make(_ options: Options.TLS) throws(TLSFailure) -> TLSContext {
-        Fork.whileBlocked { OpenSSL.started }
+        _ = OpenSSL.started
         let trust = try TrustStore.current(options.ca)
         var contents = Contents(files: stamps(options))
         if let text = options.certificate { contents.certificate = try PEM.content(text, PEM.name(text, "tls.cert")) }
         if let text = options.key { contents.key = try PEM.content(text, PEM.name(text, "tls.key")) }
-        let all = contents
-        return try Fork.whileBlocked { () throws(TLSFailure) -> TLSContext in try TLSContext(options, trust, all) }
+        return try TLSContext(options, trust, contents)
     }
 
     private init(_ options: Options.TLS, _ trust: TrustStore, _ contents: Contents) throws(TLSFailure) {

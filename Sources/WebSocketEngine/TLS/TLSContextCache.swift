@@ -10,36 +10,28 @@ struct TLSContextCache {
     private var waiters = PendingLookups<Options.TLS>()
     /// Contexts that are kept. Before one more is added, all are dropped.
     private static let maximum = 64
-    /// Threads that make contexts. At the end of the process the engine waits for them (Engine.shutDown).
-    static let unfinishedThreads = DispatchGroup()
 
     /// The context for these options; nil when it comes later, as a command to the loop for this token.
     mutating func context(_ options: Options.TLS, _ token: Poller.Token, _ commandQueue: CommandQueue) -> TLSContext? {
         let known = ready[options]
         if let known, !known.dependsOnFiles { return known }
         guard waiters.add(token, for: options) else { return nil }
-        // The thread's reference. It may be the last one, so its release is among the calls that block fork.
-        let reference = known.map { Unmanaged.passRetained($0) }
-        Self.unfinishedThreads.enter()
+        commandQueue.unfinishedThreads.enter()
         do throws(SystemError) {
             try startThread {
                 let result = Result { () throws(TLSFailure) -> TLSContext in
-                    if let known = reference?.takeUnretainedValue(), known.matchesFiles() { return known }
+                    if let known, known.matchesFiles() { return known }
                     return try TLSContext.make(options)
                 }
-                Fork.whileBlocked {
-                    reference?.release()
-                    // OpenSSL's clean-up for this thread. At the end of the thread it would not block fork.
-                    OPENSSL_thread_stop()
-                }
+                // OpenSSL's clean-up for this thread. At the end of the thread it would not block fork.
+                OPENSSL_thread_stop()
                 commandQueue.post(.tlsContextMade(options, result))
-                Self.unfinishedThreads.leave()
+                commandQueue.unfinishedThreads.leave()
             }
         } catch {
-            reference?.release()
             commandQueue.post(
                 .tlsContextMade(options, .failure(TLSFailure(reason: error.description, cause: .temporary))))
-            Self.unfinishedThreads.leave()
+            commandQueue.unfinishedThreads.leave()
         }
         return nil
     }

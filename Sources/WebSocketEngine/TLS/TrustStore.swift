@@ -13,7 +13,7 @@ final class TrustStore: @unchecked Sendable {
     private let files: [String: FileStamp?]
 
     private init(_ files: [String: FileStamp?]) throws(TLSFailure) {
-        guard let store = Fork.whileBlocked({ X509_STORE_new() }) else { throw .outOfMemory }
+        guard let store = X509_STORE_new() else { throw .outOfMemory }
         self.store = store
         self.files = files
     }
@@ -32,7 +32,7 @@ final class TrustStore: @unchecked Sendable {
     /// The latest store for one key. Its lock is held while files are read: other threads with the same key wait for
     /// the result.
     private final class Entry: Sendable {
-        let latest = Mutex<TrustStore?>(nil)
+        let latest = Mutex<TrustStore?>(nil, level: .outer)
     }
 
     private static let entries = Mutex<[Key: Entry]>([:])
@@ -42,26 +42,25 @@ final class TrustStore: @unchecked Sendable {
     /// The store for the option `tls.ca`, made anew if its files have changed. Reads files and blocks.
     static func current(_ ca: String?) throws(TLSFailure) -> TrustStore {
         let key = Key(ca: ca, generation: Fork.generation)
-        let entry = Fork.whileBlocked {
-            entries.withLock { entries in
-                if let entry = entries[key] { return entry }
-                if entries.count >= maximum { entries.removeAll() }
-                let entry = Entry()
-                entries[key] = entry
-                return entry
-            }
+        let entry = entries.withLock { entries in
+            if let entry = entries[key] { return entry }
+            if entries.count >= maximum { entries.removeAll() }
+            let entry = Entry()
+            entries[key] = entry
+            return entry
         }
-        return try entry.latest.withLock { (latest) throws(TLSFailure) -> TrustStore in
-            let files = stamps(ca)
-            if let latest, latest.files == files { return latest }
-            Fork.whileBlocked { latest = nil }
-            var store: TrustStore? = try TrustStore(files)
-            do throws(TLSFailure) { try store?.read(ca) } catch {
-                Fork.whileBlocked { store = nil }
-                throw error
+        return try Fork.whileAllowed { () throws(TLSFailure) -> TrustStore in
+            try entry.latest.withLock { (latest) throws(TLSFailure) -> TrustStore in
+                try Fork.whileBlocked { () throws(TLSFailure) -> TrustStore in
+                    let files = stamps(ca)
+                    if let latest, latest.files == files { return latest }
+                    latest = nil
+                    let store = try TrustStore(files)
+                    try store.read(ca)
+                    latest = store
+                    return store
+                }
             }
-            latest = store
-            return store!
         }
     }
 
@@ -132,26 +131,22 @@ final class TrustStore: @unchecked Sendable {
 
     private enum Reading { case complete, none, broken }
 
-    /// Adds the certificates of a text, or none of them if one is broken. Fork is blocked for one certificate at a time.
+    /// Adds the certificates of a text, or none of them if one is broken. A fork waits for one certificate at most.
     private func addCertificates(of text: [UInt8]) throws(TLSFailure) -> Reading {
-        var source: PEM? = try Fork.whileBlocked { () throws(TLSFailure) -> PEM in try PEM(text) }
+        let source = try PEM(text)
         var certificates: [OpaquePointer] = []
-        while let certificate = Fork.whileBlocked({ source?.nextCertificate() }) { certificates.append(certificate) }
-        let hasBrokenBeginning = PEM.hasBrokenBeginning(text)
-        var (isOutOfMemory, isComplete) = Fork.whileBlocked {
-            let ending = (OpenSSLError.isOutOfMemory, source?.isAtEnd == true && !hasBrokenBeginning)
-            source = nil
-            ERR_clear_error()
-            return ending
+        defer { for certificate in certificates { X509_free(certificate) } }
+        while let certificate = source.nextCertificate() {
+            certificates.append(certificate)
+            Fork.whileAllowed {}
         }
+        defer { ERR_clear_error() }
+        if OpenSSLError.isOutOfMemory { throw .outOfMemory }
+        guard source.isAtEnd, !PEM.hasBrokenBeginning(text) else { return .broken }
         for certificate in certificates {
-            Fork.whileBlocked {
-                if isComplete, X509_STORE_add_cert(store, certificate) != 1 { isOutOfMemory = true }
-                X509_free(certificate)
-            }
+            guard X509_STORE_add_cert(store, certificate) == 1 else { throw .outOfMemory }
+            Fork.whileAllowed {}
         }
-        if isOutOfMemory { throw .outOfMemory }
-        guard isComplete else { return .broken }
         return certificates.isEmpty ? .none : .complete
     }
 }

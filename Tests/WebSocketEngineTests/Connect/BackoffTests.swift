@@ -61,6 +61,19 @@ private let middle = UInt32.max / 2
         #expect(backoff.delayAfterFailure(random: .max) == 3)
     }
 
+    @Test func infiniteBoundsAreNumbers() {
+        for random in [0, middle, UInt32.max] {
+            var never = Backoff(minimum: .infinity, maximum: 10)
+            #expect(never.delayAfterFailure(random: random) == .infinity)
+            #expect(never.delayAfterConnection(lasted: 3600, random: random) == .infinity)
+            #expect(
+                waits(Backoff(minimum: .infinity, maximum: .infinity), 2, random: random) == [.infinity, .infinity])
+            #expect(waits(Backoff(minimum: 7, maximum: 7), 2, random: random) == [7, 7])
+            var endless = Backoff(minimum: 0, maximum: .infinity)
+            for _ in 0..<200 { #expect(endless.delayAfterFailure(random: random).isFinite) }
+        }
+    }
+
     @Test func connectionThatStayedUpIsReplacedAtOnce() {
         var backoff = Backoff(minimum: 0, maximum: 10)
         _ = backoff.delayAfterFailure(random: middle)

@@ -97,7 +97,9 @@ import Testing
             let other = EventQueue()
             let hasEnded = DispatchSemaphore(value: 0)
             try startThread {
-                while !engine.runLoopForScript(other, until: .max, nil) {}
+                Fork.whileAllowed {
+                    while !engine.runLoopForScript(other, until: .max, nil) {}
+                }
                 hasEnded.signal()
             }
             let limit = now() + Nanoseconds(seconds: 10)
@@ -149,9 +151,9 @@ import Testing
                 guard let message = try? LocalServer.receive(10, from: peer), message.prefix(2) == [0x81, 0x84],
                     let closing = try? LocalServer.receive(8, from: peer), closing.prefix(2) == [0x88, 0x82]
                 else { return }
+                wereReceived.signal()
                 try? LocalServer.send([0x88, 2, 0x03, 0xE9], to: peer)
                 shutdown(peer, Int32(SHUT_WR))
-                wereReceived.signal()
             }
             let start = now()
             Engine.shutDown(seconds: 10)

@@ -68,6 +68,39 @@ import Testing
         #expect(counter.prompts.load(ordering: .sequentiallyConsistent) == 1)
     }
 
+    /// The tests are debug builds, in which a wrong order ends the process.
+    @Test func locksAreTakenInOneOrder() async {
+        await #expect(processExitsWith: .success) {
+            let outer = WebSocketEngine.Mutex((), level: .outer)
+            let inner = WebSocketEngine.Mutex(())
+            outer.withLock { _ in
+                Fork.whileBlocked { inner.withLock { _ in } }
+                inner.withLock { _ in }
+            }
+            inner.withLock { _ in }
+            outer.withLock { _ in }
+        }
+        await #expect(processExitsWith: .failure) {
+            let outer = WebSocketEngine.Mutex((), level: .outer)
+            WebSocketEngine.Mutex(()).withLock { _ in outer.withLock { _ in } }
+        }
+        await #expect(processExitsWith: .failure) {
+            let inner = WebSocketEngine.Mutex(())
+            WebSocketEngine.Mutex(()).withLock { _ in inner.withLock { _ in } }
+        }
+        await #expect(processExitsWith: .failure) {
+            let outer = WebSocketEngine.Mutex((), level: .outer)
+            Fork.whileBlocked { outer.withLock { _ in } }
+        }
+        await #expect(processExitsWith: .failure) {
+            WebSocketEngine.Mutex(()).withLock { _ in Fork.whileBlocked {} }
+        }
+        await #expect(processExitsWith: .failure) {
+            ws_begin_turn()
+            Fork.whileBlocked {}
+        }
+    }
+
     @Test func isFreeAfterAnError() {
         struct Failure: Error {}
         let mutex = WebSocketEngine.Mutex(1)

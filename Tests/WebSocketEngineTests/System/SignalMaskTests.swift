@@ -43,6 +43,13 @@ import Testing
         }
     }
 
+    @Test func errnoIsThatOfTheBody() {
+        errno = EPIPE
+        // No signal came: the wait for one fails with EAGAIN.
+        withoutSIGPIPE {}
+        #expect(errno == EPIPE)
+    }
+
     @Test func aSIGPIPEThatWasPendingStaysSo() {
         let mask = SignalMask.blockAll()
         defer { mask.restore() }
