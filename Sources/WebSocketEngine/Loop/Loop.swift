@@ -176,7 +176,7 @@ struct Loop: ~Copyable {
         context.coalescing.removeFirst(flushed)
     }
 
-    /// `dropAll`, when no turn is at work.
+    /// `dropAll` as a turn of its own. Engine calls it between two turns.
     mutating func stop() {
         ws_begin_turn()
         defer { ws_end_turn() }
