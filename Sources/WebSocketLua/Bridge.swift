@@ -75,12 +75,38 @@ public func ws_state_fetch(
     _ state: OpaquePointer, _ limit: Double, _ mask: UnsafeRawPointer?, _ count: UnsafeMutablePointer<Int>
 ) -> ws_slice {
     with(state, as: LuaState.self) { state in
-        if limit > 0, state.queue.isEmpty { state.queue.wait(until: limit, mask) }
+        if limit <= 0 {
+            state.queue.runLoopWithoutWaiting()
+        } else if state.queue.isEmpty {
+            state.queue.wait(until: limit, mask)
+        }
         state.queue.take(&state.fetched)
         count.pointee = state.fetched.count
         let bytes = state.fetched.bytes
         return ws_slice(bytes: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), count: bytes.count)
     }
+}
+
+@c @implementation
+public func ws_state_descriptor(_ state: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>) -> Int32 {
+    with(state, as: LuaState.self) { state in
+        do throws(SystemError) {
+            return try state.queue.descriptor()
+        } catch {
+            failure.set(error.description)
+            return -1
+        }
+    }
+}
+
+@c @implementation
+public func ws_state_show(_ state: OpaquePointer, _ remain: Bool) {
+    with(state, as: LuaState.self) { $0.queue.show(remain) }
+}
+
+@c @implementation
+public func ws_state_set_timer(_ state: OpaquePointer, _ seconds: Double) {
+    with(state, as: LuaState.self) { $0.queue.setTimer(seconds) }
 }
 
 @c @implementation

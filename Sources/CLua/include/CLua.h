@@ -41,10 +41,23 @@ void ws_state_reset(ws_state *_Nonnull state);
 size_t ws_state_queued(ws_state *_Nonnull state);
 /* Returns the queued records and writes their number into `count`; they are valid until the next call. Call it when all
  * records of the last call were delivered. If none are queued, it waits until one is, a signal arrives, or the
- * monotonic clock shows `limit` seconds (0: it does not wait). `mask` is a sigset_t: the caller has blocked all
+ * monotonic clock shows `limit` seconds (0: it does not wait, but if the state has a descriptor, it does one turn of the
+ * engine's loop, unless another thread does). `mask` is a sigset_t: the caller has blocked all
  * signals, and during the wait only those of the mask are blocked. */
 ws_slice ws_state_fetch(
     ws_state *_Nonnull state, double limit, const void *_Nullable mask, size_t *_Nonnull count);
+/* Returns a descriptor for an event loop of the host. It is readable while events wait (ws_state_show), while the script's
+ * timer is due (ws_state_set_timer), and while the engine has work that a ws_state_fetch with the limit 0 does. It is the same
+ * number until the state ends, unless the host has closed it, or in a forked child: then it is made anew. Returns -1 and
+ * writes the reason if the system gives none. Call ws_state_show next. */
+int ws_state_descriptor(ws_state *_Nonnull state, ws_failure *_Nonnull failure);
+/* Does nothing before ws_state_descriptor was called. To be called before each callback and at the end of each poll; `remain`:
+ * fetched records are still undelivered. If they are, or records are queued, the descriptor becomes readable; if not, it
+ * becomes unreadable until the next record is queued. No system call if it is so already. */
+void ws_state_show(ws_state *_Nonnull state, bool remain);
+/* The time of the script's next timer, in seconds of the monotonic clock; HUGE_VAL: none. A descriptor that is made later has
+ * it, too. No system call if it is the same as before. */
+void ws_state_set_timer(ws_state *_Nonnull state, double seconds);
 /* Returns the memory of a delivered message. */
 void ws_state_return_block(ws_state *_Nonnull state, ws_block block);
 /* At the end of the process, on the thread that calls exit: closes every websocket of every state, and waits at most a

@@ -25,6 +25,8 @@ public final class Engine: Sendable {
     private let commandQueue: CommandQueue
     /// The thread that holds the lock runs the loop.
     private let loop: Mutex<Loop>
+    /// The loop's epoll descriptor.
+    private let epoll: Int32
     private let ownership: LoopOwnership
     private let isShuttingDown = Atomic(false)
     /// Event queues of the Lua states that have connected.
@@ -35,7 +37,9 @@ public final class Engine: Sendable {
     private init() throws(SystemError) {
         ownership = try LoopOwnership()
         commandQueue = try CommandQueue(ownership)
-        loop = Mutex(try Loop(commandQueue), level: .outer)
+        let loop = try Loop(commandQueue)
+        epoll = loop.context.poller.descriptorNumber
+        self.loop = Mutex(loop, level: .outer)
     }
 
     /// Calls `body` with this process's engine; returns nil if there is none.
@@ -53,6 +57,7 @@ public final class Engine: Sendable {
         engine.queues.withLock { queues in
             if !queues.contains(where: { $0 === queue }) { queues.append(queue) }
         }
+        try queue.addLoop(engine.epoll)
         return engine
     }
 
@@ -71,6 +76,11 @@ public final class Engine: Sendable {
         }
     }
 
+    /// The queue has got a descriptor. Before its first connect the queue is not registered, and the loop has nothing for it.
+    func addLoop(to queue: EventQueue) throws(SystemError) {
+        if queues.withLock({ $0.contains { $0 === queue } }) { try queue.addLoop(epoll) }
+    }
+
     /// Gives the engine up when the loop cannot run any more, because the host has closed its descriptors. Each live
     /// websocket gets an ERROR, and the next connect makes another engine.
     private func fail(_ error: SystemError) {
@@ -85,6 +95,7 @@ public final class Engine: Sendable {
     /// To be called after a connect: `fail` may have run before the queue knew the websocket.
     func endWebsocketsIfFailed(_ queue: EventQueue) {
         if hasFailed.load(ordering: .sequentiallyConsistent) {
+            queue.removeLoop()
             queue.endWebsockets("the engine has ended; \(Self.likelyCause)")
         }
     }
@@ -101,6 +112,8 @@ public final class Engine: Sendable {
 
     /// Runs the loop until a script acquires it. Returns true when the loop must not run any more.
     private func runUntilScriptsOwn(_ loop: inout Loop) -> Bool {
+        guard !ownership.belongsToScripts else { return false }
+        reportLoop(false)
         while !ownership.belongsToScripts {
             guard !hasFailed.load(ordering: .relaxed) else {
                 loop.stop()
@@ -116,7 +129,21 @@ public final class Engine: Sendable {
                 return true
             }
         }
+        if reportLoop(true) { loop.signalWork() }
         return false
+    }
+
+    /// Has the descriptors of scripts report the loop's work, or not while this thread does it. Returns whether there are any.
+    @discardableResult
+    private func reportLoop(_ isReported: Bool) -> Bool {
+        ws_begin_turn()
+        defer { ws_end_turn() }
+        var areAny = false
+        for queue in queues.withLock({ $0 }) where queue.hasDescriptor {
+            queue.reportLoop(isReported)
+            areAny = true
+        }
+        return areAny
     }
 
     // MARK: - Scripts' threads
@@ -127,6 +154,8 @@ public final class Engine: Sendable {
         guard ownership.acquireForScript() else { return false }
         var failure: SystemError?
         let state = loop.withLock(ifContended: { commandQueue.wake() }) { loop in
+            queue.isRunningLoop.store(true, ordering: .relaxed)
+            defer { queue.isRunningLoop.store(false, ordering: .relaxed) }
             // Until now the loop thread may have published events.
             while queue.isEmpty {
                 let outcome = loop.runOnce(until: limit, mask, forScript: true)
@@ -136,6 +165,7 @@ public final class Engine: Sendable {
                 }
                 guard case .ran = outcome, loop.now < limit else { break }
             }
+            if queue.hasDescriptor, !loop.isStreaming { loop.signalWork() }
             return (loop.now, loop.isStreaming, loop.hasWork)
         }
         guard failure == nil, let (time, isStreaming, hasWork) = state else {
@@ -148,6 +178,17 @@ public final class Engine: Sendable {
         // A command posted while this thread still ran the loop has not scheduled a check.
         if commandQueue.hasCommands { ownership.requestWork() }
         return true
+    }
+
+    /// A script looks without waiting, and waits in a loop of the host. Runs one turn on the calling thread if no thread runs the
+    /// loop and the queue is empty. Else has the loop thread leave the loop to the scripts.
+    func runLoopWithoutWaiting(_ queue: EventQueue) {
+        if ownership.belongsToScripts {
+            if queue.isEmpty { _ = runLoopForScript(queue, until: 0, nil) }
+        } else if ownership.acquireForScript() {
+            ownership.release(at: now(), streaming: false, hasWork: false)
+            if !commandQueue.wake() { fail(SystemError("eventfd_write", EBADF)) }
+        }
     }
 
     /// Calls `body`, which waits for something that the loop does on another thread.
@@ -184,6 +225,7 @@ public final class Engine: Sendable {
 
     /// Has the next connect make another engine.
     private func clearCurrent() {
+        for queue in queues.withLock({ $0 }) { queue.removeLoop() }
         let this = Unmanaged.passUnretained(self)
         _ = Self.current.compareExchange(expected: this, desired: nil, ordering: .sequentiallyConsistent)
     }

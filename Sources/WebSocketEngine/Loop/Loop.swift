@@ -50,6 +50,13 @@ struct Loop: ~Copyable {
     /// Whether the loop must run soon although no event or deadline will come.
     var hasWork: Bool { !context.coalescing.isEmpty || !context.unfinished.isEmpty || hasCommands || hasEvents }
 
+    /// To be called when nobody will run the loop, and a script waits for its epoll descriptor: makes the descriptor readable
+    /// whenever there is work, which epoll knows only a part of.
+    mutating func signalWork() {
+        if let deadline = context.deadlines.next { context.poller.setTimer(deadline) }
+        if !context.commandQueue.prepareToWait() || hasWork { context.commandQueue.wake() }
+    }
+
     /// Time at which the last wait ended.
     var now: Nanoseconds { context.now }
 

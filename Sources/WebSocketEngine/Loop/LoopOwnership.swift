@@ -21,6 +21,8 @@ final class LoopOwnership: Sendable {
     /// Number of threads that wait while another thread runs the loop.
     private let waitingScripts = Atomic(0)
     private let reclaimDelay = Atomic(minReclaimDelay)
+    /// Whether the loop must run soon even if no script polls.
+    private let hasWork = Atomic(false)
     /// Time of the loop thread's next check; `max` when none is scheduled. Written together with `timer`, under `timerLock`.
     private let nextCheck = Atomic(Nanoseconds.max)
     private let timer: TimerDescriptor
@@ -56,6 +58,7 @@ final class LoopOwnership: Sendable {
     ///   - hasWork: the loop must run soon even if no script polls, for a coalesced write for example.
     func release(at time: Nanoseconds, streaming: Bool, hasWork: Bool) {
         releasedAt.store(time, ordering: .relaxed)
+        self.hasWork.store(hasWork, ordering: .relaxed)
         if streaming { isStreaming = true }
         isRunByScript.store(false, ordering: .sequentiallyConsistent)
         if streaming || waitingScripts.load(ordering: .sequentiallyConsistent) > 0 {
@@ -79,11 +82,17 @@ final class LoopOwnership: Sendable {
     /// To be called after a command was posted: the loop must run soon even if no script polls.
     func requestWork() {
         guard belongsToScripts, !isRunByScript.load(ordering: .sequentiallyConsistent) else { return }
+        hasWork.store(true, ordering: .sequentiallyConsistent)
         let time = earliestReclaim
         if time < nextCheck.load(ordering: .sequentiallyConsistent) { scheduleCheck(at: time) }
     }
 
     // MARK: - The loop thread
+
+    private func lengthenReclaimDelay() {
+        let longer = reclaimDelay.load(ordering: .relaxed) * 2
+        reclaimDelay.store(min(longer, Self.maxReclaimDelay), ordering: .relaxed)
+    }
 
     /// True while so much is received that the loop thread keeps the loop, and reads on while scripts deliver.
     var isStreaming: Bool {
@@ -100,13 +109,18 @@ final class LoopOwnership: Sendable {
             timerLock.withLock { _ in nextCheck.store(.max, ordering: .sequentiallyConsistent) }
             // A script runs the loop; its `release` will schedule the next check.
             guard !isRunByScript.load(ordering: .sequentiallyConsistent) else {
-                let longer = reclaimDelay.load(ordering: .relaxed) * 2
-                reclaimDelay.store(min(longer, Self.maxReclaimDelay), ordering: .relaxed)
+                lengthenReclaimDelay()
                 continue
             }
-            let earliest = earliestReclaim
-            guard now() >= earliest || waitingScripts.load(ordering: .sequentiallyConsistent) > 0 || isStreaming else {
-                scheduleCheck(at: earliest)
+            let (time, earliest) = (now(), earliestReclaim)
+            guard time >= earliest || waitingScripts.load(ordering: .sequentiallyConsistent) > 0 || isStreaming else {
+                if hasWork.load(ordering: .sequentiallyConsistent) {
+                    scheduleCheck(at: earliest)
+                } else {
+                    // A script runs the loop again and again, without waiting: it waits in a loop of the host.
+                    lengthenReclaimDelay()
+                    scheduleCheck(at: time + reclaimDelay.load(ordering: .relaxed))
+                }
                 continue
             }
             ownedByScripts.store(false, ordering: .sequentiallyConsistent)

@@ -1,5 +1,5 @@
 // Owns the epoll descriptor, and the timer that ends its waits: reports which sockets are ready, by the token each was
-// registered with. Used by Loop, Transport and Session, on the thread that runs the loop. No other file calls epoll.
+// registered with. Used by Loop, Transport and Session, on the thread that runs the loop. No other file waits for epoll.
 
 import CLinux
 import Glibc
@@ -105,12 +105,16 @@ struct Poller: ~Copyable {
     /// Returns the number of events, -1 when a signal interrupted the wait, or `waitFailed`.
     /// - Parameter mask: signals that are blocked during the wait; nil leaves the thread's mask as it is.
     mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
-        if let deadline, deadline != 0, deadline < timerSetTo {
-            timer.set(deadline)
-            timerSetTo = deadline
-        }
+        if let deadline, deadline != 0 { setTimer(deadline) }
         let count = Int(ws_epoll_wait(epoll.number, events, Int32(Self.maxEvents), deadline == 0 ? 0 : -1, mask))
         return count < 0 && errno != EINTR ? Self.waitFailed : count
+    }
+
+    /// Ends a wait, and makes the epoll descriptor readable, at `deadline` at the latest.
+    mutating func setTimer(_ deadline: Nanoseconds) {
+        guard deadline < timerSetTo else { return }
+        timer.set(deadline)
+        timerSetTo = deadline
     }
 
     /// To be called after a wait, so that a timer that has fired is set again for the next one.

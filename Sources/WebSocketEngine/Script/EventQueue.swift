@@ -1,6 +1,7 @@
 // The events of one Lua state that wait for `poll`. The thread that runs the loop publishes the records of a whole read
-// under one lock; Lua's thread takes all of them with one exchange. An eventfd wakes Lua's thread, only when it waits.
-// Owned by the Lua state (Bridge); every WebSocket of the state has a reference.
+// under one lock; Lua's thread takes all of them with one exchange. An eventfd wakes Lua's thread, only when it waits (here,
+// or in a loop of the host: EventQueue+Descriptor.swift). Owned by the Lua state (Bridge); every WebSocket of the state has a
+// reference.
 
 public import CEvents
 import CLinux
@@ -20,15 +21,23 @@ public final class EventQueue: Sendable {
         var rests: [Rest] = []
         /// Whether large messages have come in the last half second: delivered blocks are then pooled for the next ones.
         var keepsBlocks = false
-        /// Whether a thread waits for `wakeup`, and was not signalled yet.
-        var isAwaited = false
         /// Whether the Lua state is gone: events are dropped.
         var isShut = false
         /// By their ids, the websockets for which a last record is still to be published; `starts`: how many, one for each
         /// `connect`.
         var live: [UInt32: (websocket: WebSocket, starts: Int)] = [:]
-        /// An eventfd, made for the first wait; readable when an awaited event was published, sometimes spuriously.
+        /// An eventfd, made for the first wait; see `Signal`.
         var wakeup: FileDescriptor?
+        /// Made when the script asks for it.
+        var descriptor: EventDescriptor?
+
+        /// The eventfd's number; -1 if there is none, or the host has closed it.
+        var openWakeup: Int32 {
+            switch wakeup {
+            case .some(let wakeup): wakeup.numberIfOurs
+            case .none: -1
+            }
+        }
 
         @inline(__always)
         var count: Int { rests.isEmpty ? records.count : countWithRests }
@@ -60,20 +69,28 @@ public final class EventQueue: Sendable {
             let next = rests.removeFirst()
             swap(&records, &next.records)
         }
+    }
 
-        /// Makes the eventfd, if there is none or the host has closed it. False if the system gives none.
-        mutating func prepareWakeup() -> Bool {
-            if wakeup?.isOurs == true { return true }
-            wakeup = nil
-            let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-            guard number >= 0 else { return false }
-            wakeup = FileDescriptor(number)
-            return true
-        }
+    /// What the eventfd is used for. Changes only with the lock held; Lua's thread also reads it without.
+    enum Signal: UInt8, AtomicRepresentable {
+        /// Nobody waits for it.
+        case unused
+        /// The next publish writes it.
+        case awaited
+        /// It is readable, or, if there is no descriptor, will be as soon as the publisher has released the lock. Only Lua's
+        /// thread ends this state.
+        case written
     }
 
     /// A test holds the lock, so that nothing is published meanwhile.
     let shared = Mutex(Shared())
+    let signal = Atomic(Signal.unused)
+    /// True while Lua's thread runs the loop: it takes what it publishes, and must not signal itself.
+    let isRunningLoop = Atomic(false)
+    /// Whether `Shared.descriptor` was made; readable without the lock.
+    let descriptorExists = Atomic(false)
+    /// Time of the script's next timer; `max`: none. Only Lua's thread uses it.
+    let timer = Atomic(Nanoseconds.max)
     /// Number of queued records, readable without the lock.
     private let queued = Atomic(0)
 
@@ -96,9 +113,14 @@ public final class EventQueue: Sendable {
                 if !shared.records.pool.isEmpty { records.pool.moveBlocks(from: &shared.records.pool) }
                 queued.store(shared.count, ordering: .releasing)
             }
-            if shared.isAwaited {
-                shared.isAwaited = false
-                if shared.wakeup?.isOurs == true { waked = shared.wakeup?.number ?? -1 }
+            if signal.load(ordering: .relaxed) == .awaited, !isRunningLoop.load(ordering: .relaxed) {
+                signal.store(.written, ordering: .relaxed)
+                waked = shared.openWakeup
+                // A loop of the host must not find it unreadable, and readable later without a reason.
+                if hasDescriptor {
+                    eventfd_write(waked, 1)
+                    waked = -1
+                }
             }
             return !shared.isShut
         }
@@ -193,9 +215,32 @@ public final class EventQueue: Sendable {
     private func setAwaited(if condition: (borrowing Shared) -> Bool) -> Bool {
         shared.withLock { shared in
             let holds = condition(shared)
-            shared.isAwaited = holds && shared.prepareWakeup()
+            if holds, prepareWakeup(&shared) {
+                if signal.load(ordering: .relaxed) == .written { readWakeup(&shared) } else { setSignal(.awaited) }
+            } else if !hasDescriptor, signal.load(ordering: .relaxed) == .awaited {
+                setSignal(.unused)
+            }
             return holds
         }
+    }
+
+    private func setSignal(_ state: Signal) { signal.store(state, ordering: .relaxed) }
+
+    /// Makes the eventfd, if there is none or the host has closed it. False if the system gives none.
+    func prepareWakeup(_ shared: inout Shared) -> Bool {
+        if shared.openWakeup >= 0 { return true }
+        shared.wakeup = nil
+        let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        guard number >= 0 else { return false }
+        shared.wakeup = FileDescriptor(number)
+        setSignal(.unused)
+        return true
+    }
+
+    /// The eventfd was written: reads it, so that it is awaited again. If it is not readable yet, it stays as it is.
+    func readWakeup(_ shared: inout Shared) {
+        var count: UInt64 = 0
+        if eventfd_read(shared.openWakeup, &count) == 0 { setSignal(.awaited) }
     }
 
     /// Waits for the eventfd. False if a signal or the time has ended the wait.
@@ -208,10 +253,7 @@ public final class EventQueue: Sendable {
             _ = Self.sleep(-1, until: min(limit, now().seconds + Self.lookInterval), mask)
             return now().seconds < limit
         }
-        guard Self.sleep(number, until: limit, mask) else { return false }
-        var count: UInt64 = 0
-        _ = eventfd_read(number, &count)
-        return true
+        return Self.sleep(number, until: limit, mask)
     }
 
     /// Seconds between two looks at the queue when there is no eventfd.
@@ -226,9 +268,12 @@ public final class EventQueue: Sendable {
         return ws_wait_readable(descriptor, &time, mask) > 0
     }
 
-    /// In a child of fork: begins anew. The eventfd is shared with the parent, and stays as it is.
+    /// In a child of fork: begins anew. The eventfd and the descriptor are shared with the parent, and stay as they are.
     public func reset() {
         shared.reset(to: Shared())
+        setSignal(.unused)
+        isRunningLoop.store(false, ordering: .relaxed)
+        descriptorExists.store(false, ordering: .relaxed)
         queued.store(0, ordering: .relaxed)
     }
 
@@ -241,6 +286,8 @@ public final class EventQueue: Sendable {
             shared.records.removeAll()
             shared.rests = []
             queued.store(0, ordering: .relaxed)
+            shared.descriptor = nil
+            descriptorExists.store(false, ordering: .relaxed)
         }
         while setAwaited(if: { !$0.live.isEmpty }), let engine = Engine.withCurrent({ $0 }) {
             guard now() < deadline else {

@@ -29,6 +29,9 @@ struct FileDescriptor: ~Copyable {
     /// False when the number is closed, or stands for another file than at first.
     var isOurs: Bool { inode != 0 && Self.inode(of: number) == inode }
 
+    /// -1 when the number is not ours.
+    var numberIfOurs: Int32 { isOurs ? number : -1 }
+
     /// Returns 0 when the number is not open.
     private static func inode(of number: Int32) -> ino_t {
         var status = stat()

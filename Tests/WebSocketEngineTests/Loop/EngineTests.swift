@@ -10,7 +10,7 @@ import Testing
 /// The engine is one for the process: each test has a process of its own. What throws there ends it, and the test fails.
 @Suite struct EngineTests {
     /// A server with one connection, which was opened by the engine's loop.
-    private struct Open {
+    struct Open {
         let server: LocalServer
         let queue = EventQueue()
         let websocket: WebSocket
@@ -47,7 +47,7 @@ import Testing
     }
 
     /// Numbers of the process's epoll descriptors: the engine's, and others that the tests' library may have.
-    private static func epollDescriptors() -> [Int32] {
+    static func epollDescriptors() -> [Int32] {
         (0..<1024 as Range<Int32>).filter { number in
             var target = [UInt8](repeating: 0, count: 64)
             let count = target.withUnsafeMutableBytes {

@@ -1,3 +1,4 @@
+import Dispatch
 import Testing
 
 @testable import WebSocketEngine
@@ -30,6 +31,26 @@ import Testing
         #expect(mail >= Nanoseconds(seconds: 0.001) && mail < nothing / 2)
         let hasWork = try wait(hasWork: true)
         #expect(hasWork >= Nanoseconds(seconds: 0.001) && hasWork < nothing / 2)
+    }
+
+    /// A script that waits in a loop of the host runs the loop for short times. Looking after it each millisecond would cost
+    /// as much.
+    @Test func aLoopThatIsUsedAgainAndAgainIsCheckedRarely() throws {
+        var longest = Nanoseconds(0)
+        for _ in 0..<5 {
+            let ownership = try LoopOwnership()
+            let start = now()
+            DispatchQueue.global().async {
+                while now() < start + Nanoseconds(seconds: 0.03) {
+                    _ = ownership.acquireForScript()
+                    ownership.release(at: now(), streaming: false, hasWork: false)
+                }
+            }
+            _ = ownership.waitUntilReclaimable()
+            longest = max(longest, now() - start)
+        }
+        // Looks after 20 and after 60 ms. A thread that is not scheduled may lose the loop at the first.
+        #expect(longest >= Nanoseconds(seconds: 0.055))
     }
 
     @Test func withAStreamTheEngineGoesOnAtOnce() throws {

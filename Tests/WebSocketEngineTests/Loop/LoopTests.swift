@@ -69,6 +69,47 @@ import Testing
         #expect(loop.sessions.count == 1)
     }
 
+    /// A loop of the host waits for its descriptor.
+    @Test func isReadableWhileThereIsWork() throws {
+        let number = loop.context.poller.descriptorNumber
+        let limit = now() + Nanoseconds(seconds: 10)
+        func run() throws {
+            repeat {
+                _ = loop.runOnce(until: 0)
+                loop.signalWork()
+                try #require(now() < limit)
+            } while isReadable(number)
+        }
+        try run()
+        commandQueue.wake()
+        #expect(isReadable(number))
+        try run()
+        let (_, peer) = try connectAndOpen()
+        try run()
+        try LocalServer.send([0x89, 0], to: peer)
+        #expect(isReadable(number, within: 10))
+        try run()
+        #expect(queue.takeTypes() == [WS_EVENT_PING])
+        // Posted before it was known that nobody waits.
+        _ = loop.runOnce(until: 0)
+        commandQueue.wake()
+        #expect(!isReadable(number))
+        loop.signalWork()
+        #expect(isReadable(number))
+        try run()
+        let deadline = now() + Nanoseconds(seconds: 0.02)
+        loop.context.deadlines.set(deadline, for: 5)
+        loop.signalWork()
+        #expect(isReadable(number, within: 10))
+        #expect(now() >= deadline)
+        try run()
+        // More than epoll knows of.
+        loop.context.unfinished.append(5)
+        loop.signalWork()
+        #expect(isReadable(number))
+        try run()
+    }
+
     @Test func aCommandDuringTheWaitEndsIt() throws {
         let websocket = try server.websocket(queue) { $0.url = Self.refused }
         let commandQueue = commandQueue

@@ -1,0 +1,215 @@
+import CEvents
+import CLinux
+import Dispatch
+import Glibc
+import Synchronization
+import Testing
+
+@testable import WebSocketEngine
+@testable import WebSocketProtocol
+
+/// A script that waits in a loop of the host: for its descriptor.
+extension EngineTests {
+    /// The test's thread is the script's.
+    private struct Script {
+        let open: Open
+        let number: Int32
+
+        init() throws {
+            open = try Open()
+            number = try open.queue.descriptor()
+        }
+
+        /// What `websocket.poll` does. Returns the number of events.
+        func poll() -> Int {
+            open.queue.runLoopWithoutWaiting()
+            let count = open.queue.takeTypes().count
+            if count > 0 { open.queue.show(false) }
+            open.queue.show(false)
+            return count
+        }
+
+        /// Waits for the descriptor and polls, until there is an event.
+        func waitForEvent() throws {
+            let limit = now() + Nanoseconds(seconds: 10)
+            repeat { try #require(isReadable(number, within: 10) && now() < limit) } while poll() == 0
+        }
+
+        func ping() throws { try LocalServer.send([0x89, 0], to: open.peer) }
+
+        func receivePong() throws { _ = try LocalServer.receive(6, from: open.peer) }
+
+        /// The loop is the scripts', and nobody runs it. Returns false if the loop thread has it again, which takes 20 ms.
+        func leaveLoopToScripts() throws -> Bool {
+            try ping()
+            try receivePong()
+            try waitForEvent()
+            try ping()
+            try receivePong()
+            try waitForEvent()
+            _ = poll()
+            return !isReadable(number)
+        }
+    }
+
+    @Test func eachEventMakesTheDescriptorReadable() async {
+        await #expect(processExitsWith: .success) {
+            let script = try Script()
+            for _ in 0..<1000 {
+                try script.ping()
+                try script.waitForEvent()
+                try script.receivePong()
+            }
+            _ = script.poll()
+            try #require(!isReadable(script.number))
+        }
+    }
+
+    @Test func withADescriptorBeforeTheFirstConnect() async {
+        await #expect(processExitsWith: .success) {
+            let queue = EventQueue()
+            let number = try queue.descriptor()
+            let server = try LocalServer()
+            let websocket = try server.websocket(queue)
+            let peer = try Open.connect(websocket, to: server)
+            let limit = now() + Nanoseconds(seconds: 10)
+            for _ in 0..<100 {
+                while queue.isEmpty {
+                    try #require(isReadable(number, within: 10) && now() < limit)
+                    queue.runLoopWithoutWaiting()
+                    if queue.isEmpty { queue.show(false) }
+                }
+                _ = queue.takeTypes()
+                queue.show(false)
+                try LocalServer.send([0x89, 0], to: peer)
+            }
+        }
+    }
+
+    /// The script's thread does the work: the loop's part makes the descriptor readable, not an event of another thread.
+    @Test func aScriptServesItsSocketsItself() async {
+        await #expect(processExitsWith: .success) {
+            let script = try Script()
+            var served = 0
+            // A thread that is not scheduled for 20 ms loses the loop.
+            for _ in 0..<200 where try script.leaveLoopToScripts() {
+                try script.ping()
+                try #require(isReadable(script.number, within: 10))
+                if script.open.queue.isEmpty { served += 1 }
+                try script.waitForEvent()
+                try script.receivePong()
+            }
+            try #require(served > 100, "\(served)")
+        }
+    }
+
+    /// Reads and writes of this thread, which do not count those of sockets.
+    private static func readsAndWrites() throws -> Int {
+        let file = open("/proc/thread-self/io", O_RDONLY)
+        defer { close(file) }
+        var text = [UInt8](repeating: 0, count: 512)
+        let count = read(file, &text, text.count)
+        try #require(count > 0)
+        var sum = 0
+        for line in String(decoding: text[..<count], as: UTF8.self).split(separator: "\n")
+        where line.hasPrefix("syscr: ") || line.hasPrefix("syscw: ") {
+            sum += try #require(Int(line.dropFirst(7)))
+        }
+        return sum
+    }
+
+    @Test func inASteadyConversationNoEventfdIsUsed() async {
+        await #expect(processExitsWith: .success) {
+            let script = try Script()
+            let before = try Self.readsAndWrites()
+            for _ in 0..<2000 {
+                try script.ping()
+                try script.waitForEvent()
+                try script.receivePong()
+            }
+            // Some, each time that the loop thread has taken the loop meanwhile.
+            let count = try Self.readsAndWrites() - before
+            try #require(count < 200, "\(count)")
+        }
+    }
+
+    /// A command is executed by the script's thread, not after a millisecond by the loop thread.
+    @Test func aCommandMakesTheDescriptorReadable() async {
+        await #expect(processExitsWith: .success) {
+            var fastest = Nanoseconds.max
+            for _ in 0..<20 {
+                let script = try Script()
+                _ = try script.leaveLoopToScripts()
+                let start = now()
+                script.open.websocket.close(CloseFrame(code: .goingAway))
+                try #require(isReadable(script.number, within: 10))
+                _ = script.poll()
+                if LocalServer.isReadable(script.open.peer) { fastest = min(fastest, now() - start) }
+            }
+            try #require(fastest < Nanoseconds(seconds: 0.0005), "\(fastest)")
+        }
+    }
+
+    /// While the loop thread reads a stream, the script sleeps until there are events.
+    @Test func theDescriptorSleepsWhileTheLoopThreadWorks() async {
+        await #expect(processExitsWith: .success) {
+            let script = try Script()
+            _ = script.poll()
+            // The first may come before the loop thread has left the loop; when it answers the second, it has it again.
+            for _ in 0..<2 { try script.open.exchangePing() }
+            // A header without its payload is work, but no event.
+            script.open.queue.show(false)
+            try LocalServer.send([0x82, 126, 0x01, 0x00], to: script.open.peer)
+            for _ in 0..<255 { try LocalServer.send([1], to: script.open.peer) }
+            try #require(!isReadable(script.number, within: 0.2))
+            try LocalServer.send([1], to: script.open.peer)
+            try script.waitForEvent()
+        }
+    }
+
+    @Test func theDescriptorOutlivesTheEngine() async {
+        await #expect(processExitsWith: .success) {
+            let others = Self.epollDescriptors()
+            let open = try Open()
+            let engines = Self.epollDescriptors().filter { !others.contains($0) }
+            let number = try open.queue.descriptor()
+            open.queue.show(false)
+            for number in engines { try replaceDescriptor(number) }
+            Engine.withCurrent { $0 }?.post(.flush(open.websocket))
+            try #require(isReadable(number, within: 10))
+            try open.waitForEvents([WS_EVENT_ERROR, WS_EVENT_CLOSE])
+            open.queue.show(false)
+            try #require(!isReadable(number))
+            let peer = try Open.connect(open.websocket, to: open.server)
+            var served = 0
+            let limit = now() + Nanoseconds(seconds: 10)
+            while served < 20 {
+                try #require(isReadable(number, within: 10) && now() < limit)
+                let isWork = open.queue.isEmpty
+                open.queue.runLoopWithoutWaiting()
+                guard !open.queue.takeTypes().isEmpty else { continue }
+                open.queue.show(false)
+                if isWork { served += 1 }
+                try LocalServer.send([0x89, 0], to: peer)
+            }
+        }
+    }
+
+    @Test func severalScriptsHaveDescriptors() async {
+        await #expect(processExitsWith: .success) {
+            let completed = Atomic(0)
+            DispatchQueue.concurrentPerform(iterations: 3) { _ in
+                do {
+                    let script = try Script()
+                    for _ in 0..<500 {
+                        try script.ping()
+                        try script.waitForEvent()
+                        try script.receivePong()
+                    }
+                    completed.add(1, ordering: .relaxed)
+                } catch {}
+            }
+            try #require(completed.load(ordering: .relaxed) == 3)
+        }
+    }
+}
