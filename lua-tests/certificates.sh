@@ -60,7 +60,7 @@ names='' issue intermediate ca "Test Intermediate"
 names='' issue old-intermediate ca "Old Intermediate" "${past[@]}"
 extension=
 
-names='DNS:localhost,DNS:good.localhost,DNS:*.wild.localhost,IP:127.0.0.1,IP:::1' issue good ca good
+names='DNS:localhost,DNS:good.localhost,DNS:*.wild.localhost,IP:127.0.0.1,IP:::1,IP:fe80::9' issue good ca good
 issue expired ca expired "${past[@]}"
 issue early ca early "${future[@]}"
 issue self-signed itself self-signed

@@ -255,6 +255,75 @@ describe("in its own network:", function()
     ]])
   end)
 
+  describe("a URL's zone", function()
+    local link = [[
+      sh "ip addr add fe80::9/64 dev lo nodad"
+    ]]
+
+    inside("chooses the link, by its name or number, and is not in the Host field", link .. [[
+      local server = helper.serve("raw", nil, "fe80::9%lo")
+      for _, zone in ipairs { "%25lo", "%lo", "%251", "%1" } do
+        local c = helper.client(("ws://[fe80::9%s]:%d/request"):format(zone, server.port)):open()
+        assert.equal(("[fe80::9%%lo]:%d"):format(server.port), c.ws.address)
+        local authority = c:get("TEXT").data:match "\r\nHost: ([^\r]*)\r\n"
+        assert.equal(("[fe80::9]:%d"):format(server.port), authority)
+      end
+    ]])
+
+    inside("is not in the name that the certificate must have", link .. [[
+      local server = helper.serve("raw-tls", nil, "fe80::9%lo")
+      local function visit(name)
+        return helper.client {
+          url = ("wss://[fe80::9%%25lo]:%d/tls"):format(server.port), reconnect = false,
+          tls = { ca = helper.certificates .. "/ca.pem", servername = name },
+        }
+      end
+      local text = visit():open():get("TEXT").data
+      -- RFC 6066 section 3: an address is not sent as a name.
+      assert(text:find('"name": null', 1, true), text)
+      local event = visit "::2":get "ERROR"
+      assert.equal("tls", event.info.kind)
+      assert(event.err:find(("wss://[fe80::9%%25lo]:%d/tls: "):format(server.port), 1, true), event.err)
+    ]])
+
+    inside("stays when a redirect leads to the same address", link .. [[
+      local server = helper.serve("raw", nil, "fe80::9%lo")
+      for _, target in ipairs { "/burst", ("ws://[fe80::9]:%d/burst"):format(server.port) } do
+        local url = ("ws://[fe80::9%%25lo]:%d/redirect?code=307&to=%s"):format(server.port, helper.escape(target))
+        local c = helper.client { url = url, reconnect = false }
+        assert.equal(("ws://[fe80::9%%25lo]:%d/burst"):format(server.port), c:get("OPEN").info.url)
+      end
+    ]])
+
+    inside("of a proxy's address chooses the link to the proxy", link .. [[
+      local raw = helper.serve("raw", nil, "fe80::9%lo")
+      local c = helper.client {
+        url = "ws://only.test/", proxy = ("http://[fe80::9%%25lo]:%d"):format(raw.port), reconnect = false,
+      }
+      -- It is no proxy: its answer shows that it was reached.
+      local event = c:get "ERROR"
+      assert.equal("proxy", event.info.kind)
+      assert(event.err:find(("the proxy http://[fe80::9%%25lo]:%d: "):format(raw.port), 1, true), event.err)
+      assert(not event.err:find("can't connect to", 1, true), event.err)
+    ]])
+
+    inside("that this machine does not have is an ERROR until it has it", link .. [[
+      local server = helper.serve("raw", nil, "fe80::9%lo")
+      local url = ("ws://[fe80::9%%25later]:%d/burst"):format(server.port)
+      local c = helper.client { url = url, maxreconnectwait = 0.05, connecttimeout = 0.3 }
+      local event = c:get("ERROR", 2)
+      assert.equal("dns", event.info.kind)
+      assert(event.err:find("no network interface later", 1, true), event.err)
+      sh "ip link set hole down && ip link set hole name later && ip link set later up"
+      event = helper.wait(function()
+        local last = c.events[#c.events]
+        return last.info.kind ~= "dns" and last
+      end, "another error")
+      -- Nobody answers on that link.
+      assert.equal("timeout", event.info.kind)
+    ]])
+  end)
+
   -- The resolver would take longer than any test waits.
   describe("a resolver that never answers", function()
     inside("delays no close, and no end of run", [[

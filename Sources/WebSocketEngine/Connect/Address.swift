@@ -50,7 +50,7 @@ struct Address: Sendable, Equatable {
         }
     }
 
-    /// `127.0.0.1:80`, `[::1]:80`, `/path.sock`.
+    /// `127.0.0.1:80`, `[::1]:80`, `[fe80::1%eth0]:80`, `/path.sock`.
     var description: String {
         guard family != AF_UNIX else {
             let path = storage.dropFirst(MemoryLayout<sa_family_t>.size).prefix { $0 != 0 }
@@ -60,8 +60,8 @@ struct Address: Sendable, Equatable {
         return family == AF_INET6 ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
-    /// `127.0.0.1`, `::1`
-    var host: String? { names?.host }
+    /// `127.0.0.1`, `::1`, `fe80::1` without its zone.
+    var host: String? { (names?.host.utf8.prefix { $0 != UInt8(ascii: "%") }).map { String(Substring($0)) } }
 
     private var names: (host: String, port: String)? {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in

@@ -110,8 +110,8 @@ final class ConnectAttempt {
     }
 
     private func hostAndPort(of host: Host) -> HostAndPort {
-        guard host == .proxy, let proxy else { return HostAndPort(host: url.host, port: url.port) }
-        return HostAndPort(host: proxy.host, port: proxy.port)
+        guard host == .proxy, let proxy else { return HostAndPort(host: url.host, zone: url.zone, port: url.port) }
+        return HostAndPort(host: proxy.host, zone: proxy.zone, port: proxy.port)
     }
 
     private func startLookup(of host: Host, _ loop: inout LoopContext) -> Progress {

@@ -2,5 +2,7 @@
 
 struct HostAndPort: Hashable, Sendable {
     let host: String
+    /// Of an IPv6 address.
+    var zone: String?
     let port: Int
 }

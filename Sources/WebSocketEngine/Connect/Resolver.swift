@@ -24,6 +24,7 @@ struct Resolver {
 
     /// The addresses of a host that needs no lookup; else nil, and the answer comes later as a command for this token.
     mutating func resolve(_ name: HostAndPort, _ token: Poller.Token, _ commandQueue: CommandQueue) -> Resolution? {
+        if let zone = name.zone { return Self.zonedAddress(name, zone) }
         let addresses = Self.literalAddresses(name)
         guard addresses.isEmpty else { return .addresses(addresses) }
         guard waiting.add(token, for: name) else { return nil }
@@ -66,6 +67,13 @@ struct Resolver {
             let result = getAddresses(of: HostAndPort(host: literal, port: name.port), flags: AI_NUMERICHOST)
             return if case .addresses(let addresses) = result { addresses } else { [] }
         }
+    }
+
+    private static func zonedAddress(_ name: HostAndPort, _ zone: String) -> Resolution {
+        guard let address = IPAddress(name.host), let index = zoneIndex(zone) else {
+            return .failed("this machine has no network interface \(quotedForError(zone))")
+        }
+        return .addresses([Address(address, zone: index, port: UInt16(truncatingIfNeeded: name.port))])
     }
 
     /// Asks the system; blocks unless `flags` say that the name is an address. A fork does not wait for the answer.

@@ -18,15 +18,17 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
     }
 
     public let kind: Kind
-    /// Lower-case name or address; an IPv6 address without its brackets.
+    /// Lower-case name or address; an IPv6 address without its brackets and its zone.
     public let host: String
+    /// As in WebSocketURL.
+    public let zone: String?
     public let port: Int
     /// Percent-decoded; nil without.
     public let user: String?
     /// Percent-decoded; nil without.
     public let password: String?
 
-    public var description: String { "\(kind.rawValue)://\(bracketed(host)):\(port)" }
+    public var description: String { "\(kind.rawValue)://\(bracketed(host, zone: zone)):\(port)" }
 
     /// Upper bound of the URL in bytes. No proxy takes so long a user or password.
     private static let maximumLength = 64 << 10
@@ -58,6 +60,7 @@ public struct Proxy: Hashable, Sendable, CustomStringConvertible {
             throw wrong(error.reason)
         }
         host = authority.host
+        zone = authority.zone
         port = authority.port ?? 1080
         user = authority.user
         password = authority.password

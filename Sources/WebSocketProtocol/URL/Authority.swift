@@ -13,8 +13,10 @@ struct Authority: Equatable {
     let user: String?
     /// Percent-decoded; nil without.
     let password: String?
-    /// Lower-case name or address; an IPv6 address without its brackets.
+    /// Lower-case name or address; an IPv6 address without its brackets and its zone.
     let host: String
+    /// The zone of an IPv6 address, percent-decoded: the name or the number of a network interface; nil without.
+    let zone: String?
     let port: Int?
 
     /// - Parameter example: an IPv6 address as it must be written, for an error text.
@@ -39,10 +41,13 @@ struct Authority: Equatable {
             guard let bracket = text.firstIndex(of: "]") else {
                 throw Failure("the IPv6 address has no closing bracket")
             }
-            host = text[text.index(after: text.startIndex)..<bracket].lowercased()
+            let parts = text[..<bracket].utf8.dropFirst().split(
+                separator: UInt8(ascii: "%"), maxSplits: 1, omittingEmptySubsequences: false)
+            host = Substring(parts[0]).lowercased()
             guard IPAddress(host)?.isIPv6 == true else {
                 throw Failure("[\(quotedForError(host))] is not an IPv6 address")
             }
+            zone = parts.count == 2 ? try Self.zone(Substring(parts[1])) : nil
             let after = text[text.index(after: bracket)...]
             guard after.isEmpty || after.first == ":" else {
                 throw Failure("after the IPv6 address only a port can follow")
@@ -61,19 +66,29 @@ struct Authority: Equatable {
                 throw Failure("the host is not ASCII; write an international name in its xn-- form")
             }
             host = name.lowercased()
+            zone = nil
             // 3.2.2: unreserved and sub-delims. Percent-encoding is refused: it means nothing in DNS.
             guard host.utf8.allSatisfy({ isTokenByte($0) && !"%^`|".utf8.contains($0) || "(),;=".utf8.contains($0) }),
                 isHostName(host)
             else { throw Failure("'\(quotedForError(host))' is not a host name") }
         }
-        switch portText {
-        case nil, "": port = nil
-        case let digits?:
-            guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(digits),
-                (1...65535).contains(number)
-            else { throw Failure("'\(quotedForError(digits))' is not a port; it must be a number from 1 to 65535") }
-            port = number
+        port = try portText.flatMap { digits throws(Failure) in digits.isEmpty ? nil : try Self.port(digits) }
+    }
+
+    private static func port(_ digits: Substring) throws(Failure) -> Int {
+        guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(digits),
+            (1...65535).contains(number)
+        else { throw Failure("'\(quotedForError(digits))' is not a port; it must be a number from 1 to 65535") }
+        return number
+    }
+
+    /// - Parameter text: behind the first %. RFC 6874 section 2 writes it as %25; like curl, a bare % is accepted, too.
+    private static func zone(_ text: Substring) throws(Failure) -> String {
+        let escaped = text.utf8.starts(with: "25".utf8) && text.utf8.count > 2 ? text.dropFirst(2) : text
+        guard let zone = percentDecoded(escaped), !zone.isEmpty, zone.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            throw Failure("the IPv6 address has a bad zone; write it as in [fe80::1%25eth0]")
         }
+        return zone
     }
 }
 
@@ -113,7 +128,18 @@ public func isLocalhost(_ host: String) -> Bool {
 }
 
 /// A host as it stands in a URL: an IPv6 address in brackets (RFC 3986 section 3.2.2).
-func bracketed(_ host: String) -> String { host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host }
+func bracketed(_ host: String, zone: String? = nil) -> String {
+    guard let zone else { return host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host }
+    // RFC 6874 section 2: only unreserved characters stand for themselves.
+    let escaped = zone.utf8.flatMap { isTokenByte($0) && !"!#$%&'*+^`|".utf8.contains($0) ? [$0] : percentEncoded($0) }
+    return "[\(host)%25\(String(decoding: escaped, as: UTF8.self))]"
+}
+
+/// The %-escape of a byte.
+func percentEncoded(_ byte: UInt8) -> [UInt8] {
+    let digits = Array("0123456789ABCDEF".utf8)
+    return [0x25, digits[Int(byte >> 4)], digits[Int(byte & 0xF)]]
+}
 
 /// Decodes %-escapes (RFC 3986 section 2.1); nil when one is malformed, or when the result is not UTF-8.
 func percentDecoded(_ text: Substring) -> String? {

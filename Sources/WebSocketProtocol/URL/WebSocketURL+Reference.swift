@@ -6,12 +6,14 @@ extension WebSocketURL {
     /// Whether both have the same origin: headers and credentials for one may then be sent to the other.
     public func isSameOrigin(as other: WebSocketURL) -> Bool {
         isSecure == other.isSecure && host == other.host && port == other.port
-            && socketPath.map { Array($0.utf8) } == other.socketPath.map { Array($0.utf8) }
+            && zone == other.zone && socketPath.map { Array($0.utf8) } == other.socketPath.map { Array($0.utf8) }
     }
 
     /// The URL of a reference. Within the same origin it keeps user and password.
     public func resolving(_ reference: String) throws(Failure) -> WebSocketURL {
         var resolved = try WebSocketURL(try absolute(reference))
+        // A zone has a meaning on this machine only: the server's would be another, and it does not know ours.
+        resolved.zone = host == resolved.host ? zone : nil
         // A user in the reference is the server's choice: it is dropped.
         resolved.userInfo = resolved.userInfo == nil && isSameOrigin(as: resolved) ? userInfo : nil
         return resolved

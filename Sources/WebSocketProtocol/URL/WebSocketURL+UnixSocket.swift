@@ -40,7 +40,8 @@ extension WebSocketURL {
     /// The URL without the target.
     static func unixSocket(_ path: String) -> String {
         let escaped = path.utf8.flatMap { byte in
-            isTokenByte(byte) && !"#%^`|".utf8.contains(byte) || byte == UInt8(ascii: "/") ? [byte] : escape(byte)
+            isTokenByte(byte) && !"#%^`|".utf8.contains(byte) || byte == UInt8(ascii: "/")
+                ? [byte] : percentEncoded(byte)
         }
         // Otherwise two slashes at the start of the path would be read as those of `ws+unix://`.
         let slashes = path.utf8.starts(with: "//".utf8) ? "//" : ""

@@ -20,8 +20,11 @@ public struct WebSocketURL: Equatable, Sendable {
 
     /// Whether the connection uses TLS: `wss` or `https`.
     public let isSecure: Bool
-    /// Lower-case name or address; an IPv6 address without its brackets.
+    /// Lower-case name or address; an IPv6 address without its brackets and its zone.
     public let host: String
+    /// The zone of an IPv6 address (RFC 6874): the name or the number of a network interface. Only this machine knows it, so
+    /// neither the Host field nor the check of a certificate has it.
+    public internal(set) var zone: String?
     public let port: Int
     /// The request's target, `/path?query`, percent-encoded where needed.
     public let target: String
@@ -31,14 +34,15 @@ public struct WebSocketURL: Equatable, Sendable {
     public let socketPath: String?
 
     /// `host` or `host:port` for the Host field: without the default port (RFC 9110 section 7.2).
-    public var authority: String {
-        let name = bracketed(host)
-        return port == (isSecure ? 443 : 80) ? name : "\(name):\(port)"
-    }
+    public var authority: String { bracketed(host) + portSuffix }
+
+    private var portSuffix: String { port == (isSecure ? 443 : 80) ? "" : ":\(port)" }
 
     /// The URL without user and password, for texts.
     public var description: String {
-        let server = socketPath.map(Self.unixSocket) ?? "\(isSecure ? "wss" : "ws")://\(authority)"
+        let server =
+            socketPath.map(Self.unixSocket)
+            ?? "\(isSecure ? "wss" : "ws")://\(bracketed(host, zone: zone))\(portSuffix)"
         return server + target
     }
 
@@ -80,6 +84,7 @@ public struct WebSocketURL: Equatable, Sendable {
         // RFC 7617 section 2: the colon is always there.
         userInfo = authority.user.map { "\($0):\(authority.password ?? "")" }
         host = authority.host
+        zone = authority.zone
         port = authority.port ?? (isSecure ? 443 : 80)
         guard let target = Self.requestTarget(rest[authorityEnd...]) else {
             throw wrong("it has a % that is not followed by two hex digits")
@@ -109,14 +114,9 @@ public struct WebSocketURL: Equatable, Sendable {
             if byte < 0x80, !"\"<>\\^`{|}".utf8.contains(byte) {
                 encoded.append(byte)
             } else {
-                encoded += escape(byte)
+                encoded += percentEncoded(byte)
             }
         }
         return String(decoding: encoded, as: UTF8.self)
-    }
-
-    static func escape(_ byte: UInt8) -> [UInt8] {
-        let digits = Array("0123456789ABCDEF".utf8)
-        return [0x25, digits[Int(byte >> 4)], digits[Int(byte & 0xF)]]
     }
 }

@@ -13,16 +13,13 @@ import Testing
     }
 
     @Test(arguments: [
-        ("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("2001:DB8::A", "2001:db8::a"), ("0.0.0.0", "0.0.0.0"),
-        ("::", "::"),
-        ("fe80::1%lo", "fe80::1%lo"), ("febf::1%1", "febf::1%lo"),
+        ("127.0.0.1", "127.0.0.1:0"), ("::1", "[::1]:0"), ("2001:DB8::A", "[2001:db8::a]:0"), ("0.0.0.0", "0.0.0.0:0"),
+        ("::", "[::]:0"), ("fe80::1%lo", "[fe80::1%lo]:0"), ("febf::1%1", "[febf::1%lo]:0"),
     ])
-    func theSocketAddressIsTheOptions(_ text: String, _ host: String) throws {
+    func theSocketAddressIsTheOptions(_ text: String, _ description: String) throws {
         let local = try #require(try Self.option(text).localAddress)
         #expect(local.description == text)
-        let address = try local.socketAddress()
-        #expect(address.host == host)
-        #expect(address.description.hasSuffix(":0"))
+        #expect(try local.socketAddress().description == description)
     }
 
     @Test(arguments: [

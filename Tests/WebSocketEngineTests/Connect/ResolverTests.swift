@@ -152,4 +152,26 @@ import Testing
         }
         #expect(dns.names.withLock { $0.isEmpty })
     }
+
+    @Test(arguments: [
+        ("fe80::1", "lo", "[fe80::1%lo]:80"), ("fe80::1", "1", "[fe80::1%lo]:80"), ("::1", "lo", "[::1%1]:80"),
+    ])
+    func aZoneIsANetworkInterface(_ host: String, _ zone: String, _ description: String) throws {
+        let asker = try Asker(SilentDNS())
+        var resolver = asker.resolver
+        let name = HostAndPort(host: host, zone: zone, port: 80)
+        guard case .addresses(let addresses)? = resolver.resolve(name, 1, asker.commandQueue) else {
+            Issue.record("it has no address")
+            return
+        }
+        #expect(addresses.map(\.description) == [description])
+        #expect(addresses.map(\.host) == [host])
+    }
+
+    @Test func aZoneThatThisMachineDoesNotHaveIsAFailure() throws {
+        let failure = try TestAttempt("ws://[fe80::1%25nowhere0]/").awaitFailure()
+        #expect(failure.kind == "dns" && !failure.isPermanent)
+        #expect(
+            failure.reason == "can't resolve the host fe80::1: this machine has no network interface nowhere0")
+    }
 }

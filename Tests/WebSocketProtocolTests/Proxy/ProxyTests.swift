@@ -28,6 +28,8 @@ import Testing
             text: "HTTP://Proxy.EXAMPLE:80", host: "proxy.example", port: 80, description: "http://proxy.example:80"),
         Good(text: "http://127.0.0.1:8080", host: "127.0.0.1", port: 8080, description: "http://127.0.0.1:8080"),
         Good(text: "http://[::1]:8080", host: "::1", port: 8080, description: "http://[::1]:8080"),
+        Good(
+            text: "http://[fe80::1%25lo]:8080", host: "fe80::1", port: 8080, description: "http://[fe80::1%25lo]:8080"),
         Good(text: "[2001:DB8::1]", host: "2001:db8::1", description: "http://[2001:db8::1]:1080"),
         // User and password.
         Good(text: "http://u:p@h", user: "u", password: "p", description: "http://h:1080"),

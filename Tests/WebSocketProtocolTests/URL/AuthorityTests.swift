@@ -44,4 +44,9 @@ import Testing
 
     @Test(arguments: [("h", "h"), ("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
     func brackets(host: String, written: String) { #expect(bracketed(host) == written) }
+
+    @Test func aZoneStandsInTheBrackets() {
+        #expect(bracketed("fe80::1", zone: "eth0") == "[fe80::1%25eth0]")
+        #expect(bracketed("fe80::1", zone: "a%b/c") == "[fe80::1%25a%25b%2Fc]")
+    }
 }

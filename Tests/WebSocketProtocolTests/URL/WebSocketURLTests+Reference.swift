@@ -57,6 +57,24 @@ extension WebSocketURLTests {
         #expect(try resolve("/x", at: "wss://[::1]/y?z").description == "wss://[::1]/x")
     }
 
+    /// A server knows no zone of this machine: ours stays with the same address, and another address gets none.
+    @Test(arguments: [
+        ("x", "ws://[fe80::1%25lo]:9/a/x"), ("//[fe80::1]:8/", "ws://[fe80::1%25lo]:8/"),
+        ("wss://[fe80::1%25eth0]/", "wss://[fe80::1%25lo]/"), ("ws://[fe80::2%25lo]/", "ws://[fe80::2]/"),
+        ("ws://h/", "ws://h/"),
+    ])
+    func zoneOfARedirect(reference: String, url: String) throws {
+        #expect(try resolve(reference, at: "ws://[fe80::1%25lo]:9/a/b").description == url)
+        #expect(try resolve("ws://[fe80::1%25lo]:9/", at: "ws://[fe80::1]:9/").zone == nil)
+    }
+
+    @Test func anotherZoneIsAnotherOrigin() throws {
+        let url = try WebSocketURL("ws://[fe80::1%25lo]/")
+        #expect(try url.isSameOrigin(as: WebSocketURL("ws://[fe80::1%lo]/a")))
+        #expect(try !url.isSameOrigin(as: WebSocketURL("ws://[fe80::1%25eth0]/")))
+        #expect(try !url.isSameOrigin(as: WebSocketURL("ws://[fe80::1]/")))
+    }
+
     @Test func anEmptyReferenceKeepsDotSegmentsOfTheScript() throws {
         #expect(try resolve("", at: "ws://a/b/../c?q").description == "ws://a/b/../c?q")
         #expect(try resolve("?r", at: "ws://a/b/../c?q").description == "ws://a/b/../c?r")

@@ -95,6 +95,43 @@ import Testing
         #expect(again.authority == url.authority && again.target == url.target && again.userInfo == nil)
     }
 
+    /// RFC 6874. Browsers accept no zone at all (URL Standard); curl accepts it with %25 and with a bare %, and so do we: the
+    /// bare form is what `ip` and `ping` show and take. Two digits 25 behind the % are the escape, unless they are all.
+    @Test(arguments: [
+        ("ws://[fe80::1%25eth0]:9000/a", "eth0", "ws://[fe80::1%25eth0]:9000/a", "[fe80::1]:9000"),
+        ("wss://[FE80::A%25Br-lan_0.1~]", "Br-lan_0.1~", "wss://[fe80::a%25Br-lan_0.1~]/", "[fe80::a]"),
+        ("ws://[fe80::1%eth0]/", "eth0", "ws://[fe80::1%25eth0]/", "[fe80::1]"),
+        ("ws://[fe80::1%252]/", "2", "ws://[fe80::1%252]/", "[fe80::1]"),
+        ("ws://[fe80::1%2]/", "2", "ws://[fe80::1%252]/", "[fe80::1]"),
+        ("ws://[fe80::1%25]/", "25", "ws://[fe80::1%2525]/", "[fe80::1]"),
+        ("ws://[fe80::1%2525]/", "25", "ws://[fe80::1%2525]/", "[fe80::1]"),
+        ("ws://[fe80::1%25eth0%3A1]/", "eth0:1", "ws://[fe80::1%25eth0%3A1]/", "[fe80::1]"),
+        ("ws://[fe80::1%25eth0:1]/", "eth0:1", "ws://[fe80::1%25eth0%3A1]/", "[fe80::1]"),
+        ("ws://u:p@[fe80::1%25e]/", "e", "ws://[fe80::1%25e]/", "[fe80::1]"),
+    ])
+    func zoneOfAnIPv6Address(text: String, zone: String, description: String, authority: String) throws {
+        let url = try WebSocketURL(text)
+        #expect(url.zone == zone)
+        #expect(url.description == description)
+        #expect(url.authority == authority)
+        #expect(!url.host.contains("%"))
+        let again = try WebSocketURL(url.description)
+        #expect(again.zone == zone && again.isSameOrigin(as: url))
+    }
+
+    @Test(arguments: ["", "%", "%25%", "%25%4", "%%", "%25é", "%25a%00", "%25%20", "%25%0A", "%25%FF"])
+    func aBadZoneIsRefused(zone: String) {
+        // An address without any % has no zone.
+        guard !zone.isEmpty else { return #expect((try? WebSocketURL("ws://[fe80::1]/"))?.zone == nil) }
+        let words = "the IPv6 address has a bad zone; write it as in [fe80::1%25eth0]"
+        #expect(refusal { try WebSocketURL("ws://[fe80::1\(zone)]/") }?.hasSuffix(words) == true)
+    }
+
+    @Test(arguments: ["ws://[1.2.3.4%25eth0]/", "ws://1.2.3.4%25eth0/", "ws://h%25eth0/", "ws://[h%25eth0]/"])
+    func onlyAnIPv6AddressHasAZone(text: String) {
+        #expect(throws: WebSocketURL.Failure.self) { try WebSocketURL(text) }
+    }
+
     @Test(arguments: [
         ("", "it has no scheme; it must begin with ws:// or wss://"),
         ("example.com", "it has no scheme; it must begin with ws:// or wss://"),
@@ -117,7 +154,6 @@ import Testing
         ("ws://[::1/", "the IPv6 address has no closing bracket"),
         ("ws://[::g]/", "[::g] is not an IPv6 address"), ("ws://[]/", "[] is not an IPv6 address"),
         ("ws://[1.2.3.4]/", "[1.2.3.4] is not an IPv6 address"),
-        ("ws://[fe80::1%25eth0]/", "[fe80::1%25eth0] is not an IPv6 address"),
         ("ws://[::1]x/", "after the IPv6 address only a port can follow"),
         ("ws://[::1]8080/", "after the IPv6 address only a port can follow"),
         // Ports.
