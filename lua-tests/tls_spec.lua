@@ -146,6 +146,58 @@ describe("TLS:", function()
     end)
   end)
 
+  describe("SSLKEYLOGFILE", function()
+    after_each(helper.remove_files)
+
+    --- Visits the server in another process, with the variable set to `path`.
+    local function visit_with(path, name)
+      local script = helper.write_script([[
+        local websocket = require "websocket"
+        local url, ca = ...
+        local ws
+        ws = websocket.WebSocket {
+          url = url, tls = { ca = ca }, reconnect = false,
+          onreceive = function(type, _, err) print(err) if type == 1 then ws:close() end end,
+        }
+        ws:connect()
+        assert(websocket.run(10))
+      ]])
+      local output, code = helper.finish(helper.start("env SSLKEYLOGFILE=" .. path .. " " .. helper.lua, script,
+        server:named(name .. ".wild.localhost", "/burst"), ca))
+      assert.equal(0, code, output)
+      assert.equal("\n\n", output)
+    end
+
+    local function sorted_lines(name)
+      local lines = {}
+      for line in io.lines(name) do lines[#lines + 1] = line end
+      table.sort(lines)
+      return lines
+    end
+
+    for _, name in ipairs { "keylog-tls12", "keylog-tls13" } do
+      it("names a file that gets the same secrets as the server has, with " .. name, function()
+        local theirs = helper.certificates .. "/" .. name .. ".log"
+        os.remove(theirs)
+        local ours = helper.file()
+        os.remove(ours)
+        visit_with(ours, name)
+        visit_with(ours, name)
+        local expected = sorted_lines(theirs)
+        -- The first line of OpenSSL's own file is a comment.
+        while expected[1] and expected[1]:find("^#") do table.remove(expected, 1) end
+        assert.is_true(#expected >= 2)
+        assert.same(expected, sorted_lines(ours))
+        local pipe <close> = io.popen("stat -c %a " .. ours)
+        assert.equal("600", pipe:read("l"))
+      end)
+    end
+
+    it("that is no file is ignored", function()
+      for _, path in ipairs { "", "/", "/nonexistent/keys" } do visit_with(path, "good") end
+    end)
+  end)
+
   describe("the end", function()
     for _, name in ipairs { "tls12", "tls13" } do
       it("after the Close frames is close_notify from both, with " .. name, function()

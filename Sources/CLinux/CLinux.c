@@ -1,6 +1,7 @@
 /* GNU extensions of the C library, which Swift's Glibc module leaves out. Any thread calls them. */
 #define _GNU_SOURCE
 #include "CLinux.h"
+#include <stdlib.h>
 
 int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigset_t *mask)
 {
@@ -22,4 +23,9 @@ unsigned *ws_held_locks(void)
 void ws_name_thread(const char *name)
 {
     pthread_setname_np(pthread_self(), name);
+}
+
+const char *ws_get_variable(const char *name)
+{
+    return secure_getenv(name);
 }

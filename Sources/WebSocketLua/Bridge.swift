@@ -122,7 +122,10 @@ public func ws_shut_down() { Engine.shutDown() }
 private final class OptionsBox {
     var options = Options()
 
-    init() { options.setProxyFromEnvironment() }
+    init() {
+        options.setProxyFromEnvironment()
+        options.setKeyLogFromEnvironment()
+    }
 }
 
 @c @implementation

@@ -28,6 +28,8 @@ def context(name):
         certificate = name if os.path.exists(f"{folder}/{name}.key") else "good"
         made.load_cert_chain(f"{folder}/{certificate}.pem", f"{folder}/{certificate}.key")
         made.set_alpn_protocols(["h2", "http/1.1"])
+        if name.startswith("keylog"):
+            made.keylog_filename = f"{folder}/{name}.log"
         made.sni_callback = lambda tls, asked, _: setattr(tls, "asked", asked)
         kind, _, version = name.rpartition("-")
         if version in versions:

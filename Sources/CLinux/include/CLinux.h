@@ -52,5 +52,7 @@ int ws_accept(int listener);
 unsigned *ws_held_locks(void);
 /* Names the calling thread. */
 void ws_name_thread(const char *name);
+/* An environment variable; NULL if it is not set, or if the program has more rights than its user. */
+const char *ws_get_variable(const char *name);
 
 #endif

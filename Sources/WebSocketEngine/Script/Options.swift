@@ -62,6 +62,8 @@ public struct Options: Sendable {
         public var ciphers: String?
         /// The server's key must be one of these, each the Base64 of the SHA-256 of its SPKI; empty: any key.
         public var pins: Set<String> = []
+        /// The file for the secrets of all connections; nil: none.
+        var keyLog: String?
 
         /// For another origin than that of the script's URL: without our certificate, and without the script's name.
         var withoutIdentity: TLS {
@@ -182,6 +184,11 @@ extension Options {
     /// The default in a script: the proxy is chosen by the environment's variables.
     public mutating func setProxyFromEnvironment() {
         proxy = .environment(ProxyEnvironment { getenv($0).map { String(cString: $0) } })
+    }
+
+    /// The secrets of TLS go to the file of SSLKEYLOGFILE, except in a program that has more rights than its user.
+    public mutating func setKeyLogFromEnvironment() {
+        tls.keyLog = ws_get_variable("SSLKEYLOGFILE").map { String(cString: $0) }
     }
 
     func proxy(for url: WebSocketURL) throws(Proxy.Failure) -> Proxy? {

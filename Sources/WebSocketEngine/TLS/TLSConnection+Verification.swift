@@ -1,5 +1,5 @@
-// The server's certificate and its sessions: what OpenSSL asks within the handshake of a TLSConnection, on the thread
-// that runs the loop.
+// OpenSSL's callbacks of a TLSConnection: the server's certificate, its sessions, secrets for the key log. On the thread that
+// runs the loop.
 
 import COpenSSL
 import WebSocketProtocol
@@ -79,5 +79,11 @@ extension TLSConnection {
     static func storeSession(_ session: OpaquePointer?, of ssl: OpaquePointer?) {
         guard let connection = connection(of: ssl), let session else { return }
         connection.context.storeSession(session, for: connection.sessionKey)
+    }
+
+    /// OpenSSL has made a secret, and SSLKEYLOGFILE is set.
+    static func logSecret(_ line: UnsafePointer<CChar>?, of ssl: OpaquePointer?) {
+        guard let connection = connection(of: ssl), let line else { return }
+        connection.context.logSecret(line)
     }
 }

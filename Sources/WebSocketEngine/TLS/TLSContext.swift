@@ -16,6 +16,7 @@ final class TLSContext: @unchecked Sendable {
     private var sessions: [String: OpaquePointer] = [:]
     private static let maximumSessions = 64
     private let trust: TrustStore
+    private let keyLog: KeyLog?
     /// The files of our certificate and key, as they were when they were read.
     private let files: [String: FileStamp?]
     /// Memory for records, lent to one connection at a time: for a write, or until its socket has taken the records.
@@ -41,6 +42,7 @@ final class TLSContext: @unchecked Sendable {
     private init(_ options: Options.TLS, _ trust: TrustStore, _ contents: Contents) throws(TLSFailure) {
         self.options = options
         self.trust = trust
+        keyLog = options.keyLog.flatMap { KeyLog.open($0) }
         files = contents.files
         ERR_clear_error()
         guard let context = SSL_CTX_new(TLS_client_method()) else { throw Self.failure("OpenSSL can't begin") }
@@ -72,6 +74,9 @@ final class TLSContext: @unchecked Sendable {
             // 0: OpenSSL keeps its reference.
             return 0
         }
+        if keyLog != nil {
+            SSL_CTX_set_keylog_callback(context) { ssl, line in TLSConnection.logSecret(line, of: ssl) }
+        }
         try setCiphers()
         try setIdentity(contents)
     }
@@ -91,6 +96,11 @@ final class TLSContext: @unchecked Sendable {
     private static func stamps(_ options: Options.TLS) -> [String: FileStamp?] {
         let names = [options.certificate, options.key].compactMap { $0 }.filter { !PEM.isText($0) }
         return Dictionary(names.map { ($0, FileStamp($0)) }) { first, _ in first }
+    }
+
+    /// Appends a line of OpenSSL's to the key log.
+    func logSecret(_ line: UnsafePointer<CChar>) {
+        if keyLog != nil { keyLog!.append(line) }
     }
 
     // MARK: - Sessions
