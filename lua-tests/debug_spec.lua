@@ -63,6 +63,15 @@ describe("debug:", function()
     is_discreet(c)
   end)
 
+  it("writes what was offered and what the server chose", function()
+    local c = traced { url = python:url("/echo"), deflate = true, protocols = { "superchat", "s3cret" } }:open()
+    says(c, "> Sec-WebSocket-Protocol: superchat, …")
+    says(c, "> Sec-WebSocket-Extensions: permessage-deflate")
+    says(c, "< Sec-WebSocket-Protocol: superchat")
+    says(c, "< Sec-WebSocket-Extensions: permessage-deflate")
+    is_discreet(c)
+  end)
+
   it("writes the lines about an event before the event is delivered", function()
     local order = {}
     local c = helper.client {

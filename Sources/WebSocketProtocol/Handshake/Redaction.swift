@@ -38,12 +38,15 @@ private func redactedStartLine(_ line: String) -> String {
     return "\(parts[0]) \(parts[0] == "CONNECT" ? String(parts[1]) : redactedReference(parts[1])) \(parts[2])"
 }
 
-/// Fields without secrets. Sec-WebSocket-Protocol is not one: browsers can set no other field, so programs send
-/// tokens in it.
+/// Fields without secrets.
 private let harmlessFields: Set = [
-    "host", "upgrade", "connection", "origin", "user-agent", "server", "via", "date", "retry-after", "allow",
-    "content-type", "content-length", "transfer-encoding", "sec-websocket-version", "sec-websocket-accept",
-    "sec-websocket-extensions",
+    "accept", "accept-encoding", "accept-language", "accept-ranges", "access-control-allow-credentials",
+    "access-control-allow-headers", "access-control-allow-methods", "access-control-allow-origin", "age", "allow",
+    "alt-svc", "cache-control", "cf-cache-status", "cf-ray", "connection", "content-encoding", "content-language",
+    "content-length", "content-type", "date", "expires", "host", "keep-alive", "last-modified", "origin", "pragma",
+    "proxy-agent", "proxy-connection", "retry-after", "sec-websocket-accept", "sec-websocket-extensions",
+    "sec-websocket-version", "server", "strict-transport-security", "te", "trailer", "transfer-encoding", "upgrade",
+    "user-agent", "vary", "via", "x-cache", "x-content-type-options", "x-frame-options", "x-powered-by", "x-request-id",
 ]
 
 private func redactedField(_ name: String, _ value: String) -> String {
@@ -51,11 +54,26 @@ private func redactedField(_ name: String, _ value: String) -> String {
     switch name.lowercased() {
     case let known where harmlessFields.contains(known): return "\(name): \(value)"
     case "location": return "\(name): \(redactedReference(value[...]))"
+    case "sec-websocket-protocol":
+        let names = value.split(separator: ",").map(trim)
+        return "\(name): \(names.map { readsLikeProtocol($0) ? String($0) : "…" }.joined(separator: ", "))"
     case "www-authenticate", "proxy-authenticate":
         // RFC 9110 section 11.3: the authentication scheme comes first.
         let scheme = value.prefix { $0 != " " }
         return "\(name): \(isToken(scheme) ? "\(scheme) " : "")…"
     default: return "\(name): …"
+    }
+}
+
+/// Whether a subprotocol is made of words and version numbers, such as graphql-transport-ws, mqtt, wamp.2.json or ocpp1.6.
+/// Others may be tokens: browsers can set no other field, so servers take them as subprotocols.
+private func readsLikeProtocol(_ name: Substring) -> Bool {
+    guard name.utf8.count <= 40 else { return false }
+    return name.utf8.split(omittingEmptySubsequences: false) { ".-_/+:".utf8.contains($0) }.allSatisfy { part in
+        let letters = part.prefix { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) }
+        let digits = part.dropFirst(letters.count)
+        return !part.isEmpty && letters.count <= 16 && digits.count <= 2
+            && digits.allSatisfy { (0x30...0x39).contains($0) }
     }
 }
 

@@ -26,11 +26,11 @@ import Testing
         let handshake = try Sample.handshake(
             url: "wss://user:secret@h:8443/path?token=secret",
             headers: [("Cookie", "a=secret"), ("X-Api-Key", "secret"), ("Origin", "https://o")],
-            subprotocols: ["chat"], deflate: DeflateParameters())
+            subprotocols: ["chat", "s3cret"], deflate: DeflateParameters())
         #expect(
             redactedLines(ofRequest: handshake.request) == [
                 "GET /path?… HTTP/1.1", "Host: h:8443", "Upgrade: websocket", "Connection: Upgrade",
-                "Sec-WebSocket-Key: …", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: …",
+                "Sec-WebSocket-Key: …", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: chat, …",
                 "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", "User-Agent: test/1",
                 "Authorization: …", "Cookie: …", "X-Api-Key: …", "Origin: https://o",
             ])
@@ -59,7 +59,9 @@ import Testing
     @Test(arguments: [
         "Host", "Upgrade", "Connection", "Origin", "User-Agent", "Server", "Via", "Date", "Retry-After", "Allow",
         "Content-Type", "Content-Length", "Transfer-Encoding", "Sec-WebSocket-Version", "Sec-WebSocket-Accept",
-        "Sec-WebSocket-Extensions", "HOST", "sec-websocket-extensions",
+        "Sec-WebSocket-Extensions", "HOST", "sec-websocket-extensions", "Cache-Control", "Vary", "X-Request-ID",
+        "CF-Ray",
+        "Access-Control-Allow-Origin", "Strict-Transport-Security", "Accept-Language",
     ])
     func harmless(name: String) {
         #expect(field(name, "a: b?c") == "\(name): a: b?c")
@@ -67,11 +69,33 @@ import Testing
 
     @Test(arguments: [
         "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Sec-WebSocket-Key", "authorization",
-        "Sec-WebSocket-Token", "X-Hosts", "Hos", "Referer", "Content-Location", "X",
+        "Sec-WebSocket-Token", "X-Hosts", "Hos", "Referer", "Content-Location", "X", "X-Api-Key", "Authentication-Info",
+        "Set-Cookie2", "X-Forwarded-For", "ETag", "Content-Security-Policy",
     ])
     func secret(name: String) {
         #expect(field(name, "Basic secret") == "\(name): …")
         #expect(field(name, "") == "\(name): …")
+    }
+
+    @Test(arguments: [
+        "chat", "mqtt", "mqttv5", "wamp.2.json", "graphql-transport-ws", "graphql-ws", "v12.stomp", "ocpp1.6",
+        "ocpp2.0.1",
+        "webrtc.softphone.com", "a_b+c/d:1", "chat, superchat", "authorization.bearer", "v1.subscriptions.example.com",
+    ])
+    func subprotocol(names: String) {
+        #expect(field("Sec-WebSocket-Protocol", names) == "Sec-WebSocket-Protocol: \(names)")
+    }
+
+    @Test(arguments: [
+        ("s3cret", "…"), ("t0ken", "…"), ("", ""), ("eyJhbGciOiJIUzI1NiJ9.e30.ZRrHA1JJJW8opsbCGfG_HACGpVUMN", "…"),
+        ("chat, s3cret", "chat, …"), ("a,b", "a, b"), ("chat , 0123456789abcdef", "chat, …"),
+        ("123e4567-e89b-42d3-a456-426614174000", "…"), ("access_token, Secret", "access_token, …"),
+        ("thisisaverylongsecret", "…"), ("a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t.u", "…"), ("123", "…"), (".", "…"),
+        ("v1..2", "…"), ("\u{E9}", "…"),
+        ("base64url.bearer.authorization.k8s.io.c2VjcmV0", "…"),
+    ])
+    func aTokenAsASubprotocol(value: String, shown: String) {
+        #expect(field("sec-websocket-protocol", value) == "sec-websocket-protocol: \(shown)")
     }
 
     @Test(arguments: [
