@@ -12,18 +12,21 @@ describe("a websocket gets its echoes in time beside", function()
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
-  --- Milliseconds by which ticks were late while `work` ran: the 99th percentile and the maximum.
+  --- Milliseconds by which ticks were late while `work` ran, the 99th percentile and the maximum: of ticks in the same
+  --- engine, and of a control, ticks at the same time in a process of their own, which are late only because the
+  --- machine is busy.
   local function delays(work)
     local flag = helper.file()
     os.remove(flag)
-    local output, code = helper.finish(helper.start(host, "threads", helper.write_script(([[
+    local script = helper.write_script(([[
       local websocket = require "websocket"
       local types = websocket.WebSocketMessageType
       local flag, ticks, python, raw = %q, %q, %q, %q
       if name == "b" then
         local function work() %s end
-        work()
-        return io.open(flag, "w"):close()
+        local ok, err = pcall(work)
+        io.open(flag, "w"):close()
+        return assert(ok, err)
       end
       local has_come = false
       local ws = websocket.WebSocket { url = ticks, onreceive = function(type)
@@ -51,23 +54,23 @@ describe("a websocket gets its echoes in time beside", function()
       print(delays[math.ceil(#delays * 0.99)] * 1000, delays[#delays] * 1000, #delays)
       ws:close()
       websocket.run(5)
-    ]]):format(flag, ticks:url("/burst"), python:url(""), raw:url(""), work)), "no url"))
-    assert.equal(0, code, output)
+    ]]):format(flag, ticks:url("/burst"), python:url(""), raw:url(""), work))
+    local control = helper.start(host, "cycles", 1, script, "no url")
+    local output, code = helper.finish(helper.start(host, "threads", script, "no url"))
+    local control_output, control_code = helper.finish(control)
+    assert.same({ 0, 0 }, { code, control_code }, output .. control_output)
     local late, most = output:match("^(%S+)%s+(%S+)")
-    return tonumber(late), tonumber(most), output
+    local control_late, control_most = control_output:match("^(%S+)%s+(%S+)")
+    return tonumber(late), tonumber(most), tonumber(control_late), tonumber(control_most), output .. control_output
   end
 
-  --- Asserts that ticks are in time in one of three tries. Each try is compared with a control run without work,
-  --- because a busy machine makes ticks late, too.
+  --- Asserts that ticks are in time beside `work`. A busy machine delays the control, too, and can spoil some tries.
   local function keeps_time(work)
-    local best, output
-    for _ = 1, 3 do
-      local control = delays "for _ = 1, 10 do websocket.poll(0.05) end"
-      local late, most, text = delays(work)
-      if not best or most < best then best, output = most, text .. "control: " .. control end
-      if late < math.max(10, 5 * control) * helper.slowness and most < 60 * helper.slowness then return end
-    end
-    error("99th percentile and maximum in ms, number of ticks: " .. output)
+    helper.one_of_five(function()
+      local late, most, control_late, control_most, output = delays(work)
+      return late < 10 * helper.slowness + 3 * control_late and most < 60 * helper.slowness + 3 * control_most,
+        "99th percentile and maximum in ms, number of ticks, then those of the control: " .. output
+    end)
   end
 
   local works = {
@@ -181,14 +184,15 @@ describe("a websocket gets its echoes in time beside", function()
       print(("%%.3f %%.3f %%.3f %%.3f"):format(clock() - from, longest.tick, longest.poll, longest.fork))
       os.exit(true, false)
     ]]):format(secure:url("/echo"), ca))
-    -- strace delays each read of the file by one second.
-    local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-P", ca,
-      "-e", "trace=read", "-e", "inject=read:delay_enter=1000000", host, "cycles", 1, script, ticks:url("/burst")))
-    assert.equal(0, code, output)
-    local took, tick, poll, fork = output:match("^(%S+) (%S+) (%S+) (%S+)")
-    assert.is_true(tonumber(took) >= 1, "the disk was not slow: " .. output)
-    for _, longest in ipairs { tick, poll, fork } do
-      assert.is_true(tonumber(longest) < 0.5 * helper.slowness, output)
-    end
+    helper.one_of_five(function()
+      -- strace delays each read of the file by one second.
+      local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-P", ca,
+        "-e", "trace=read", "-e", "inject=read:delay_enter=1000000", host, "cycles", 1, script, ticks:url("/burst")))
+      assert.equal(0, code, output)
+      local took, tick, poll, fork = output:match("^(%S+) (%S+) (%S+) (%S+)")
+      assert.is_true(tonumber(took) >= 1, "the disk was not slow: " .. output)
+      -- Less than the second that each would wait for the disk.
+      return math.max(tonumber(tick), tonumber(poll), tonumber(fork)) < 0.8, output
+    end)
   end)
 end)
