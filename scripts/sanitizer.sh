@@ -13,9 +13,8 @@ address) preloaded=("libclang_rt.asan-$(uname -m).so") ;;
 thread) preloaded=("libclang_rt.tsan-$(uname -m).so" libdispatch.so libswiftCore.so) ;;
 esac
 
-# Every process exits with 66 after a report. A trap in Swift (SIGILL) is reported, too, by the sanitizer instead of
-# Swift's own reporter. A too large allocation returns NULL, as malloc does.
-options=exitcode=66:handle_sigill=1:allocator_may_return_null=1:print_suppressions=0
+# Every process exits with 66 after a report. A too large allocation returns NULL, as malloc does.
+options=exitcode=66:allocator_may_return_null=1:print_suppressions=0
 options+=:external_symbolizer_path=$tools/llvm-symbolizer
 # A forked child continues, as it does without a sanitizer; no process waits a second at its end for more reports.
 [ "$kind" = address ] || options+=:die_after_fork=0:atexit_sleep_ms=0:history_size=4
@@ -34,6 +33,8 @@ build_sanitized_module() {
 
 # The stock interpreter, patched to load the sanitizer first. LD_PRELOAD would also affect the processes that it starts.
 # Each process has its own report file: process ids repeat in the tests' namespaces.
+# A trap in Swift (SIGILL) is reported, too, by the sanitizer instead of Swift's own reporter. Not in the Swift tests, some
+# of which trap on purpose; their runner fails at any other trap.
 make_interpreter() {
     local i
     cp "$(readlink -f "$(command -v lua5.4)")" "$folder/lua"
@@ -41,7 +42,7 @@ make_interpreter() {
     patchelf --set-rpath "$runtimes:$swift_libraries" "$folder/lua"
     cat >"$folder/lua5.4" <<END
 #!/bin/bash
-export ASAN_OPTIONS="$options:log_path=$PWD/$reports/lua.\$EPOCHREALTIME" TSAN_OPTIONS="\$ASAN_OPTIONS"
+export ASAN_OPTIONS="$options:handle_sigill=1:log_path=$PWD/$reports/lua.\$EPOCHREALTIME" TSAN_OPTIONS="\$ASAN_OPTIONS"
 exec "$PWD/$folder/lua" "\$@"
 END
     chmod +x "$folder/lua5.4"
