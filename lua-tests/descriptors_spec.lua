@@ -72,7 +72,7 @@ describe("descriptors:", function()
     for _, call in ipairs { "read", "openat" } do
       it(("%s of %s on a file of the option tls: the attempt is repeated"):format(number, call), function()
         local ca = copy_of_ca()
-        local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-P", ca,
+        local output, code = helper.finish(helper.start(helper.strace, "-f", "-qq", "-o", "/dev/null", "-P", ca,
           "-e", "trace=" .. call, "-e", ("inject=%s:error=%s"):format(call, number),
           helper.lua, helper.write_script(prelude .. [[
             local secure, ca = ...

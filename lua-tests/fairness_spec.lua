@@ -186,7 +186,7 @@ describe("a websocket gets its echoes in time beside", function()
     ]]):format(secure:url("/echo"), ca))
     helper.one_of_five(function()
       -- strace delays each read of the file by one second.
-      local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-P", ca,
+      local output, code = helper.finish(helper.start(helper.strace, "-f", "-qq", "-o", "/dev/null", "-P", ca,
         "-e", "trace=read", "-e", "inject=read:delay_enter=1000000", host, "cycles", 1, script, ticks:url("/burst")))
       assert.equal(0, code, output)
       local took, tick, poll, fork = output:match("^(%S+) (%S+) (%S+) (%S+)")

@@ -142,7 +142,7 @@ describe("idle:", function()
           os.exit(true, false)
         ]])
         local output, code = helper.finish(helper.start(
-          "strace", "-f", "-o", log, helper.lua, text, server():url("/echo"), helper.certificates .. "/ca.pem"))
+          helper.strace, "-f", "-o", log, helper.lua, text, server():url("/echo"), helper.certificates .. "/ca.pem"))
         assert.equal(0, code, output)
         local file <close> = assert(io.open(log))
         local calls = file:read("a"):match('"/from here"[^\n]*\n(.*\n)[^\n]*"/to here"')

@@ -181,7 +181,7 @@ describe("threads:", function()
       -- Refused are the script's first thread, then the first one of the thread that submits to Dispatch, which tries
       -- again a second later.
       helper.within(0.9, function()
-        local output, code = helper.finish(helper.start("strace", "-f", "-qq", "-o", "/dev/null", "-e",
+        local output, code = helper.finish(helper.start(helper.strace, "-f", "-qq", "-o", "/dev/null", "-e",
           "trace=clone,clone3", "-e", "inject=clone,clone3:error=EAGAIN:when=1", helper.lua,
           helper.write_script(prelude .. [[
             attempt()
