@@ -33,6 +33,7 @@ let package = Package(
         .target(
             name: "CLua",
             dependencies: ["CEvents", "CLinux"],
+            exclude: ["waits.lua"],
             // The host interpreter provides the symbols: headers only, liblua is never linked.
             cSettings: [.unsafeFlags(["-I", luaHeaders, "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])]
         ),

@@ -238,7 +238,8 @@ describe("lifetime:", function()
     helper.within(0.9, function(n)
       local output, code, took = helper.script([[
         local ws
-        setmetatable({}, { __gc = function()
+        -- A global: else it may be collected while the module is loaded.
+        finalizer = setmetatable({}, { __gc = function()
           print(ws.state)
           getmetatable(ws).__gc(ws)
         end })
@@ -251,7 +252,7 @@ describe("lifetime:", function()
           websocket.WebSocket()
         end })
       ]], python:url("/record?key=finalizer%d", n))
-      assert.truthy(output:find("^1\t\t\ttable: [^\n]*\nclosed\n$"), output)
+      assert.truthy(output:find("^1\t\t\ttable: [^\n]*\tWebSocket: [^\n]*\nclosed\n$"), output)
       assert.equal(0, code)
       assert.equal("1001:", helper.client(python:url("/recorded?key=finalizer%d", n)):get("TEXT").data)
       return took
@@ -261,7 +262,8 @@ describe("lifetime:", function()
   it("a finalizer created before the module was loaded may still call it", function()
     local output, code = helper.script([[
       local websocket, ws
-      setmetatable({}, { __gc = function()
+      -- A global: else it may be collected while the module is loaded.
+      finalizer = setmetatable({}, { __gc = function()
         pcall(websocket.poll, 0.01)
         pcall(websocket.run, 0.01)
         pcall(websocket.WebSocket, { url = "ws://127.0.0.1:1" })

@@ -6,11 +6,24 @@
 #include "CLua.h"
 #include "compat.h"
 #include <Forks.h>
+#include <pthread.h>
 
 /* Upvalues of every function of the module. */
 #define WS_UP_STATE lua_upvalueindex(1)     /* module_state */
 #define WS_UP_LIVE lua_upvalueindex(2)      /* table: id -> live websocket, which keeps it from being collected */
 #define WS_UP_METATABLE lua_upvalueindex(3) /* metatable of websockets */
+#define WS_UP_PRIVATE lua_upvalueindex(4)   /* table: see below */
+enum { WS_UPVALUES = 4 };
+
+/* Keys of the private table. The other keys are the addresses of timers that are set; the values are the timers. */
+enum {
+    WS_PRIVATE_MODULE = 1,      /* the module's table */
+    WS_PRIVATE_POLL,            /* functions of waits.lua: poll and run in a coroutine, poll with a descriptor */
+    WS_PRIVATE_RUN,
+    WS_PRIVATE_POLL_DESCRIPTOR,
+    WS_PRIVATE_TIMERS,          /* memory of module_state.timers */
+    WS_PRIVATE_TIMER_METATABLE,
+};
 
 /* User values of a websocket. */
 enum {
@@ -19,10 +32,15 @@ enum {
     WS_VALUE_URL,         /* option url */
     WS_VALUE_OPENED,      /* info of the last OPEN */
     WS_VALUE_CLOSED,      /* info of the last CLOSE */
-    WS_VALUES = WS_VALUE_CLOSED
+    WS_VALUE_ERROR,       /* text of the last ERROR; nil after an OPEN */
+    WS_VALUE_INBOX,       /* messages for `receive`: waits.c */
+    WS_VALUES = WS_VALUE_INBOX
 };
 
 typedef struct lua_websocket lua_websocket;
+typedef struct ws_timer ws_timer;
+
+enum { WS_MAX_NESTED = 40 };
 
 /* One for each Lua state. */
 typedef struct module_state {
@@ -40,6 +58,22 @@ typedef struct module_state {
     /* The websocket of the last delivered records, and their bytes: reported to the engine in one call. */
     lua_websocket *unreported_owner;
     size_t unreported_bytes;
+    /* Timers that are set, a heap (timers.c). */
+    ws_timer **timers;
+    size_t timer_count, timer_capacity;
+    double next_timer;    /* time of the earliest; HUGE_VAL: none */
+    uint64_t timers_made; /* since the module was loaded */
+    uint64_t timers_run;  /* since then */
+    bool is_stopping;     /* stop() was called, and no run has returned since */
+    bool is_watched;      /* the script has asked for the descriptor */
+    /* Websockets whose event was delivered by another coroutine than the one that waits for it. The descriptor stays
+     * readable until that coroutine has run, but not beyond `unclaimed_until`, a value of `polls`: it may have died. */
+    uint32_t unclaimed;
+    uint64_t unclaimed_until;
+    /* Stack frames of the deliveries that are calling a callback, the outermost first; see ws_is_nested_too_deep. */
+    char *nested[WS_MAX_NESTED];
+    size_t nested_count;
+    pthread_t nested_thread;
 } module_state;
 
 struct lua_websocket {
@@ -50,6 +84,14 @@ struct lua_websocket {
     uint32_t starts;           /* calls of connect() whose WS_EVENT_FINAL record was not delivered yet */
     bool started;              /* between connect and the end that the script has seen or asked for */
     uint32_t opens_delivered;  /* OPEN events delivered */
+    bool is_open;              /* between the delivery of OPEN and that of CLOSE */
+    bool is_unclaimed;         /* counted in module_state.unclaimed */
+    uint32_t waiting_coroutines; /* coroutines that wait in websocket.yield for an event of this websocket */
+    lua_Integer inbox_first;   /* pairs that stood before the first one in the inbox (waits.c) */
+    uint32_t inbox_count;      /* pairs in it */
+    uint32_t inbox_reported;   /* the oldest of them whose bytes do not count against maxqueued */
+    size_t inbox_bytes;        /* bytes of all messages in it */
+    size_t inbox_unreported;   /* bytes of those that count */
     uint64_t last_send_poll;   /* value of module_state.polls at the last send */
     lua_websocket *next;       /* in module_state.websockets */
     lua_websocket **prev_next; /* the pointer that points to this websocket; NULL once it is released */
@@ -65,6 +107,39 @@ void ws_reset_after_fork(lua_State *L, module_state *module) __attribute__((cold
 /* poll.c */
 int ws_poll(lua_State *L);
 int ws_run(lua_State *L);
+int ws_stop(lua_State *L);
+int ws_time(lua_State *L);
+/* For waits.lua: step(ws or nil, deadline [, in_run]) -> events, whether an event or a timer was among them, whether any
+ * record was. */
+int ws_step(lua_State *L);
+double ws_monotonic(void);
+
+/* timers.c */
+int ws_after(lua_State *L);
+extern const luaL_Reg ws_timer_methods[];
+extern const luaL_Reg ws_timer_metamethods[];
+
+/* descriptor.c */
+int ws_fd(lua_State *L);
+/* For waits.lua: wait(descriptor, deadline) -> whether it is readable, whether a signal ended the wait. An event ends it,
+ * too. */
+int ws_wait_for_descriptor(lua_State *L);
+extern const luaL_Reg ws_loop_methods[];
+/* The descriptor of ws_fd is made readable, or not, as what is left to deliver says. */
+void ws_show_remaining(module_state *module);
+
+/* waits.c */
+extern const luaL_Reg ws_wait_functions[];
+/* Pushes the compiled chunk of waits.lua: its arguments are the module, the table of methods, and a table of
+ * ws_wait_functions; it returns the functions for WS_PRIVATE_POLL and the keys behind it. */
+void ws_push_waits(lua_State *L);
+
+/* The script has closed the websocket: what is in its inbox no longer counts against maxqueued, or the peer's Close behind
+ * more messages would never be read. */
+void ws_report_inbox(lua_websocket *ws);
+
+/* options.c: whether the value is a function or has __call. */
+bool ws_is_callable(lua_State *L, int index);
 
 /* deliver.c: reports the delivered bytes to the engine, which may then queue more. */
 void ws_report_delivered(module_state *module);
@@ -72,7 +147,8 @@ void ws_report_delivered(module_state *module);
 /* object.c; ws_release closes the websocket and takes it out of module_state.websockets. */
 int ws_constructor(lua_State *L);
 void ws_release(lua_websocket *ws);
-/* __index: a method, or else a property; nil for any other name. Its fourth upvalue is the table of methods. */
+/* __index: a method, or else a property; nil for any other name. The table of methods is its upvalue behind the
+ * others. */
 int ws_get_field(lua_State *L);
 extern const luaL_Reg ws_methods[];
 extern const luaL_Reg ws_metamethods[];
@@ -83,12 +159,40 @@ static inline void ws_check_fork(lua_State *L, module_state *module)
     if (module->forks_seen != ws_forks) ws_reset_after_fork(L, module);
 }
 
+static inline void ws_show(module_state *module)
+{
+    if (module->is_watched) ws_show_remaining(module);
+}
+
+/* Whether `run` has nothing to wait for. */
+static inline bool ws_is_idle(const module_state *module)
+{
+    return (!module->live && !module->timer_count) || !module->state;
+}
+
+static inline bool ws_is_run_over(const module_state *module) { return module->is_stopping || ws_is_idle(module); }
+
+/* The coroutine that waits for this websocket's event has run. */
+static inline void ws_claim(lua_websocket *ws)
+{
+    if (ws->is_unclaimed) ws->module->unclaimed--;
+    ws->is_unclaimed = false;
+}
+
 /* Every function that a script calls gets the module by this one. */
 static inline module_state *ws_module(lua_State *L)
 {
     module_state *module = lua_touserdata(L, WS_UP_STATE);
     ws_check_fork(L, module);
     return module;
+}
+
+/* The websocket at this index; NULL if it is something else. luaL_checkudata, which compares metatables, would take a tenth
+ * of a short send. */
+static inline __attribute__((always_inline)) lua_websocket *ws_at(lua_State *L, int index)
+{
+    lua_websocket *ws = lua_touserdata(L, index);
+    return ws && lua_rawlen(L, index) == sizeof *ws && ws->module == ws_module(L) ? ws : NULL;
 }
 
 static inline ws_slice ws_slice_at(lua_State *L, int index)

@@ -2,6 +2,7 @@
  * consumed once Lua has its values and before the callback is called: if anything raises, no record is lost and none is
  * delivered twice. */
 #include "deliver.h"
+#include <math.h>
 
 /* The websocket of the current record; it stands at INDEX_WEBSOCKET, its handler at INDEX_HANDLER. */
 typedef struct recipient {
@@ -13,7 +14,8 @@ typedef struct recipient {
 void ws_report_delivered(module_state *module)
 {
     lua_websocket *owner = module->unreported_owner;
-    if (owner && module->unreported_bytes) ws_websocket_delivered(owner->engine_side, module->unreported_bytes);
+    /* The script may have called its __gc. */
+    if (owner && owner->engine_side && module->unreported_bytes) ws_websocket_delivered(owner->engine_side, module->unreported_bytes);
     module->unreported_owner = NULL;
     module->unreported_bytes = 0;
 }
@@ -39,11 +41,11 @@ static void mark_ended(lua_State *L, module_state *module, lua_websocket *ws)
     lua_rawseti(L, WS_UP_LIVE, ws->id);
 }
 
-/* Moves past the record, which was delivered to `ws`; NULL: to nobody. */
+/* Moves past the record, which was delivered to `ws`; NULL: to nobody. `kept`: bytes of it that wait in the inbox. */
 static inline __attribute__((always_inline)) void advance_cursor(
-    lua_State *L, module_state *module, ws_event *event, lua_websocket *ws)
+    lua_State *L, module_state *module, ws_event *event, lua_websocket *ws, size_t kept)
 {
-    size_t size = ws_event_size(event);
+    size_t size = ws_event_size(event) - kept;
     module->cursor = ws_event_next(event);
     module->delivered++;
     if (event->flags & WS_EVENT_DETACHED) size += return_block(module, event);
@@ -66,6 +68,16 @@ void ws_call_empty_function(lua_State *L)
 {
     lua_pushcfunction(L, empty_function);
     lua_call(L, 0, 0);
+}
+
+/* Callbacks may poll, which nests deliveries on the C stack: Lua allows about 200 C calls. A callback that raises or
+ * yields leaves no trace, but its frame is then below, or at, that of the next delivery: the stack grows downwards. */
+bool ws_is_nested_too_deep(module_state *module)
+{
+    char *here = __builtin_frame_address(0);
+    if (!pthread_equal(module->nested_thread, pthread_self())) module->nested_count = 0;
+    while (module->nested_count && module->nested[module->nested_count - 1] <= here) module->nested_count--;
+    return module->nested_count == WS_MAX_NESTED;
 }
 
 /* Reserves what a call of a handler takes, so that it can't fail once a record is consumed: stack for any Lua function,
@@ -101,12 +113,12 @@ static recipient find_recipient(lua_State *L, uint32_t id)
 }
 
 /* Pushes the function for a record and its arguments; returns how many arguments, -1 if a finalizer has polled during
- * the pushes: then that poll has delivered the record. */
+ * the pushes: then that poll has delivered the record. `is_plain`: see deliver_record. */
 static inline __attribute__((always_inline)) int push_call(
-    lua_State *L, module_state *module, ws_event *event, lua_websocket *ws)
+    lua_State *L, module_state *module, ws_event *event, lua_websocket *ws, bool is_plain)
 {
     uint64_t before = module->delivered;
-    int type_argument = event->type != WS_EVENT_DEBUG;
+    int type_argument = is_plain || event->type != WS_EVENT_DEBUG;
     if (type_argument) {
         lua_pushvalue(L, INDEX_HANDLER);
         lua_pushinteger(L, event->type);
@@ -116,52 +128,146 @@ static inline __attribute__((always_inline)) int push_call(
     bool is_first_try = module->attempted != before + 1;
     module->attempted = before + 1;
     int values;
-    if (!is_first_try)
-        values = ws_push_values_again(L, event, ws);
-    else if (event->type == WS_EVENT_TEXT || event->type == WS_EVENT_BINARY)
+    if (is_plain)
         values = ws_push_message(L, event);
     else
-        values = ws_push_values(L, event);
+        values = is_first_try ? ws_push_values(L, event) : ws_push_values_again(L, event, ws);
     if (module->delivered == before) return values + type_argument;
     lua_settop(L, INDEX_HANDLER);
     return -1;
 }
 
-/* Keeps the info table on top of the stack, for the properties of the websocket (object.c). */
+/* Keeps the error's text and the info table, which are on top of the stack, for the properties of the websocket
+ * (object.c) and for the waits (waits.c). */
 static void keep_info(lua_State *L, const ws_event *event, lua_websocket *ws)
 {
-    bool is_open = event->type == WS_EVENT_OPEN;
+    if (event->type == WS_EVENT_OPEN)
+        lua_pushnil(L);
+    else
+        lua_pushvalue(L, -2);
+    if (event->type != WS_EVENT_CLOSE)
+        lua_setiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_ERROR);
+    else
+        lua_pop(L, 1);
+    if (event->type == WS_EVENT_ERROR) return;
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, INDEX_WEBSOCKET, is_open ? WS_VALUE_OPENED : WS_VALUE_CLOSED);
-    ws->opens_delivered += is_open;
+    lua_setiuservalue(L, INDEX_WEBSOCKET, event->type == WS_EVENT_OPEN ? WS_VALUE_OPENED : WS_VALUE_CLOSED);
+    ws->is_open = event->type == WS_EVENT_OPEN;
+    ws->opens_delivered += ws->is_open;
 }
 
-lua_Integer ws_deliver(lua_State *L, module_state *module, lua_Integer count, lua_KFunction continuation)
+/* The websocket has no handler: what `receive` returns is kept for it. The record's values are on top of the stack.
+ * Returns how many bytes are kept. */
+static size_t keep_for_receive(lua_State *L, const ws_event *event, lua_websocket *ws, int arguments)
+{
+    int type = INDEX_HANDLER + 2; /* above the handler that would be called */
+    /* With an info it is the ERROR of a message that Lua has no memory for. */
+    if ((event->type == WS_EVENT_TEXT || event->type == WS_EVENT_BINARY) && arguments == 3)
+        return ws_put_in_inbox(L, ws, type + 1, type);
+    if (event->type == WS_EVENT_CLOSE) {
+        lua_pushboolean(L, false);
+        ws_put_in_inbox(L, ws, lua_gettop(L), type + 3);
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+/* A coroutine may wait for this event in websocket.yield, and another one has delivered it. */
+static void mark_unclaimed(module_state *module, lua_websocket *ws)
+{
+    enum { patience = 10000 };
+    module->unclaimed += !ws->is_unclaimed;
+    module->unclaimed_until = module->polls + patience;
+    ws->is_unclaimed = true;
+}
+
+/* Runs the timers that are due. Returns whether the delivery ends before its last record. */
+static __attribute__((noinline)) bool is_over(
+    lua_State *L, module_state *module, lua_Integer count, const delivery *how)
+{
+    if (module->next_timer == HUGE_VAL && how->until == HUGE_VAL) return module->is_stopping;
+    double now = ws_monotonic();
+    ws_run_timers(L, module, now, (lua_KContext)count, how->continuation);
+    return now >= how->until || (how->in_run && module->is_stopping);
+}
+
+/* Delivers one record to its websocket: calls the function, or keeps what `receive` is to return. Returns how many events
+ * the script has seen. `is_plain`: a message for a handler, at the first try; the compiler makes a function of its own for
+ * these, since they are nearly all. */
+static inline __attribute__((always_inline)) int deliver_record(
+    lua_State *L, module_state *module, ws_event *event, recipient to, lua_Integer count, lua_KFunction continuation,
+    bool is_plain)
+{
+    lua_websocket *ws = to.websocket;
+    bool is_called = is_plain || to.has_handler || event->type == WS_EVENT_DEBUG;
+    int arguments = push_call(L, module, event, ws, is_plain);
+    if (arguments < 0) return 0;
+    if (!is_plain && event->type >= WS_EVENT_OPEN && event->type <= WS_EVENT_ERROR) keep_info(L, event, ws);
+    if (!is_called) {
+        size_t kept = keep_for_receive(L, event, ws, arguments);
+        advance_cursor(L, module, event, ws, kept);
+        lua_settop(L, INDEX_HANDLER);
+        return 1;
+    }
+    if (is_plain || event->type != WS_EVENT_DEBUG) {
+        /* The fourth argument is the info, if there is one; the fifth the websocket. */
+        if (is_plain || arguments == 3) lua_pushnil(L);
+        lua_pushvalue(L, INDEX_WEBSOCKET);
+        arguments = 5;
+    }
+    advance_cursor(L, module, event, ws, 0);
+    ws_show(module);
+    lua_callk(L, arguments, 0, (lua_KContext)(count + 1), continuation);
+    return 1;
+}
+
+/* Delivers any record. */
+static __attribute__((noinline)) int deliver_other(
+    lua_State *L, module_state *module, ws_event *event, recipient to, lua_Integer count, lua_KFunction continuation)
+{
+    /* The script may have called the websocket's __gc. */
+    lua_websocket *ws = to.websocket && to.websocket->engine_side ? to.websocket : NULL;
+    if (ws && event->type < WS_EVENT_UNSEEN)
+        return deliver_record(L, module, event, to, count, continuation, false);
+    advance_cursor(L, module, event, ws, 0);
+    return 0;
+}
+
+static inline bool is_plain(const module_state *module, const ws_event *event, recipient to)
+{
+    bool is_message = event->type == WS_EVENT_TEXT || event->type == WS_EVENT_BINARY;
+    return is_message && to.has_handler && to.websocket->engine_side && module->attempted != module->delivered + 1;
+}
+
+lua_Integer ws_deliver_on(lua_State *L, module_state *module, lua_Integer count, const delivery *how)
 {
     uint64_t last = (uint64_t)lua_tointeger(L, INDEX_LAST_RECORD);
-    recipient to = {0};
     lua_settop(L, INDEX_EMPTY_STRING);
+    return ws_deliver(L, module, last, count, how);
+}
+
+lua_Integer ws_deliver(lua_State *L, module_state *module, uint64_t last, lua_Integer count, const delivery *how)
+{
+    recipient to = {0};
     reserve_call(L);
-    ws_event *event;
-    while ((event = next_record(L, module, last))) {
+    size_t outer = module->nested_count;
+    if (!outer) module->nested_thread = pthread_self();
+    module->nested[module->nested_count++] = __builtin_frame_address(0);
+    bool may_end = how->in_run || how->until < HUGE_VAL;
+    while (!((may_end || module->timer_count) && is_over(L, module, count, how))) {
+        ws_event *event = next_record(L, module, last);
+        if (!event) break;
         if (event->socket != to.id) to = find_recipient(L, event->socket);
-        /* The script may have called the websocket's __gc. */
-        lua_websocket *ws = to.websocket && to.websocket->engine_side ? to.websocket : NULL;
-        if (!ws || event->type == WS_EVENT_ENDED) {
-            advance_cursor(L, module, event, ws);
-            continue;
-        }
-        bool is_called = to.has_handler || event->type == WS_EVENT_DEBUG;
-        int arguments = push_call(L, module, event, ws);
-        if (arguments < 0) continue;
-        if (event->type == WS_EVENT_OPEN || event->type == WS_EVENT_CLOSE) keep_info(L, event, ws);
-        count++;
-        advance_cursor(L, module, event, ws);
-        if (is_called)
-            lua_callk(L, arguments, 0, (lua_KContext)count, continuation);
+        bool is_target = to.websocket && to.websocket == how->target;
+        if (to.websocket && to.websocket->waiting_coroutines && !is_target) mark_unclaimed(module, to.websocket);
+        if (is_plain(module, event, to))
+            count += deliver_record(L, module, event, to, count, how->continuation, true);
         else
-            lua_settop(L, INDEX_HANDLER);
+            count += deliver_other(L, module, event, to, count, how->continuation);
+        if (is_target) break;
     }
+    module->nested_count = outer;
     ws_report_delivered(module);
+    ws_show(module);
     return count;
 }

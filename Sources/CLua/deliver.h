@@ -6,22 +6,49 @@
 #include "bridge.h"
 #include <signal.h>
 
-/* Stack positions of a delivery; 1 is the argument of poll or run. */
+/* Stack positions of a delivery. */
 enum {
-    INDEX_LAST_RECORD = 2,  /* value of module_state.delivered at which this delivery ends */
-    INDEX_EMPTY_STRING = 3, /* "" */
-    INDEX_WEBSOCKET = 4,    /* websocket of the current record */
-    INDEX_HANDLER = 5,      /* its onreceive */
+    INDEX_TARGET = 1,       /* websocket whose next record ends the delivery; nil: none */
+    INDEX_DEADLINE = 2,     /* time at which to stop waiting, by the monotonic clock; 0: do not wait */
+    INDEX_LAST_RECORD = 3,  /* value of module_state.delivered at which this delivery ends */
+    INDEX_EMPTY_STRING = 4, /* "" */
+    INDEX_WEBSOCKET = 5,    /* websocket of the current record */
+    INDEX_HANDLER = 6,      /* its onreceive */
 };
+
+/* What ends a delivery before its last record, and what goes on after a callback that has yielded. */
+typedef struct delivery {
+    lua_KFunction continuation;
+    double until;                /* time by the monotonic clock; HUGE_VAL: none */
+    const lua_websocket *target; /* its next record; NULL: none */
+    bool in_run;                 /* websocket.stop() */
+} delivery;
 
 /* poll.c: fetches the queued records if all fetched ones were delivered. `limit` and `mask` as in ws_state_fetch. */
 void ws_fetch_records(module_state *module, double limit, const sigset_t *mask);
 
-/* deliver.c: delivers up to the record counted by INDEX_LAST_RECORD. Returns `count` plus the number of delivered
- * events that the script sees. A callback that yields goes on with `continuation`, whose context is that number. */
-lua_Integer ws_deliver(lua_State *L, module_state *module, lua_Integer count, lua_KFunction continuation);
+/* deliver.c: delivers up to the record that module_state.delivered counts as `last`, and runs the timers that are due. The
+ * stack is as far as INDEX_EMPTY_STRING. Returns `count` plus the number of delivered events that the script sees, which is
+ * also the context of the continuation. */
+lua_Integer ws_deliver(lua_State *L, module_state *module, uint64_t last, lua_Integer count, const delivery *how);
+/* deliver.c: the same for the continuation, which finds `last` at INDEX_LAST_RECORD. */
+lua_Integer ws_deliver_on(lua_State *L, module_state *module, lua_Integer count, const delivery *how);
+/* deliver.c: whether WS_MAX_NESTED deliveries are calling a callback on this C stack; forgets those that are gone. */
+bool ws_is_nested_too_deep(module_state *module);
+static inline bool ws_is_too_deep(module_state *module)
+{
+    return module->nested_count && ws_is_nested_too_deep(module);
+}
 /* deliver.c: calls a C function that does nothing. */
 void ws_call_empty_function(lua_State *L);
+
+/* timers.c: runs the timers that are due at `now`, in order of their time. */
+void ws_run_timers(
+    lua_State *L, module_state *module, double now, lua_KContext count, lua_KFunction continuation);
+
+/* waits.c: keeps a message, or `false` and the info of a CLOSE, for `receive`. `data` and `type` are stack positions.
+ * Returns how many bytes count against maxqueued until they are taken. */
+size_t ws_put_in_inbox(lua_State *L, lua_websocket *ws, int data, int type);
 
 /* values.c: pushes the arguments that a record has for the callback, behind the event's type; returns how many. Each
  * push may collect garbage, and a finalizer may poll, which frees the record: it is read before the first push. */

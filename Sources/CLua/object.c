@@ -3,14 +3,12 @@
 #include "bridge.h"
 #include <string.h>
 
-/* Returns the websocket at index 1, or raises. luaL_checkudata, which compares metatables, would take a tenth of a
- * short send. */
+/* Returns the websocket at index 1, or raises. */
 static inline __attribute__((always_inline)) lua_websocket *check_websocket(lua_State *L)
 {
-    lua_websocket *ws = lua_touserdata(L, 1);
-    if (ws && lua_rawlen(L, 1) == sizeof *ws && ws->module == ws_module(L)) return ws;
-    luaL_typeerror(L, 1, "WebSocket");
-    return NULL;
+    lua_websocket *ws = ws_at(L, 1);
+    if (!ws) luaL_typeerror(L, 1, "WebSocket");
+    return ws;
 }
 
 int ws_constructor(lua_State *L)
@@ -45,6 +43,9 @@ void ws_release(lua_websocket *ws)
     if (ws->next) ws->next->prev_next = ws->prev_next;
     ws->prev_next = NULL;
     ws->started = false;
+    ws->starts = 0;
+    ws->is_open = false;
+    ws_claim(ws);
     if (ws->options) ws_options_free(ws->options);
     if (ws->engine_side) ws_websocket_free(ws->engine_side);
     ws->options = NULL;
@@ -101,6 +102,7 @@ static int close(lua_State *L)
     if (!ws_may_close(code, reason, &failure)) return luaL_error(L, "%s", failure.text);
     if (!ws->started) return 0;
     ws->started = false;
+    ws_report_inbox(ws);
     ws_websocket_close(ws->engine_side, (uint16_t)code, reason);
     return 0;
 }
@@ -156,7 +158,7 @@ static int push_info(lua_State *L, int value, const char *field)
 int ws_get_field(lua_State *L)
 {
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(4)) != LUA_TNIL) return 1;
+    if (lua_rawget(L, lua_upvalueindex(WS_UPVALUES + 1)) != LUA_TNIL) return 1;
     if (lua_type(L, 2) != LUA_TSTRING) return 1;
     lua_websocket *ws = check_websocket(L);
     const char *name = lua_tostring(L, 2);

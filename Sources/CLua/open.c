@@ -1,6 +1,7 @@
 /* luaopen_websocket: makes the module's table and its userdata, module_state, one for each Lua state. Its functions run
  * on the thread that runs the Lua state, but for at_exit, which runs on the thread that calls exit. */
 #include "bridge.h"
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -21,11 +22,17 @@ void ws_reset_after_fork(lua_State *L, module_state *module)
     module->live = 0;
     module->unreported_owner = NULL;
     module->unreported_bytes = 0;
+    module->is_watched = false;
     if (module->state) ws_state_reset(module->state);
     for (lua_websocket *ws = module->websockets; ws; ws = ws->next) {
         ws->started = false;
         ws->starts = 0;
         ws->opens_delivered = 0;
+        ws->is_open = false;
+        ws->inbox_first = 0;
+        ws->inbox_count = ws->inbox_reported = 0;
+        ws->inbox_bytes = ws->inbox_unreported = 0;
+        ws_claim(ws);
         if (ws->engine_side) ws_websocket_reset(ws->engine_side);
     }
     if (!L) return;
@@ -45,6 +52,8 @@ static int state_gc(lua_State *L)
     ws_state *state = module->state;
     /* A finalizer of the script may still call the module after this: it finds no state and no records. */
     module->state = NULL;
+    module->timer_count = 0;
+    module->next_timer = HUGE_VAL;
     module->cursor = module->end = NULL;
     module->live = 0;
     module->unreported_owner = NULL;
@@ -58,12 +67,12 @@ static int state_gc(lua_State *L)
 static void at_exit(void) { ws_shut_down(); }
 static void register_exit(void) { atexit(at_exit); }
 
-/* Pushes the three upvalues: module_state, the table of live websockets, their metatable. */
+/* Pushes the upvalues: module_state, the table of live websockets, their metatable, the private table. */
 static void push_upvalues(lua_State *L)
 {
     module_state *module = lua_newuserdatauv(L, sizeof *module, 0);
     ws_start_counting_forks();
-    *module = (module_state){.forks_seen = ws_forks};
+    *module = (module_state){.forks_seen = ws_forks, .next_timer = HUGE_VAL};
     /* Lua finalises in the opposite order: module_state gets its __gc before any websocket, so it is finalised last. */
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, state_gc);
@@ -72,45 +81,76 @@ static void push_upvalues(lua_State *L)
     module->state = ws_state_new();
     lua_newtable(L);
     lua_newtable(L);
+    lua_newtable(L);
 }
 
 static void push_copies(lua_State *L, int first)
 {
-    for (int i = 0; i < 3; i++) lua_pushvalue(L, first + i);
+    for (int i = 0; i < WS_UPVALUES; i++) lua_pushvalue(L, first + i);
 }
 
-/* Fills the metatable of websockets, the third of the upvalues; its functions have it as an upvalue. */
-static void fill_metatable(lua_State *L, int upvalues)
+/* Pushes a table of the functions, which have the upvalues. */
+static void push_functions(lua_State *L, int upvalues, const luaL_Reg *functions)
 {
-    lua_pushvalue(L, upvalues + 2);
-    push_copies(L, upvalues);
-    luaL_setfuncs(L, ws_metamethods, 3);
     lua_newtable(L);
     push_copies(L, upvalues);
-    luaL_setfuncs(L, ws_methods, 3);
+    luaL_setfuncs(L, functions, WS_UPVALUES);
+}
+
+/* Fills the metatable of websockets, the third of the upvalues. Pushes the table of methods. */
+static void fill_metatable(lua_State *L, int upvalues)
+{
+    push_functions(L, upvalues, ws_methods);
+    lua_pushvalue(L, upvalues + 2);
     push_copies(L, upvalues);
-    lua_pushvalue(L, -4);
-    lua_pushcclosure(L, ws_get_field, 4);
-    lua_setfield(L, -3, "__index");
-    lua_pop(L, 1);
+    luaL_setfuncs(L, ws_metamethods, WS_UPVALUES);
+    push_copies(L, upvalues);
+    lua_pushvalue(L, -2 - WS_UPVALUES);
+    lua_pushcclosure(L, ws_get_field, WS_UPVALUES + 1);
+    lua_setfield(L, -2, "__index");
     lua_pushliteral(L, "WebSocket");
     lua_setfield(L, -2, "__name");
     lua_pop(L, 1);
+}
+
+/* Runs the chunk of waits.lua, and puts what it returns into the private table. The module's table and that of the
+ * websockets' methods are at the given positions. */
+static void run_waits(lua_State *L, int upvalues, int module, int methods)
+{
+    int private = upvalues + 3;
+    ws_push_waits(L);
+    lua_pushvalue(L, module);
+    lua_pushvalue(L, methods);
+    push_functions(L, upvalues, ws_wait_functions);
+    lua_call(L, 3, 3);
+    for (int key = WS_PRIVATE_POLL_DESCRIPTOR; key >= WS_PRIVATE_POLL; key--) lua_rawseti(L, private, key);
+    lua_pushvalue(L, module);
+    lua_rawseti(L, private, WS_PRIVATE_MODULE);
+    lua_newtable(L);
+    luaL_setfuncs(L, ws_timer_metamethods, 0);
+    push_functions(L, upvalues, ws_timer_methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushliteral(L, "WebSocketTimer");
+    lua_setfield(L, -2, "__name");
+    lua_rawseti(L, private, WS_PRIVATE_TIMER_METATABLE);
 }
 
 int ws_open(lua_State *L)
 {
     ws_check_version(L);
     static const luaL_Reg functions[] = {
-        {"WebSocket", ws_constructor}, {"poll", ws_poll}, {"run", ws_run}, {NULL, NULL}};
+        {"WebSocket", ws_constructor}, {"poll", ws_poll}, {"run", ws_run}, {"stop", ws_stop},
+        {"after", ws_after}, {"time", ws_time}, {"fd", ws_fd}, {NULL, NULL}};
     static pthread_once_t registered = PTHREAD_ONCE_INIT;
     pthread_once(&registered, register_exit);
     push_upvalues(L);
-    int upvalues = lua_gettop(L) - 2;
+    int upvalues = lua_gettop(L) - WS_UPVALUES + 1;
     fill_metatable(L, upvalues);
-    luaL_newlibtable(L, functions);
-    push_copies(L, upvalues);
-    luaL_setfuncs(L, functions, 3);
+    int methods = lua_gettop(L);
+    push_functions(L, upvalues, functions);
+    run_waits(L, upvalues, methods + 1, methods);
+    push_functions(L, upvalues, ws_loop_methods);
+    lua_setfield(L, -2, "loop");
     lua_createtable(L, 0, sizeof message_types / sizeof *message_types);
     for (size_t i = 0; i < sizeof message_types / sizeof *message_types; i++) {
         lua_pushinteger(L, message_types[i].value);

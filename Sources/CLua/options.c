@@ -128,10 +128,10 @@ static void set_string(const reader *r, const char *path)
     lua_pop(r->L, 1);
 }
 
-static bool is_callable(lua_State *L)
+bool ws_is_callable(lua_State *L, int index)
 {
-    if (lua_isfunction(L, -1)) return true;
-    if (!luaL_getmetafield(L, -1, "__call")) return false;
+    if (lua_isfunction(L, index)) return true;
+    if (!luaL_getmetafield(L, index, "__call")) return false;
     lua_pop(L, 1);
     return true;
 }
@@ -219,7 +219,7 @@ static void read_value(const reader *r, const char *path, const form *form)
         set_string(r, path);
     } else if (type == LUA_TBOOLEAN && types & BOOLEAN) {
         set_boolean(r, path, lua_toboolean(L, -1));
-    } else if (types & FUNCTION && is_callable(L)) {
+    } else if (types & FUNCTION && ws_is_callable(L, -1)) {
         set_boolean(r, path, true);
     } else if (type == LUA_TTABLE && types & LIST) {
         read_list(r, path, form);

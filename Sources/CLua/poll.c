@@ -1,5 +1,5 @@
-/* The functions poll and run: fetch the engine's records, wait for the first, deliver them (deliver.c). They run on the
- * script's thread, which runs the engine's loop while it waits. */
+/* The functions poll, run and stop: fetch the engine's records, wait for the first, deliver them (deliver.c). They run on
+ * the script's thread, which runs the engine's loop while it waits. */
 #include "deliver.h"
 #include <math.h>
 #include <signal.h>
@@ -21,25 +21,31 @@ static void run_hooks(lua_State *L)
     if (lua_gethook(L)) ws_call_empty_function(L);
 }
 
-/* Seconds of the monotonic clock. */
-static double monotonic(void)
+double ws_monotonic(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Waits up to `seconds` for the first record; returns the time when the wait began. A signal whose handler sets a hook,
- * as the interpreter's own for Ctrl-C does, must end the wait. So signals are blocked from the last look at the hook to
- * the wait itself. That costs two system calls, so the first `brief` seconds of a wait do without. */
-static double wait_for_records(lua_State *L, module_state *module, double seconds)
+int ws_time(lua_State *L)
+{
+    lua_pushnumber(L, ws_monotonic());
+    return 1;
+}
+
+/* Waits for the first record, until `deadline` at the latest. A signal whose handler sets a hook, as the interpreter's own
+ * for Ctrl-C does, must end the wait. So signals are blocked from the last look at the hook to the wait itself. That costs
+ * two system calls, so the first `brief` seconds of a wait do without. */
+static void wait_for_records(lua_State *L, module_state *module, double now, double deadline)
 {
     const double brief = 0.1;
-    double start = monotonic();
-    ws_fetch_records(module, start + fmin(seconds, brief), NULL);
+    double brief_deadline = now + brief < deadline ? now + brief : deadline;
+    ws_fetch_records(module, brief_deadline, NULL);
     /* Seconds by which a wait may end early because its limit is rounded; if it ends earlier, a signal has ended it. */
     const double rounding = 1e-6;
-    if (module->cursor != module->end || seconds <= brief || monotonic() < start + brief - rounding) return start;
+    if (module->cursor != module->end || deadline <= brief_deadline) return;
+    if (ws_monotonic() < brief_deadline - rounding) return;
     sigset_t all, before;
     sigfillset(&all);
     for (;;) {
@@ -48,34 +54,35 @@ static double wait_for_records(lua_State *L, module_state *module, double second
         ws_check_fork(L, module);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         bool is_quiet = lua_gethook(L) == hook;
-        if (is_quiet) ws_fetch_records(module, start + seconds, &before);
+        if (is_quiet) ws_fetch_records(module, deadline, &before);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (is_quiet) return start;
+        if (is_quiet) return;
     }
 }
 
-/* Fetches the queued records, or waits up to `seconds` for the first, and prepares the stack for the delivery of these
- * and no later ones. Returns when the wait began. */
-static double prepare_delivery(lua_State *L, module_state *module, double seconds)
+/* Fetches the queued records, or waits for the first until the deadline, and prepares the stack for the delivery of
+ * these and no later ones: returns the number of the last. */
+static uint64_t prepare_delivery(lua_State *L, module_state *module, double now, double deadline)
 {
-    double start = 0;
     /* The last callback may have forked. */
     ws_check_fork(L, module);
     module->polls++;
     ws_report_delivered(module);
     /* Fetched records remain if a callback raised, or if this poll is called by one: those queued behind them count. */
     size_t more = module->cursor == module->end ? 0 : ws_state_queued(module->state);
-    if (seconds > 0)
-        start = wait_for_records(L, module, seconds);
+    /* A timer that is due ends the wait. */
+    if (deadline > now)
+        wait_for_records(L, module, now, deadline < module->next_timer ? deadline : module->next_timer);
     else
         ws_fetch_records(module, 0, NULL);
     uint64_t last = module->fetched + more;
-    lua_settop(L, 1);
+    lua_settop(L, INDEX_DEADLINE);
     lua_pushinteger(L, (lua_Integer)last);
     lua_pushliteral(L, "");
-    return start;
+    return last;
 }
 
+/* The seconds at index 1. */
 static double check_timeout(lua_State *L, double default_seconds)
 {
     lua_Number seconds = luaL_optnumber(L, 1, default_seconds);
@@ -83,65 +90,169 @@ static double check_timeout(lua_State *L, double default_seconds)
     return seconds;
 }
 
+/* Puts the arguments of a delivery in the place of the function's. */
+static void set_deadline(lua_State *L, double deadline)
+{
+    lua_settop(L, 0);
+    lua_pushnil(L);
+    lua_pushnumber(L, deadline);
+}
+
+static int fail_nested(lua_State *L)
+{
+    return luaL_error(L, "websocket can't wait: %d callbacks that wait are nested", WS_MAX_NESTED);
+}
+
+WS_CONTINUATION(finish_call)(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    return lua_gettop(L);
+}
+
+/* Whether this runs in a coroutine, and the script has set websocket.yield: then waits.lua waits. Leaves values behind. */
+static bool waits_in_coroutine(lua_State *L)
+{
+    if (lua_pushthread(L)) return false;
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_MODULE);
+    lua_getfield(L, -1, "yield");
+    return !lua_isnil(L, -1);
+}
+
+/* Calls a function of waits.lua with a deadline and a descriptor. */
+static int call_waits(lua_State *L, int function, double deadline, lua_Integer descriptor)
+{
+    lua_settop(L, 0);
+    lua_rawgeti(L, WS_UP_PRIVATE, function);
+    lua_pushnumber(L, deadline);
+    lua_pushinteger(L, descriptor);
+    lua_callk(L, 2, LUA_MULTRET, 0, finish_call);
+    return lua_gettop(L);
+}
+
+/* ---- poll */
+
+static const delivery poll_delivery;
+
 WS_CONTINUATION(poll_continues)(lua_State *L, int status, lua_KContext count)
 {
     (void)status;
-    lua_pushinteger(L, ws_deliver(L, ws_module(L), (lua_Integer)count, poll_continues));
+    lua_pushinteger(L, ws_deliver_on(L, ws_module(L), (lua_Integer)count, &poll_delivery));
     return 1;
 }
 
-/* websocket.poll([timeout]) -> events delivered */
+static const delivery poll_delivery = {poll_continues, HUGE_VAL, NULL, false};
+
+/* websocket.poll([timeout [, descriptor]]) -> events delivered, whether the descriptor is readable */
 int ws_poll(lua_State *L)
 {
-    double seconds = check_timeout(L, 0);
     module_state *module = ws_module(L);
-    if (!module->state) {
+    double seconds = check_timeout(L, 0);
+    if (!module->state || ws_is_too_deep(module)) {
         lua_pushinteger(L, 0);
         return 1;
     }
+    double now = seconds > 0 ? ws_monotonic() : 0, deadline = now + seconds;
+    if (!lua_isnoneornil(L, 2)) {
+        lua_Integer descriptor = luaL_checkinteger(L, 2);
+        return call_waits(L, WS_PRIVATE_POLL_DESCRIPTOR, deadline, descriptor);
+    }
+    if (seconds > 0 && waits_in_coroutine(L)) return call_waits(L, WS_PRIVATE_POLL, deadline, 0);
     for (;;) {
-        uint64_t before = module->delivered;
-        double start = prepare_delivery(L, module, seconds);
-        lua_Integer count = ws_deliver(L, module, 0, poll_continues);
-        /* Only WS_EVENT_ENDED records were delivered, which the script does not see: wait for the rest of the time. */
-        if (count == 0 && module->delivered != before && seconds > 0 && module->state) {
-            seconds = start + seconds - monotonic();
-            if (seconds > 0) continue;
-        }
+        uint64_t before = module->delivered, timers_before = module->timers_run;
+        uint64_t last = prepare_delivery(L, module, now, deadline);
+        lua_Integer count = ws_deliver(L, module, last, 0, &poll_delivery);
+        /* Only records that the script does not see were delivered: wait for the rest of the time. */
+        if (count == 0 && module->delivered != before && module->timers_run == timers_before && module->state &&
+            (now = ws_monotonic()) < deadline)
+            continue;
         lua_pushinteger(L, count);
         return 1;
     }
 }
 
-static int run_on(lua_State *L);
+/* ---- run */
+
+static int run_on(lua_State *L, module_state *module);
 
 WS_CONTINUATION(run_continues)(lua_State *L, int status, lua_KContext count)
 {
     (void)status;
-    ws_deliver(L, ws_module(L), (lua_Integer)count, run_continues);
-    return run_on(L);
+    module_state *module = ws_module(L);
+    delivery how = {run_continues, lua_tonumber(L, INDEX_DEADLINE), NULL, true};
+    ws_deliver_on(L, module, (lua_Integer)count, &how);
+    return run_on(L, module);
 }
 
-/* Index 1 holds the time at which to stop, by the monotonic clock. */
-static int run_on(lua_State *L)
+/* Where a delivery has its target, `run` has the value of is_stopping that it has found. */
+static int run_on(lua_State *L, module_state *module)
 {
-    module_state *module = ws_module(L);
-    while (ws_module(L)->live) {
-        double left = lua_tonumber(L, 1) - monotonic();
-        prepare_delivery(L, module, left);
+    double deadline = lua_tonumber(L, INDEX_DEADLINE);
+    delivery how = {run_continues, deadline, NULL, true};
+    while (!ws_is_run_over(ws_module(L))) {
+        double now = ws_monotonic();
+        bool is_last = now >= deadline;
+        uint64_t last = prepare_delivery(L, module, now, deadline);
         run_hooks(L);
-        ws_deliver(L, module, 0, run_continues);
-        if (left <= 0) break;
+        if (is_last) how.until = HUGE_VAL; /* what is queued is delivered, as poll(0) does */
+        ws_deliver(L, module, last, 0, &how);
+        if (is_last) break;
     }
-    lua_pushboolean(L, module->live == 0);
+    bool is_idle = ws_is_idle(module);
+    module->is_stopping = lua_toboolean(L, INDEX_TARGET);
+    lua_pushboolean(L, is_idle);
     return 1;
 }
 
-/* websocket.run([timeout]) -> whether no websocket is live */
+/* websocket.run([timeout]) -> whether no websocket is live and no timer is set */
 int ws_run(lua_State *L)
 {
-    double stop = monotonic() + check_timeout(L, HUGE_VAL);
-    lua_settop(L, 0);
-    lua_pushnumber(L, stop);
-    return run_on(L);
+    module_state *module = ws_module(L);
+    double deadline = ws_monotonic() + check_timeout(L, HUGE_VAL);
+    if (ws_is_too_deep(module)) return fail_nested(L);
+    if (waits_in_coroutine(L)) return call_waits(L, WS_PRIVATE_RUN, deadline, 0);
+    set_deadline(L, deadline);
+    lua_pushboolean(L, module->is_stopping);
+    lua_replace(L, INDEX_TARGET);
+    module->is_stopping = false;
+    return run_on(L, module);
+}
+
+int ws_stop(lua_State *L)
+{
+    ws_module(L)->is_stopping = true;
+    return 0;
+}
+
+/* ---- step, for waits.lua */
+
+/* After a callback that has yielded, so something was delivered. */
+WS_CONTINUATION(step_continues)(lua_State *L, int status, lua_KContext count)
+{
+    (void)status;
+    delivery how = {step_continues, HUGE_VAL, lua_touserdata(L, INDEX_TARGET), false};
+    lua_pushinteger(L, ws_deliver_on(L, ws_module(L), (lua_Integer)count, &how));
+    lua_pushboolean(L, true);
+    lua_pushboolean(L, true);
+    return 3;
+}
+
+int ws_step(lua_State *L)
+{
+    module_state *module = ws_module(L);
+    double deadline = lua_tonumber(L, INDEX_DEADLINE);
+    if (!module->state) return luaL_error(L, "websocket can't wait: the Lua state closes");
+    if (ws_is_too_deep(module)) return fail_nested(L);
+    double now = ws_monotonic();
+    bool waits = now < deadline;
+    delivery how = {step_continues, waits ? deadline : HUGE_VAL, lua_touserdata(L, INDEX_TARGET), lua_toboolean(L, 3)};
+    uint64_t before = module->delivered, timers_before = module->timers_run;
+    uint64_t last = prepare_delivery(L, module, now, deadline);
+    run_hooks(L);
+    lua_Integer count = ws_deliver(L, module, last, 0, &how);
+    bool has_run = module->timers_run != timers_before;
+    lua_pushinteger(L, count);
+    lua_pushboolean(L, count || has_run);
+    lua_pushboolean(L, module->delivered != before || has_run);
+    return 3;
 }

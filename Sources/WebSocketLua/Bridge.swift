@@ -266,6 +266,15 @@ public func ws_websocket_send(
 }
 
 @c @implementation
+public func ws_websocket_flush(_ websocket: OpaquePointer, _ bytes: Int64) -> ws_flush_status {
+    switch with(websocket, as: WebSocket.self, { $0.flush(downTo: Int(bytes)) }) {
+    case .flushed: WS_FLUSHED
+    case .flushing: WS_FLUSHING
+    case .noConnection: WS_NO_CONNECTION
+    }
+}
+
+@c @implementation
 public func ws_websocket_delivered(_ websocket: OpaquePointer, _ bytes: Int) {
     with(websocket, as: WebSocket.self) { $0.delivered(bytes) }
 }

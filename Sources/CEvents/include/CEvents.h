@@ -17,8 +17,11 @@ enum {
     WS_EVENT_PONG = 5,
     WS_EVENT_FRAGMENT = 6,
     WS_EVENT_BINARY = 16,
-    WS_EVENT_DEBUG = 254, /* a line for the debug function */
-    WS_EVENT_ENDED = 255, /* no event for the script: only carries WS_EVENT_FINAL */
+    WS_EVENT_DEBUG = 128, /* a line for the debug function */
+    /* No events for the script: */
+    WS_EVENT_UNSEEN = 200,
+    WS_EVENT_FLUSHED = 200, /* what ws_websocket_flush has waited for */
+    WS_EVENT_ENDED = 201,   /* only carries WS_EVENT_FINAL */
 };
 
 /* ws_event.flags. */

@@ -106,6 +106,10 @@ bool ws_may_close(int64_t code, ws_slice reason, ws_failure *_Nonnull failure);
 enum ws_send_status ws_websocket_send(
     ws_state *_Nonnull state, ws_websocket *_Nonnull websocket, uint8_t opcode, const ws_slice *_Nullable parts,
     size_t count, bool first, ws_failure *_Nonnull failure);
+/* Whether no more than `bytes` of what was sent wait for the kernel. If more do (WS_FLUSHING), a WS_EVENT_FLUSHED record
+ * will come once that is so. */
+enum ws_flush_status { WS_FLUSHED, WS_FLUSHING, WS_NO_CONNECTION };
+enum ws_flush_status ws_websocket_flush(ws_websocket *_Nonnull websocket, int64_t bytes);
 /* Records of this many bytes were delivered: they no longer count against maxqueued. */
 void ws_websocket_delivered(ws_websocket *_Nonnull websocket, size_t bytes);
 /* Lua has no memory for a message of this many bytes: fails the connection with the code 1009. `connection` is the

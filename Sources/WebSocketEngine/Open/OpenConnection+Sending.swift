@@ -30,6 +30,12 @@ extension OpenConnection {
 
     /// Writes frames until there are none, the socket takes no more, or this turn's share is used up.
     func flush(_ loop: inout LoopContext) -> Progress {
+        let progress = writeFrames(&loop)
+        websocket.reportFlushed(&loop.records)
+        return progress
+    }
+
+    private func writeFrames(_ loop: inout LoopContext) -> Progress {
         guard !closing.isWriteFailed else { return .going }
         writeBuffer.takeOwnership(websocket.sendQueue)
         var coalescing = Coalescing()

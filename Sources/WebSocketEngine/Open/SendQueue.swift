@@ -45,6 +45,8 @@ struct SendQueue: ~Copyable {
     private var segmentBytes = 0
     /// Bytes that the loop took and the kernel did not.
     var inFlightBytes = 0
+    /// Number of bytes, of which `flush` is to be told: WebSocket.reportFlushed.
+    var flushLimit = 0
     /// What `ws.state` is. Messages are taken while it is `open`.
     private(set) var state = WebSocket.State.closed
     /// Number of the latest connection, as OPEN events count them.
@@ -70,6 +72,9 @@ struct SendQueue: ~Copyable {
     private var queuedBytes: Int { frames.count &+ segmentBytes }
     /// Bytes that the kernel has not taken.
     var count: Int { queuedBytes &+ inFlightBytes }
+
+    /// Whether there is a connection, or a part of one that is being closed.
+    private(set) var isConnected = false
 
     // MARK: - Messages, on Lua's thread
 
@@ -222,6 +227,7 @@ struct SendQueue: ~Copyable {
         assert(queuedBytes == 0, "frames of an earlier connection")
         state = .open
         connection &+= 1
+        isConnected = true
         encoding = compresses ? .unmasked : direct.map { .writable(socket: $0) } ?? .masked
         self.recordsWriteTimes = recordsWriteTimes
         return true
@@ -236,6 +242,7 @@ struct SendQueue: ~Copyable {
     mutating func close() -> Int {
         stop()
         let unsent = count
+        isConnected = false
         writer = .script
         encoding = .masked
         isAcknowledgementWatched = false

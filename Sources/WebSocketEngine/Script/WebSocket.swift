@@ -29,6 +29,8 @@ public final class WebSocket: Sendable {
     let sendQueue = Mutex(SendQueue())
     let options: Options
 
+    /// Whether `SendQueue.flushLimit` is set.
+    private let isFlushAwaited = Atomic(false)
     private let latestAttempts = Atomic(0)
     /// The bits of a Double, in seconds; negative before the first pong.
     private let latestLatency = Atomic((-1.0).bitPattern)
@@ -78,6 +80,7 @@ public final class WebSocket: Sendable {
     public func reset() {
         sendQueue.reset(to: SendQueue())
         isResumeRequested.store(false, ordering: .relaxed)
+        isFlushAwaited.store(false, ordering: .relaxed)
         undelivered.store(0, ordering: .relaxed)
         latestAttempts.store(0, ordering: .relaxed)
         latestLatency.store((-1.0).bitPattern, ordering: .relaxed)
@@ -176,6 +179,22 @@ public final class WebSocket: Sendable {
         return parts.allSatisfy { validator.validate($0) } && validator.isComplete
     }
 
+    /// What `flush` has found.
+    public enum FlushState: Sendable {
+        case flushed, flushing, noConnection
+    }
+
+    /// Whether no more than `bytes` of what was sent wait for the kernel. If more do, a WS_EVENT_FLUSHED record will come.
+    public func flush(downTo bytes: Int) -> FlushState {
+        sendQueue.withLock { sendQueue in
+            guard sendQueue.isConnected else { return .noConnection }
+            guard sendQueue.count > bytes else { return .flushed }
+            sendQueue.flushLimit = bytes
+            isFlushAwaited.store(true, ordering: .relaxed)
+            return .flushing
+        }
+    }
+
     /// Lua has delivered `bytes` of its records.
     public func delivered(_ bytes: Int) {
         if hasCaughtUp(after: bytes) { Engine.withCurrent { $0.post(.resume(self)) } }
@@ -210,6 +229,22 @@ public final class WebSocket: Sendable {
     func setLatency(_ latency: Nanoseconds) { latestLatency.store(latency.seconds.bitPattern, ordering: .relaxed) }
 
     func setAttempts(_ count: Int) { latestAttempts.store(count, ordering: .relaxed) }
+
+    /// To be called after each write: publishes the record that `flush` asked for, if its time has come.
+    @inline(__always)
+    func reportFlushed(_ records: inout EventRecords) {
+        if isFlushAwaited.load(ordering: .relaxed) { publishFlushed(&records) }
+    }
+
+    @inline(never)
+    private func publishFlushed(_ records: inout EventRecords) {
+        let isFlushed = sendQueue.withLock { sendQueue in
+            guard sendQueue.count <= sendQueue.flushLimit else { return false }
+            isFlushAwaited.store(false, ordering: .relaxed)
+            return true
+        }
+        if isFlushed { publishEvent(WS_EVENT_FLUSHED, EventInfo(), &records) }
+    }
 
     /// Queues the records for Lua.
     func publish(_ records: inout EventRecords) {

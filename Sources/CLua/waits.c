@@ -1,0 +1,250 @@
+/* What the waits of waits.lua need of the module, as functions of Lua; and the loading of that chunk. All of it runs on the
+ * thread that runs the Lua state. A websocket without onreceive keeps its messages in an inbox: a table, in its user
+ * values, of pairs (data, type); a CLOSE stands there as (false, info). */
+#include "deliver.h"
+#include <math.h>
+
+static const char source[] = {
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wc23-extensions"
+#embed "waits.lua"
+#pragma clang diagnostic pop
+};
+
+/* ---- The inbox. */
+
+/* Bytes that are kept of what comes after the script has called close(). */
+static const size_t most_after_close = 16 << 20;
+
+size_t ws_put_in_inbox(lua_State *L, lua_websocket *ws, int data, int type)
+{
+    size_t length = lua_type(L, data) == LUA_TSTRING ? lua_rawlen(L, data) : 0;
+    if (!ws->started && length && ws->inbox_bytes + length > most_after_close) return 0;
+    if (lua_getiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_INBOX) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_INBOX);
+    }
+    /* A push that raises leaves the inbox as it was: only the count makes the pair a part of it. */
+    lua_Integer first = 2 * (ws->inbox_first + ws->inbox_count) + 1;
+    lua_pushvalue(L, data);
+    lua_rawseti(L, -2, first);
+    lua_pushvalue(L, type);
+    lua_rawseti(L, -2, first + 1);
+    lua_pop(L, 1);
+    ws->inbox_count++;
+    ws->inbox_bytes += length;
+    if (!ws->started) {
+        ws->inbox_reported++;
+        return 0;
+    }
+    ws->inbox_unreported += length;
+    return length;
+}
+
+void ws_report_inbox(lua_websocket *ws)
+{
+    if (ws->inbox_unreported) ws_websocket_delivered(ws->engine_side, ws->inbox_unreported);
+    ws->inbox_unreported = 0;
+    ws->inbox_reported = ws->inbox_count;
+}
+
+/* Removes the oldest pair and pushes it. */
+static void take_pair(lua_State *L, lua_websocket *ws)
+{
+    lua_getiuservalue(L, 1, WS_VALUE_INBOX);
+    lua_Integer first = 2 * ws->inbox_first + 1;
+    lua_rawgeti(L, -1, first);
+    lua_rawgeti(L, -2, first + 1);
+    for (int i = 0; i < 2; i++) {
+        lua_pushnil(L);
+        lua_rawseti(L, -4, first + i);
+    }
+    lua_remove(L, -3);
+    ws->inbox_first = --ws->inbox_count ? ws->inbox_first + 1 : 0;
+    size_t length = lua_type(L, -2) == LUA_TSTRING ? lua_rawlen(L, -2) : 0;
+    ws->inbox_bytes -= length;
+    if (ws->inbox_reported) {
+        ws->inbox_reported--;
+    } else if (length) {
+        ws->inbox_unreported -= length;
+        if (ws->engine_side) ws_websocket_delivered(ws->engine_side, length);
+    }
+}
+
+static lua_websocket *websocket_at_1(lua_State *L) { return lua_touserdata(L, 1); }
+
+/* Pushes why the websocket is not open: the code and the reason of its last end. */
+static int push_end(lua_State *L)
+{
+    lua_settop(L, 1);
+    lua_pushnil(L);
+    lua_pushliteral(L, "closed");
+    if (lua_getiuservalue(L, 1, WS_VALUE_CLOSED) == LUA_TTABLE) {
+        lua_getfield(L, -1, "code");
+        lua_getfield(L, -2, "reason");
+        lua_remove(L, -3);
+        return 4;
+    }
+    lua_pop(L, 1);
+    if (lua_getiuservalue(L, 1, WS_VALUE_ERROR) == LUA_TSTRING) {
+        lua_pushinteger(L, 1006);
+        lua_insert(L, -2);
+        return 4;
+    }
+    lua_settop(L, 3);
+    return 2;
+}
+
+/* take(ws) -> data, type | nil, "closed", code, reason | nothing: none has come yet */
+static int take(lua_State *L)
+{
+    lua_websocket *ws = websocket_at_1(L);
+    lua_settop(L, 1);
+    if (!ws->inbox_count) return ws->starts ? 0 : push_end(L);
+    take_pair(L, ws);
+    if (lua_type(L, -2) == LUA_TSTRING) return 2;
+    lua_getfield(L, -1, "code");
+    lua_getfield(L, -2, "reason");
+    lua_pushnil(L);
+    lua_pushliteral(L, "closed");
+    lua_pushvalue(L, -4);
+    lua_pushvalue(L, -4);
+    return 4;
+}
+
+/* opened(ws) -> true | nil, reason | nothing: not yet */
+static int opened(lua_State *L)
+{
+    lua_websocket *ws = websocket_at_1(L);
+    if (ws->is_open && ws->started) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    if (ws->started) return 0;
+    lua_pushnil(L);
+    if (ws->starts || lua_getiuservalue(L, 1, WS_VALUE_ERROR) != LUA_TSTRING) lua_pushliteral(L, "closed");
+    return 2;
+}
+
+/* flushed(ws, bytes) -> true: no more than `bytes` wait, or there is no connection | nothing: more wait */
+static int flushed(lua_State *L)
+{
+    lua_websocket *ws = websocket_at_1(L);
+    lua_Number bytes = lua_tonumber(L, 2);
+    int64_t limit = bytes >= 1e15 ? INT64_MAX : bytes > 0 ? (int64_t)bytes : 0;
+    switch (ws->engine_side ? ws_websocket_flush(ws->engine_side, limit) : WS_NO_CONNECTION) {
+    case WS_FLUSHED: break;
+    case WS_FLUSHING: return 0;
+    case WS_NO_CONNECTION:
+        if (ws->is_open) return 0; /* its CLOSE, which is queued, tells how much was lost */
+    }
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* connection(ws) -> the number of the open connection, or nil */
+static int connection(lua_State *L)
+{
+    lua_websocket *ws = websocket_at_1(L);
+    if (!ws->is_open) return 0;
+    lua_pushinteger(L, ws->opens_delivered);
+    return 1;
+}
+
+/* unsent(ws) -> bytes that the last connection has lost */
+static int unsent(lua_State *L)
+{
+    if (lua_getiuservalue(L, 1, WS_VALUE_CLOSED) == LUA_TTABLE)
+        lua_getfield(L, -1, "unsent");
+    else
+        lua_pushinteger(L, 0);
+    return 1;
+}
+
+static int is_websocket(lua_State *L)
+{
+    lua_pushboolean(L, ws_at(L, 1) != NULL);
+    return 1;
+}
+
+static int has_handler(lua_State *L)
+{
+    lua_pushboolean(L, lua_getiuservalue(L, 1, WS_VALUE_HANDLER) != LUA_TNIL);
+    return 1;
+}
+
+/* ---- Coroutines. */
+
+static int in_coroutine(lua_State *L)
+{
+    lua_pushboolean(L, !lua_pushthread(L));
+    return 1;
+}
+
+/* begin_yield(ws or nil): from here on another coroutine may deliver the event that this one waits for. */
+static int begin_yield(lua_State *L)
+{
+    if (!lua_isnil(L, 1)) websocket_at_1(L)->waiting_coroutines++;
+    return 0;
+}
+
+static int end_yield(lua_State *L)
+{
+    if (lua_isnil(L, 1)) return 0;
+    lua_websocket *ws = websocket_at_1(L);
+    ws->waiting_coroutines--;
+    ws_claim(ws);
+    return 0;
+}
+
+/* earlier(deadline) -> the deadline or the time of the next timer */
+static int earlier(lua_State *L)
+{
+    lua_pushnumber(L, fmin(lua_tonumber(L, 1), ws_module(L)->next_timer));
+    return 1;
+}
+
+/* ---- run in a coroutine. */
+
+static int begin_run(lua_State *L)
+{
+    module_state *module = ws_module(L);
+    lua_pushboolean(L, module->is_stopping);
+    module->is_stopping = false;
+    return 1;
+}
+
+static int is_run_over(lua_State *L)
+{
+    lua_pushboolean(L, ws_is_run_over(ws_module(L)));
+    return 1;
+}
+
+static int end_run(lua_State *L)
+{
+    module_state *module = ws_module(L);
+    bool is_idle = ws_is_idle(module);
+    module->is_stopping = lua_toboolean(L, 1);
+    lua_pushboolean(L, is_idle);
+    return 1;
+}
+
+const luaL_Reg ws_wait_functions[] = {
+    {"time", ws_time},                {"step", ws_step},
+    {"fd", ws_fd},                    {"wait", ws_wait_for_descriptor},
+    {"take", take},
+    {"opened", opened},               {"flushed", flushed},
+    {"connection", connection},       {"unsent", unsent},
+    {"is_websocket", is_websocket},   {"has_handler", has_handler},
+    {"in_coroutine", in_coroutine},   {"begin_yield", begin_yield},
+    {"end_yield", end_yield},         {"earlier", earlier},
+    {"begin_run", begin_run},         {"is_run_over", is_run_over},
+    {"end_run", end_run},             {NULL, NULL},
+};
+
+void ws_push_waits(lua_State *L)
+{
+    if (luaL_loadbuffer(L, source, sizeof source, "=websocket") != LUA_OK) lua_error(L);
+}
