@@ -55,7 +55,7 @@ function websocket.time() end
 ---@return WebSocket.Timer
 function websocket.after(seconds, f) end
 
----@return integer fd readable exactly while events or due timers wait for `poll`
+---@return integer fd readable when `poll` has something to do
 function websocket.fd() end
 
 ---@class WebSocket.Timer
