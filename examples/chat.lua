@@ -1,8 +1,7 @@
 -- A chat in the terminal: lua5.4 examples/chat.lua ws://127.0.0.1:9000/
 --
--- Stock Lua can't wait for the keyboard and the network at once. It need not: while io.lines waits,
--- the module's thread answers pings, reconnects and queues messages. They are shown at
--- each Enter; an empty line only shows them. Lines typed without a connection are sent once there is one.
+-- websocket.poll waits for the keyboard (descriptor 0) and the network at once. Lines typed without a connection are
+-- sent once there is one.
 local websocket = require "websocket"
 
 local url = arg[1] or "ws://127.0.0.1:9000/"
@@ -11,7 +10,7 @@ local unsent = {} -- lines not sent yet
 
 local function show(sign, text)
     -- Control characters from the server must not reach the terminal.
-    print(sign .. " " .. text:gsub("[\0-\8\11-\31\127]", "?"))
+    print(sign .. " " .. text:gsub("[^\t\n\32-\126\128-\255]", "?"))
 end
 
 local function send()
@@ -40,32 +39,29 @@ local handlers = {
 local on = {}
 for name, number in pairs(websocket.WebSocketMessageType) do on[number] = handlers[name] end
 
---- Shows queued events and those that arrive within `patience` seconds of the last, 20 polls at most.
-local function look(patience)
-    for _ = 1, 20 do
-        if websocket.poll(patience) == 0 then break end
-    end
-end
-
 ws = websocket.WebSocket{
     url = url,
     onreceive = function(type, ...) if on[type] then on[type](...) end end,
 }
 ws:connect()
-websocket.poll(5)
-for line in io.lines() do
-    look(0)
-    if line ~= "" then unsent[#unsent + 1] = line end
-    send()
-    look(0.1)
-end
+-- A second line in a buffer of Lua's would not make the descriptor readable.
+io.stdin:setvbuf("no")
+io.stdout:setvbuf("line")
+local line
+repeat
+    local _, readable = websocket.poll(math.huge, 0)
+    if readable then
+        line = io.read()
+        if line ~= "" then unsent[#unsent + 1] = line end
+        send()
+    end
+until readable and not line
 
--- End of input: wait up to 5 s until all lines are sent, then 0.3 s for answers.
-for _ = 1, 50 do
-    if not unsent[1] or ws.state == "closed" then break end
-    websocket.poll(0.1)
-end
-look(0.3)
+-- End of input: wait until all lines are sent, then for answers until none has come for 0.3 s; 5 s at most.
+local deadline = websocket.time() + 5
+local function is_late() return websocket.time() > deadline end
+while unsent[1] and ws.state ~= "closed" and not is_late() do websocket.poll(0.1) end
+while websocket.poll(0.3) > 0 and not is_late() do end
 ws:close()
 websocket.run()
 os.exit(not unsent[1], true)

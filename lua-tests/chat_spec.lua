@@ -9,8 +9,8 @@ describe("examples/chat.lua", function()
 
   local function command(url) return ("LUA_CPATH='%s' %s %s '%s'"):format(package.cpath, helper.lua, example, url) end
 
-  --- Runs the example with an open pipe as its input. Returns the pipe; a function that waits until the example has
-  --- printed `words`, sending an empty line every 0.2 s, as a user would; and a function that returns all output.
+  --- Runs the example with an open pipe as its input. Returns the pipe; a function that waits, without any input, until
+  --- the example has printed `words`; and a function that returns all output.
   local function type_into(url)
     local name = helper.file()
     local pipe = assert(io.popen(("%s >%s 2>&1"):format(command(url), name), "w"))
@@ -20,14 +20,9 @@ describe("examples/chat.lua", function()
       return file:read("a")
     end
     return pipe, function(words)
-      local looked = helper.now()
-      helper.wait(function()
-        if helper.now() - looked >= 0.2 then
-          looked = helper.now()
-          pipe:write("\n")
-        end
-        return output():find(words, 1, true)
-      end, function() return words .. " in " .. output() end)
+      helper.wait(function() return output():find(words, 1, true) end, function()
+        return words .. " in " .. output()
+      end)
     end, output
   end
 

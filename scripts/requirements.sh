@@ -122,6 +122,11 @@ python_package() {
     fi
 }
 
+# need_lua_module NAME PURPOSE PACKAGE
+need_lua_module() {
+    lua5.4 -e "require '$1'" 2>/dev/null || need "" "$2" "$3"
+}
+
 need_to_test() {
     need busted "runs the Lua tests" lua-busted
     need node "runs a WebSocket server of the tests" nodejs
@@ -134,6 +139,8 @@ need_to_test() {
     need ss "shows the states of sockets" iproute2
     need strace "counts system calls and makes them fail" strace
     need /usr/sbin/nft "drops packets in the tests' networks" nftables
+    need_lua_module luv "an event loop of the tests" lua-luv
+    need_lua_module cqueues "an event loop of the tests" lua-cqueues
     need_python
 }
 
