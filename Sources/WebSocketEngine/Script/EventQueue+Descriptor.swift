@@ -12,12 +12,14 @@ extension EventQueue {
 
     // MARK: - Lua's thread
 
-    /// Returns the descriptor: always the same number, unless the host has closed it. Call `show` after this.
+    /// Returns the descriptor: always the same number, unless the host has closed it. Call `show` after the first time.
     /// - Throws: when the system gives no descriptor.
     public func descriptor() throws(SystemError) -> Int32 {
+        // Fetched records may remain.
+        let wasReadable = signal.load(ordering: .relaxed) == .written
         let number = try shared.withLock { (shared) throws(SystemError) in try prepareDescriptor(&shared) }
         if let engine = Engine.withCurrent({ $0 }) { try engine.addLoop(to: self) }
-        show(false)
+        show(wasReadable)
         return number
     }
 

@@ -205,6 +205,12 @@ import Testing
             publish()
             #expect(try queue.descriptor() == number && isReadable(number))
         }
+        // A callback asks for it while fetched records remain.
+        _ = take()
+        queue.show(true)
+        #expect(try queue.descriptor() == number && isReadable(number))
+        queue.show(false)
+        #expect(try queue.descriptor() == number && !isReadable(number))
     }
 
     @Test(arguments: [true, false]) func aNumberThatTheHostHasClosedIsReplaced(isEventfd: Bool) throws {
