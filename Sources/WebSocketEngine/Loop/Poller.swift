@@ -111,6 +111,7 @@ struct Poller: ~Copyable {
     }
 
     /// Ends a wait, and makes the epoll descriptor readable, at `deadline` at the latest.
+    @inline(__always)
     mutating func setTimer(_ deadline: Nanoseconds) {
         guard deadline < timerSetTo else { return }
         timer.set(deadline)

@@ -8,6 +8,7 @@ import Synchronization
 
 extension EventQueue {
     /// Whether the script has asked for the descriptor.
+    @inline(__always)
     var hasDescriptor: Bool { descriptorExists.load(ordering: .relaxed) }
 
     // MARK: - Lua's thread

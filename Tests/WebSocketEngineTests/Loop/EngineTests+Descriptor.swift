@@ -195,6 +195,30 @@ extension EngineTests {
         }
     }
 
+    /// A failed engine's epoll descriptor stays open. Its timer fires later, and nobody resets it.
+    @Test func aFailedEngineDoesNotMakeTheDescriptorReadable() async {
+        await #expect(processExitsWith: .success) {
+            let others = Self.descriptors("eventfd")
+            let server = try LocalServer()
+            let queue = EventQueue()
+            let websocket = try server.websocket(queue) { $0.pingInterval = 0.05 }
+            let peer = try Open.connect(websocket, to: server)
+            let engines = Self.descriptors("eventfd").filter { !others.contains($0) }
+            let number = try queue.descriptor()
+            try #require(isReadable(number, within: 10))
+            for number in engines { try replaceDescriptor(number) }
+            let limit = now() + Nanoseconds(seconds: 10)
+            while queue.count < 3 {
+                websocket.close(CloseFrame(code: .goingAway))
+                try #require(now() < limit)
+            }
+            try #require(Engine.withCurrent { $0 } == nil)
+            try #require(queue.takeTypes() == [WS_EVENT_OPEN, WS_EVENT_ERROR, WS_EVENT_CLOSE])
+            queue.show(false)
+            try #require(!isReadable(number, within: 0.2) && peer >= 0)
+        }
+    }
+
     @Test func severalScriptsHaveDescriptors() async {
         await #expect(processExitsWith: .success) {
             let completed = Atomic(0)

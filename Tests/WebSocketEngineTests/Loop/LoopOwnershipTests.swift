@@ -1,4 +1,3 @@
-import Dispatch
 import Testing
 
 @testable import WebSocketEngine
@@ -40,13 +39,12 @@ import Testing
         for _ in 0..<5 {
             let ownership = try LoopOwnership()
             let start = now()
-            DispatchQueue.global().async {
-                // At least once, however late this thread runs: without a release nobody looks.
-                repeat {
-                    _ = ownership.acquireForScript()
-                    ownership.release(at: now(), streaming: false, hasWork: false)
-                } while now() < start + Nanoseconds(seconds: 0.03)
+            @Sendable func use() {
+                _ = ownership.acquireForScript()
+                ownership.release(at: now(), streaming: false, hasWork: false)
             }
+            use()
+            try startThread { while now() < start + Nanoseconds(seconds: 0.03) { use() } }
             _ = ownership.waitUntilReclaimable()
             longest = max(longest, now() - start)
         }

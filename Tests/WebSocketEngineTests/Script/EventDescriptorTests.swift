@@ -121,7 +121,7 @@ import Testing
     @Test func noWakeUpIsLost() throws {
         let rounds = Rounds()
         let number = try rounds.queue.descriptor()
-        DispatchQueue.global().async {
+        DispatchQueue(label: "publisher", qos: .userInteractive).async {
             for round in 0..<Rounds.count {
                 while rounds.taken.load(ordering: .acquiring) < round {
                     if rounds.hasFailed.load(ordering: .relaxed) { return }
