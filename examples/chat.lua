@@ -64,4 +64,4 @@ while unsent[1] and ws.state ~= "closed" and not is_late() do websocket.poll(0.1
 while websocket.poll(0.3) > 0 and not is_late() do end
 ws:close()
 websocket.run()
-os.exit(not unsent[1], true)
+os.exit(unsent[1] and 1 or 0, true)

@@ -27,13 +27,16 @@ static int is_of_lua(void *caller)
     return dladdr((void *)lua_newstate, &lua) && dladdr(caller, &other) && lua.dli_fbase == other.dli_fbase;
 }
 
-/* One allocation is refused twice, because Lua tries again after a garbage collection. */
+/* How often Lua tries to allocate: all but 5.1 try again after a garbage collection. */
+enum { TRIES = LUA_VERSION_NUM == 501 ? 1 : 2 };
+
+/* One allocation is refused at each try. */
 static int is_refused(void *old, size_t size, void *caller)
 {
     if (!refused_request && !refused) return 0;
     if (malloc_usable_size(old) >= size || !is_of_lua(caller)) return 0;
     if (!refused && --refused_request) return 0;
-    if (++refused == 2) refused = 0;
+    if (++refused == TRIES) refused = 0;
     return 1;
 }
 

@@ -10,8 +10,8 @@ describe("allocations on a warm connection:", function()
   lazy_setup(function()
     raw, python = helper.serve("raw"), helper.serve("python")
     library = os.tmpname()
-    assert(os.execute(("cc -shared -fPIC -O1 -I/usr/include/lua5.4 -o %s %s/allocations.c"):format(
-      library, helper.folder)))
+    assert(os.execute(("cc -shared -fPIC -O1 %s -o %s %s/allocations.c"):format(
+      helper.headers, library, helper.folder)))
   end)
   lazy_teardown(function()
     helper.stop_servers()
@@ -59,7 +59,7 @@ describe("allocations on a warm connection:", function()
       for _ = 1, 20 do round() end
       local before = count()
       for _ = 1, 50 do round() end
-      print((count() - before) // 50)
+      print(math.floor((count() - before) / 50))
       os.exit(true, false)
     ]]):format(round), url))
   end
@@ -85,7 +85,9 @@ describe("allocations on a warm connection:", function()
     assert.is_true(count <= 2, count)
   end)
 
-  it("a failed allocation of Lua's, at any place, raises an error; no message is lost or repeated", function()
+  -- LuaJIT does not allocate with realloc.
+  local refusals = helper.version ~= "jit" and it or function() end
+  refusals("a failed allocation of Lua's, at any place, raises an error; no message is lost or repeated", function()
     if is_sanitized then return pending("a sanitizer has a malloc of its own") end
     local output = run([[
       local refuse = package.loadlib(library, "luaopen_refusals")()
@@ -111,11 +113,12 @@ describe("allocations on a warm connection:", function()
       local function check(ok, err)
         if ok or is_odd() and err:find("non-closable value", 1, true) then return end
         errors = errors + 1
-        if errors > 1 or err ~= "not enough memory" and err ~= "stack overflow" then error(err, 0) end
+        if errors > 1 or err ~= "not enough memory" and not err:find("stack overflow$") then error(err, 0) end
       end
 
+      local ws
       local function exchange()
-        local ws <close> = websocket.WebSocket { url = url, onreceive = receive }
+        ws = websocket.WebSocket { url = url, onreceive = receive }
         ws:connect()
         repeat check(pcall(websocket.poll, 1)) until ws.state == "open"
         check(pcall(table.concat, { large, large }))
@@ -135,7 +138,12 @@ describe("allocations on a warm connection:", function()
         local co = coroutine.create(exchange)
         refuse(rounds)
         check(coroutine.resume(co))
-        coroutine.close(co)
+        if ws then
+          local ok, err = pcall(ws.close, ws)
+          check(ok, err)
+          if not ok then ws:close() end
+          ws = nil
+        end
         local is_over = refuse(0)
         if is_odd() then
           local _, err = pcall(table.concat, { large, large })

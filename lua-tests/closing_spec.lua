@@ -68,10 +68,11 @@ describe("closing:", function()
     local sent = helper.client(servers.raw:url("/captured?key=%s", key)):get("TEXT").data
     sent = sent:gsub("%x%x", function(digits) return string.char(tonumber(digits, 16)) end)
     assert.equal(0x88, sent:byte(1))
-    assert.equal(0x80 | 2 + #"enough ✓", sent:byte(2))
+    assert.equal(0x80 + 2 + #"enough ✓", sent:byte(2))
     local body = {}
-    for i = 7, #sent do body[#body + 1] = string.char(sent:byte(i) ~ sent:byte(3 + (i - 7) % 4)) end
-    assert.equal(string.pack(">I2", 4321) .. "enough ✓", table.concat(body))
+    for i = 7, #sent do body[#body + 1] = string.char(helper.xor(sent:byte(i), sent:byte(3 + (i - 7) % 4))) end
+    -- 4321 is 16 * 256 + 225.
+    assert.equal("\16\225enough ✓", table.concat(body))
   end)
 
   it("a code that must not be sent raises; the connection stays open", function()
@@ -81,7 +82,7 @@ describe("closing:", function()
     end
     raises("number", function() c.ws:close("bye") end)
     raises("123", function() c.ws:close(1000, ("a"):rep(124)) end)
-    raises("UTF-8", function() c.ws:close(1000, "\xFF") end)
+    raises("UTF-8", function() c.ws:close(1000, "\255") end)
     raises("string", function() c.ws:close(1000, {}) end)
     c.ws:sendText("still here")
     assert.equal("still here", c:get("TEXT").data)
@@ -208,7 +209,7 @@ describe("closing:", function()
 
   it("bytes that were never written are counted in unsent", function()
     local c = helper.client { url = servers.raw:url("/frames?end=deaf"), closetimeout = 0.2 }:open()
-    local size = 32 << 20
+    local size = 32 * 2^20
     c.ws:sendBinary(("x"):rep(size))
     assert.is_true(c.ws.bufferedamount > 0)
     local info = c:close().info
@@ -249,30 +250,28 @@ describe("closing:", function()
       url = servers.raw:url("/last-words"), reconnect = false,
       onreceive = function() end,
     }:open()
-    c.ws:sendBinary(("x"):rep(32 << 20))
+    c.ws:sendBinary(("x"):rep(32 * 2^20))
     local info = c:get("CLOSE").info
     assert.equal("too much", c.events[2].data)
     assert.equal(4009, info.code)
     assert.equal("enough", info.reason)
   end)
 
-  it("a <close> variable closes at the end of its block", function()
-    local c
-    do
-      c = helper.client(servers.python:url("/echo")):open()
-      local ws <close> = c.ws
-      assert.equal("open", ws.state)
-    end
-    assert.not_equal("open", c.ws.state)
-    assert.equal(1000, c:get("CLOSE").info.code)
-  end)
-
-  it("a <close> variable closes when an error leaves its block", function()
-    local c = helper.client(servers.python:url("/echo")):open()
-    raises("oh", function()
-      local ws <close> = c.ws
-      error("oh " .. ws.state)
+  -- Before 5.4, Lua can't compile these two: it has no <close> variables.
+  local block = load("local ws <close> = ... return ws.state")
+  local failing_block = load("local ws <close> = ... error('oh ' .. ws.state)")
+  if block then
+    it("a <close> variable closes at the end of its block", function()
+      local c = helper.client(servers.python:url("/echo")):open()
+      assert.equal("open", block(c.ws))
+      assert.not_equal("open", c.ws.state)
+      assert.equal(1000, c:get("CLOSE").info.code)
     end)
-    assert.equal(1000, c:get("CLOSE").info.code)
-  end)
+
+    it("a <close> variable closes when an error leaves its block", function()
+      local c = helper.client(servers.python:url("/echo")):open()
+      raises("oh open", failing_block, c.ws)
+      assert.equal(1000, c:get("CLOSE").info.code)
+    end)
+  end
 end)

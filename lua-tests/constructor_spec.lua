@@ -31,9 +31,9 @@ describe("the constructor", function()
   end)
 
   it("refuses bytes that are not UTF-8 instead of replacing them", function()
-    raises("'url' is not UTF-8", function() WebSocket { url = "ws://localhost/\xFF" } end)
-    raises("'headers' is not UTF-8", function() WebSocket { url = "ws://a", headers = { ["X-A"] = "\xE9" } } end)
-    raises("'protocols' is not UTF-8", function() WebSocket { url = "ws://a", protocols = { "\xE9" } } end)
+    raises("'url' is not UTF-8", function() WebSocket { url = "ws://localhost/\255" } end)
+    raises("'headers' is not UTF-8", function() WebSocket { url = "ws://a", headers = { ["X-A"] = "\233" } } end)
+    raises("'protocols' is not UTF-8", function() WebSocket { url = "ws://a", protocols = { "\233" } } end)
   end)
 
   it("raises with the position of the call", function()

@@ -2,7 +2,19 @@
 -- their events, and scripts in their own interpreter. Nothing here sleeps: `wait` polls until a condition
 -- holds, for TIMEOUT seconds at most.
 
-local build = os.getenv("WEBSOCKET_BUILD") or "./build"
+--- The folder of this file.
+local folder = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
+
+--- The running version of Lua: "5.1" to "5.5", or "jit".
+local version = rawget(_G, "jit") and "jit" or _VERSION:match("%d.%d")
+local is_old = version == "jit" or version < "5.4"
+if is_old then dofile(folder .. "/portable.lua") end
+
+-- What scripts/requirements.sh builds for this version, and the prefix of its Lua 5.5.
+local build = os.getenv("WEBSOCKET_BUILD") or (version == "5.4" and "./build" or "./build/lua-" .. version)
+local prefix = os.getenv("WEBSOCKET_LUA55") or "/usr/local"
+local interpreters = { jit = "luajit", ["5.5"] = prefix .. "/bin/lua" }
+
 local cpath = build .. "/?.so;"
 if package.cpath:sub(1, #cpath) ~= cpath then package.cpath = cpath .. package.cpath end
 
@@ -14,8 +26,9 @@ local slowness = tonumber(os.getenv("WEBSOCKET_SLOWNESS") or 1)
 local helper = {
   websocket = websocket,
   types = websocket.WebSocketMessageType,
-  folder = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or ".",
-  lua = os.getenv("WEBSOCKET_LUA") or "lua5.4",
+  version = version,
+  folder = folder,
+  lua = os.getenv("WEBSOCKET_LUA") or interpreters[version] or "lua" .. version,
   python = os.getenv("WEBSOCKET_PYTHON") or "build/venv/bin/python",
   node = os.getenv("WEBSOCKET_NODE") or "node",
   cc = os.getenv("WEBSOCKET_CC") or "cc",
@@ -29,13 +42,25 @@ local helper = {
 local names = {}
 for name, number in pairs(helper.types) do names[number] = name end
 
+-- Files
+
+--- Reads a file in this format, for example "a" or "n", and closes it.
+local function read_and_close(file, format)
+  local result = file:read(format)
+  file:close()
+  return result
+end
+
+--- The content of a file.
+function helper.read_file(name, format) return read_and_close(assert(io.open(name)), format or "a") end
+
+--- The output of a shell command.
+function helper.output(command, format) return read_and_close(assert(io.popen(command)), format or "a") end
+
 -- Time
 
 --- Seconds on a clock that only goes forward; stock Lua has none finer than a second.
-function helper.now()
-  local file <close> = assert(io.open("/proc/uptime"))
-  return file:read("n")
-end
+function helper.now() return helper.read_file("/proc/uptime", "n") end
 
 --- Lets `seconds` pass without calling poll, in a busy loop: stock Lua has no sleep.
 function helper.compute(seconds)
@@ -88,6 +113,21 @@ function helper.raises(text, f, ...)
   return err
 end
 
+-- Versions of Lua
+
+--- Whether callbacks of poll and run may yield. In 5.1 and LuaJIT no function that C calls may.
+helper.callbacks_yield = version ~= "5.1" and version ~= "jit"
+
+--- The bits that differ between two bytes. Before 5.3, Lua has no operator for it.
+function helper.xor(a, b)
+  local result, bit = 0, 1
+  while bit < 256 do
+    if a % (2 * bit) >= bit ~= (b % (2 * bit) >= bit) then result = result + bit end
+    bit = bit * 2
+  end
+  return result
+end
+
 -- Child processes
 
 local Process = {}
@@ -103,8 +143,8 @@ function Process:signal(name) assert(os.execute(("kill -%s %d"):format(name, sel
 
 --- Whether the process has ended. It stays a zombie until its pipe is closed.
 function Process:ended()
-  local file <close> = io.open(("/proc/%d/stat"):format(self.pid))
-  return not file or file:read("a"):match("^.*%) (%a)") == "Z"
+  local file = io.open(("/proc/%d/stat"):format(self.pid))
+  return not file or read_and_close(file, "a"):match("^.*%) (%a)") == "Z"
 end
 
 --- Ends the process and returns once it is gone.
@@ -122,12 +162,21 @@ local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local hosts = {}
 
---- Builds a C program of this folder, linked with Lua, once. Returns its path, or false without cc or liblua5.4-dev.
+--- For the C compiler: where Lua's headers are, and its library. That of 5.5 is a static one.
+helper.headers = "-I/usr/include/lua" .. version
+local library = "-llua" .. version
+if version == "jit" then
+  helper.headers, library = "-I/usr/include/luajit-2.1", "-lluajit-5.1"
+elseif version == "5.5" then
+  helper.headers, library = "-I" .. prefix .. "/include", ("-Wl,-E -L%s/lib -llua -lm -ldl"):format(prefix)
+end
+
+--- Builds a C program of this folder, linked with Lua, once. Returns its path, or false without cc or Lua's headers.
 function helper.host(source)
   if hosts[source] == nil then
     local name = build .. "/" .. source
-    hosts[source] = os.execute(("%s -I/usr/include/lua5.4 -o %s %s/%s.c -llua5.4 -lpthread 2>/dev/null"):format(
-      helper.cc, name, helper.folder, source)) and name or false
+    hosts[source] = os.execute(("%s %s -o %s %s/%s.c %s -lpthread 2>/dev/null"):format(
+      helper.cc, helper.headers, name, helper.folder, source, library)) and name or false
   end
   return hosts[source]
 end
@@ -208,15 +257,14 @@ end
 --- A port on which no process listens.
 function helper.free_port()
   local code = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"
-  local pipe <close> = assert(io.popen(helper.python .. " -ISc " .. quote(code)))
-  return pipe:read("n")
+  return helper.output(helper.python .. " -ISc " .. quote(code), "n")
 end
 
 --- Whether a process listens on this port.
 function helper.is_listening(port)
   for _, name in ipairs { "/proc/net/tcp", "/proc/net/tcp6" } do
-    local file <close> = io.open(name)
-    if file and file:read("a"):find((":%04X 0+:0000 0A"):format(port)) then return true end
+    local file = io.open(name)
+    if file and read_and_close(file, "a"):find((":%04X 0+:0000 0A"):format(port)) then return true end
   end
   return false
 end
@@ -242,8 +290,7 @@ end
 function Server:says(words)
   local text
   helper.wait(function()
-    local file <close> = assert(io.open(self.log))
-    text = file:read("a")
+    text = helper.read_file(self.log)
     return text:find(words, 1, true)
   end, function() return words .. " in " .. text end)
 end
@@ -354,7 +401,9 @@ end
 
 --- Writes a Lua script that finds the module, and returns the file's name.
 function helper.write_script(text)
-  return helper.write_file(("package.cpath = %q .. package.cpath "):format(cpath) .. text)
+  local beginning = ("package.cpath = %q .. package.cpath "):format(cpath)
+  if is_old then beginning = beginning .. ("dofile %q "):format(folder .. "/portable.lua") end
+  return helper.write_file(beginning .. text)
 end
 
 --- Starts a Lua script, which gets the arguments as `...`, and returns the process.
@@ -385,7 +434,12 @@ function helper.watch(url, least, still)
   local output, code = helper.script([[
     local websocket = require "websocket"
     local url, least, still, limit = ...
-    local function now() return io.open("/proc/uptime"):read("n") end
+    local function now()
+      local file = io.open("/proc/uptime")
+      local seconds = file:read("n")
+      file:close()
+      return seconds
+    end
     local stop, last, since = now() + limit, nil, nil
     repeat
       local number

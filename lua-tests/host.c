@@ -33,7 +33,7 @@ static const char *script, *url;
 
 static void check(lua_State *L, int status)
 {
-    if (status == LUA_OK) return;
+    if (!status) return;
     fprintf(stderr, "%s\n", lua_tostring(L, -1));
     _Exit(1);
 }

@@ -154,7 +154,7 @@ describe("lifetime:", function()
         ends(1.5, [[
           local ws = connect((...))
           wait(function() return ws.state == "open" end)
-          ws:sendBinary(("x"):rep(16 << 20))
+          ws:sendBinary(("x"):rep(16 * 2^20))
         ]], raw:url("/frames?end=deaf"))
       end)
 
@@ -170,7 +170,7 @@ describe("lifetime:", function()
 
       it("undelivered events, even a flood, take no time", function()
         ends(0.9, [[
-          local ws = connect((...), { maxqueued = 1 << 16 })
+          local ws = connect((...), { maxqueued = 2^16 })
           wait(function() return ws.state == "open" end)
         ]], python:url("/flood?count=2000&size=20000"))
       end)
@@ -348,7 +348,7 @@ describe("lifetime:", function()
       local host_script = [[
         local function now() return io.open("/proc/uptime"):read("n") end
         io.stdout:write(now(), " ")
-        local ws = connect(url, { maxqueued = 1 << 16 })
+        local ws = connect(url, { maxqueued = 2^16 })
         wait(function() return ws.state == "open" end)
         io.stdout:write(now(), " ")
       ]]
@@ -433,11 +433,11 @@ describe("lifetime:", function()
       local output, code = run([[
         local answers = {}
         local function answer(type, data) if type == 0 then answers[#answers + 1] = data end end
-        local ws = connect(url, { onreceive = answer, maxbuffered = 1 << 30 })
+        local ws = connect(url, { onreceive = answer, maxbuffered = 2^30 })
         local unused = websocket.WebSocket { url = url, onreceive = answer }
         wait(function() return ws.state == "open" end)
         -- More than the kernel takes at once.
-        ws:sendBinary(("x"):rep(32 << 20))
+        ws:sendBinary(("x"):rep(32 * 2^20))
         return function()
           if name == "parent" then
             ws:sendText("parent")

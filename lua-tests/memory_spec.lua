@@ -35,6 +35,11 @@ describe("when memory runs out:", function()
     ws:connect()
     other:connect()
     while ws.state ~= "open" or other.state ~= "open" do websocket.poll(1) end
+    -- 5.1 and LuaJIT need no memory for a string that they still have. A collected coroutine leaves none on the stack.
+    local function send(method, size)
+      coroutine.wrap(function() ws[method](ws, ("x"):rep(size)) end)()
+      collectgarbage()
+    end
   ]]
 
   for _, how in ipairs { "sendText", "sendBinary" } do
@@ -47,9 +52,9 @@ others: 20, true
 ]], run(prelude .. ([[
         ws:sendText("first")
         ws:sendText(("x"):rep(100000))
-        ws:%s(("x"):rep(3000000))
+        send("%s", 3000000)
         local large = ("x"):rep(2000) -- made before the limit is set
-        allow(1 << 20)
+        allow(2^20)
         local failures = 0
         local function poll()
           local ok, err = pcall(websocket.poll, 1)
@@ -72,12 +77,12 @@ others: 20, true
   it("a message that fits at the second try is delivered", function()
     if not host then return pending("needs cc and liblua5.4-dev") end
     assert.equal("not enough memory\nOPEN TEXT 3000000\n", run(prelude .. [[
-      ws:sendText(("x"):rep(3000000))
-      allow(1 << 20)
+      send("sendText", 3000000)
+      allow(2^20)
       local ok, err
       repeat ok, err = pcall(websocket.poll, 1) until not ok
       print(err)
-      allow(1 << 30)
+      allow(2^30)
       repeat websocket.poll(1) until #log > 1
       print(table.concat(log, " "))
     ]], python:url("/echo")))
@@ -87,8 +92,10 @@ others: 20, true
     local name = helper.write_script([[
       local websocket = require "websocket"
       local ends, got = {}, 0
-      local ws = websocket.WebSocket { url = ..., reconnect = false, onreceive = function(type, data, err, info)
+      local ws
+      ws = websocket.WebSocket { url = ..., reconnect = false, onreceive = function(type, data, err, info)
         if type == 0 then got = got + #data end
+        if data == "end" then ws:close() end
         if type == 3 then ends[#ends + 1] = info.kind end
         if type == 2 then ends[#ends + 1] = info.code end
       end }

@@ -1,28 +1,30 @@
 local helper = require "helper"
-local raises = helper.raises
+local raises, unhex = helper.raises, helper.unhex
 
 -- Every byte once, and text with every length of UTF-8 at its limits.
 local bytes = {}
 for i = 0, 255 do bytes[#bytes + 1] = string.char(i) end
 local all_bytes = table.concat(bytes)
 local characters = {
-  "\0", "a", "\x7F", "\u{80}", "é", "\u{7FF}", "\u{800}", "€", "\u{D7FF}", "\u{E000}", "\u{FFFF}", "\u{10000}", "😀",
-  "\u{10FFFF}",
+  "\0", "a", "\127", "é", "€", "😀",
+  -- U+80, U+7FF, U+800, U+D7FF, U+E000, U+FFFF, U+10000, U+10FFFF
+  unhex("C280"), unhex("DFBF"), unhex("E0A080"), unhex("ED9FBF"), unhex("EE8080"), unhex("EFBFBF"), unhex("F0908080"),
+  unhex("F48FBFBF"),
 }
 local not_utf8 = {
-  ["a lone byte"] = "\xFF", ["a lone continuation"] = "\x80", ["an overlong NUL"] = "\xC0\x80",
-  ["an overlong slash"] = "\xE0\x80\xAF", ["a surrogate"] = "\xED\xA0\x80", ["beyond Unicode"] = "\xF4\x90\x80\x80",
-  ["cut short"] = "\xE2\x82", ["Latin-1"] = "caf\xE9 au lait", ["wrong far behind"] = ("a"):rep(100000) .. "\xFF",
+  ["a lone byte"] = unhex("FF"), ["a lone continuation"] = unhex("80"), ["an overlong NUL"] = unhex("C080"),
+  ["an overlong slash"] = unhex("E080AF"), ["a surrogate"] = unhex("EDA080"), ["beyond Unicode"] = unhex("F4908080"),
+  ["cut short"] = unhex("E282"), ["Latin-1"] = "caf\233 au lait", ["wrong far behind"] = ("a"):rep(100000) .. "\255",
 }
 
-local sizes = { 0, 1, 125, 126, 65535, 65536, 16 << 20 }
-local lasts = 16 << 20
+local sizes = { 0, 1, 125, 126, 65535, 65536, 16 * 2^20 }
+local lasts = 16 * 2^20
 
 --- Text of `size` bytes that is made fast and does not compress well.
 local function message(size)
-  if size == lasts then return (all_bytes:sub(1, 128)):rep(size // 128) end
+  if size == lasts then return (all_bytes:sub(1, 128)):rep(size / 128) end
   local list = {}
-  for i = 1, size do list[i] = string.char(32 + (i * i + i // 7) % 95) end
+  for i = 1, size do list[i] = string.char(32 + (i * i + math.floor(i / 7)) % 95) end
   return table.concat(list)
 end
 local messages = {}
@@ -86,7 +88,7 @@ for _, kind in ipairs { "python", "node" } do
           local err = raises("WebSocket failed to send text: ", function() c.ws:sendText("good ", text) end)
           assert.truthy(err:find("UTF-8", 1, true), what)
         end
-        raises("UTF-8", function() c.ws:sendText("\xE2", "\x82") end)
+        raises("UTF-8", function() c.ws:sendText(unhex("E2"), unhex("82")) end)
         c.ws:sendText("still here")
         assert.equal("still here", c:get("TEXT").data)
         assert.equal("OPEN TEXT", c:list())
@@ -94,7 +96,7 @@ for _, kind in ipairs { "python", "node" } do
 
       it("a character may be split between two arguments", function()
         echo()
-        c.ws:sendText("\xE2", "\x82", "\xAC", "\xF0\x9F", "", "\x98\x80")
+        c.ws:sendText(unhex("E2"), unhex("82"), unhex("AC"), unhex("F09F"), "", unhex("9880"))
         assert.equal("€😀", c:get("TEXT").data)
       end)
 
@@ -136,7 +138,7 @@ for _, kind in ipairs { "python", "node" } do
 
       it("messages larger than the socket's buffer, sent between polls, arrive whole and in order", function()
         connect("/count")
-        local padding = ("."):rep(1 << 20)
+        local padding = ("."):rep(2^20)
         for i = 1, 40 do
           c.ws:sendText(i, padding)
           c.ws:sendText("")
@@ -232,7 +234,7 @@ describe("compression", function()
     ["with the smallest windows"] = { clientwindow = 9, serverwindow = 9 },
     ["at level 0"] = { level = 0 },
     ["at level 9 for everything"] = { level = 9, threshold = 0 },
-    ["for nothing"] = { threshold = 1 << 30 },
+    ["for nothing"] = { threshold = 2^30 },
   } do
     it("works " .. name, function()
       local c = helper.client({ url = server:url("/echo"), deflate = options }):open()

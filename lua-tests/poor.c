@@ -27,12 +27,16 @@ static int allow(lua_State *L)
 int main(int argc, char **argv)
 {
     if (argc != 3) return 2;
+#if LUA_VERSION_NUM >= 505
+    lua_State *L = lua_newstate(allocate, NULL, 0); /* 0: the seed of its hashes */
+#else
     lua_State *L = lua_newstate(allocate, NULL);
+#endif
     luaL_openlibs(L);
     lua_register(L, "allow", allow);
     lua_pushstring(L, argv[2]);
     lua_setglobal(L, "url");
-    if (luaL_dofile(L, argv[1]) != LUA_OK) {
+    if (luaL_dofile(L, argv[1])) {
         fprintf(stderr, "%s\n", lua_tostring(L, -1));
         return 1;
     }

@@ -30,8 +30,8 @@ describe("a bug once:", function()
 
   it("text that is not UTF-8 was sent, so that the peer closed", function()
     local c = helper.client(python:url("/echo")):open()
-    raises("WebSocket failed to send text: the text is not UTF-8", function() c.ws:sendText("\xFF") end)
-    raises("WebSocket failed to send text: the text is not UTF-8", function() c.ws:sendText("\xE2\x82") end)
+    raises("WebSocket failed to send text: the text is not UTF-8", function() c.ws:sendText("\255") end)
+    raises("WebSocket failed to send text: the text is not UTF-8", function() c.ws:sendText(helper.unhex("E282")) end)
   end)
 
   it("a ping of more than 125 bytes was sent, so that the peer closed", function()
@@ -52,7 +52,7 @@ describe("a bug once:", function()
 
   it("the CLOSE of a connection that broke during a write came only after closetimeout", function()
     local c = helper.client { url = raw:url("/last-words"), reconnect = false, closetimeout = 60 }:open()
-    c.ws:sendBinary(("x"):rep(32 << 20))
+    c.ws:sendBinary(("x"):rep(32 * 2^20))
     assert.equal(4009, c:get("CLOSE").info.code)
   end)
 
@@ -96,7 +96,8 @@ describe("a bug once:", function()
     assert.equal("all", output)
   end)
 
-  it("a poll resumed by a finalizer after the module's finalizer killed the process", function()
+  local yields = helper.callbacks_yield and it or function() end
+  yields("a poll resumed by a finalizer after the module's finalizer killed the process", function()
     local output, code = helper.script([[
       local thread
       kept = setmetatable({}, { __gc = function() io.write(tostring(coroutine.resume(thread))) end })
@@ -130,7 +131,7 @@ describe("a bug once:", function()
 
   it("a pong, or the keepalive's ping, was written inside a frame that was half written", function()
     local c = helper.client { url = python:url("/count?pings=yes"), pinginterval = 0.003, pongtimeout = 60 }:open()
-    local padding = ("."):rep(4 << 20)
+    local padding = ("."):rep(4 * 2^20)
     for i = 1, 80 do
       c.ws:sendText(i, padding)
       helper.wait(function() return c.ws.bufferedamount == 0 or c:count("CLOSE") > 0 end, "the message to leave")
@@ -158,7 +159,8 @@ describe("a bug once:", function()
     end
     ws:close()
     websocket.run(helper.TIMEOUT)
-    assert.truthy(err:find("overflow", 1, true), err)
+    -- LuaJIT nests a thousand polls.
+    if helper.version ~= "jit" or err then assert.truthy(err:find("overflow", 1, true), err) end
     for i = 1, 1000 do
       if got[i] ~= tostring(i) then error(got[i] .. " instead of " .. i) end
     end
@@ -167,7 +169,7 @@ describe("a bug once:", function()
   it("a refusal that arrived before the whole request was written was lost", function()
     local server = raw:dialogue("reset", "HTTP/1.1 400 Too much\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
     local c = helper.client {
-      url = "ws://127.0.0.1:" .. server.port, headers = { X = ("x"):rep(8 << 20) }, maxreconnectwait = 60,
+      url = "ws://127.0.0.1:" .. server.port, headers = { X = ("x"):rep(8 * 2^20) }, maxreconnectwait = 60,
     }
     local info = c:get("ERROR").info
     assert.equal(400, info.status)
@@ -176,8 +178,7 @@ describe("a bug once:", function()
   end)
 
   it("after 65 536 connects without a poll, the next connect's events were taken for the first's", function()
-    local pipe <close> = assert(io.popen("mktemp -u"))
-    local path = pipe:read("l")
+    local path = helper.output("mktemp -u", "l")
     local c = helper.client { url = ("ws+unix:%s:/burst"):format(path) }
     c.ws:close()
     for _ = 2, 65536 do
@@ -202,7 +203,8 @@ describe("a bug once:", function()
     for i = 1, 600 do
       ws:connect()
       -- The loop thread opens the connection in this time, without a poll.
-      for _ = 1, i * 7919 % 1000000 do end
+      local stop = os.clock() + i * 7919 % 1000000 * 3e-9
+      repeat until os.clock() >= stop
       ws:close()
       local state = ws.state
       seen[state] = (seen[state] or 0) + 1

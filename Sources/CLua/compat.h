@@ -171,6 +171,20 @@ static inline void ws_requiref(lua_State *L, const char *name, lua_CFunction ope
 #define LUA_OK 0
 #define lua_rawlen lua_objlen
 
+/* Pushes a C function from the registry. A new one at each push would take memory, which poll would have to collect. */
+static inline void ws_pushcfunction(lua_State *L, lua_CFunction function)
+{
+    lua_pushlightuserdata(L, (void *)function);
+    if (lua_rawget(L, LUA_REGISTRYINDEX) != LUA_TNIL) return;
+    lua_pop(L, 1);
+    lua_pushcclosure(L, function, 0);
+    lua_pushlightuserdata(L, (void *)function);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+#undef lua_pushcfunction
+#define lua_pushcfunction ws_pushcfunction
+
 /* Without a text, 5.1 would say "(null)". */
 static inline void ws_checkstack(lua_State *L, int slots, const char *text)
 {
