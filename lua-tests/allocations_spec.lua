@@ -1,5 +1,6 @@
 -- A warm connection allocates nothing for a message but the Lua string itself. Counted by allocations.c, which replaces
 -- malloc.
+-- Runs on every version of Lua.
 
 local helper = require "helper"
 

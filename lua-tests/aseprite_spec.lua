@@ -1,4 +1,5 @@
 -- The API and behaviour that scripts written for Aseprite rely on.
+-- Runs on every version of Lua.
 
 local helper = require "helper"
 local websocket, raises = helper.websocket, helper.raises

@@ -1,3 +1,6 @@
+-- examples/chat.lua, which reads lines from its input.
+-- Runs on every version of Lua.
+
 local helper = require "helper"
 
 describe("examples/chat.lua", function()

@@ -1,3 +1,6 @@
+-- The closing handshake: who closes, codes and reasons, what is delivered and counted.
+-- Runs on every version of Lua.
+
 local helper = require "helper"
 local websocket, raises = helper.websocket, helper.raises
 

@@ -1,3 +1,6 @@
+-- Options and their errors, URLs, the request that they make, properties before anything was connected.
+-- Runs on every version of Lua.
+
 local helper = require "helper"
 local websocket, raises = helper.websocket, helper.raises
 local WebSocket = websocket.WebSocket

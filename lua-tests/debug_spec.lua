@@ -1,3 +1,6 @@
+-- The lines of the option debug.
+-- Runs on every version of Lua.
+
 local helper = require "helper"
 local websocket, raises = helper.websocket, helper.raises
 

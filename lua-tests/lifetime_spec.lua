@@ -1,4 +1,5 @@
 -- The end of scripts, Lua states and processes; fork. Each test runs in its own process.
+-- Runs on every version of Lua.
 
 local helper = require "helper"
 
@@ -204,7 +205,7 @@ describe("lifetime:", function()
     local output, code = script([[
       local ws = connect((...))
       wait(function() return ws.state == "open" end)
-      setmetatable({}, { __gc = function()
+      finalizer = setmetatable({}, { __gc = function()
         pcall(ws.sendText, ws, "bye")
         pcall(ws.close, ws)
         pcall(ws.connect, ws)
@@ -220,7 +221,7 @@ describe("lifetime:", function()
   it("finalizers created before the websocket may still use it", function()
     local output, code = script([[
       local ws
-      setmetatable({}, { __gc = function()
+      finalizer = setmetatable({}, { __gc = function()
         for _, name in ipairs { "sendText", "sendBinary", "sendPing", "close", "connect" } do pcall(ws[name], ws) end
         for _, name in ipairs { "url", "state", "bufferedamount", "attempts", "protocol" } do local _ = ws[name] end
         pcall(websocket.poll, 0.01)
@@ -244,7 +245,7 @@ describe("lifetime:", function()
           getmetatable(ws).__gc(ws)
         end })
         local websocket, url = require "websocket", ...
-        setmetatable({}, { __gc = function()
+        maker = setmetatable({}, { __gc = function()
           ws = websocket.WebSocket { url = url, onreceive = print }
           ws:connect()
           repeat websocket.poll(0.1) until ws.state == "open"

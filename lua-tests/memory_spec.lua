@@ -1,4 +1,5 @@
 -- Allocation failures in Lua and in the module.
+-- Runs on every version of Lua.
 
 local helper = require "helper"
 

@@ -1,3 +1,6 @@
+-- Messages of all sizes and kinds with two other implementations, with and without compression.
+-- Runs on every version of Lua.
+
 local helper = require "helper"
 local raises, unhex = helper.raises, helper.unhex
 

@@ -1,3 +1,6 @@
+-- poll and run: waiting, timeouts, callbacks that raise, nest, yield, drop what they use.
+-- Runs on every version of Lua.
+
 local helper = require "helper"
 local websocket, raises = helper.websocket, helper.raises
 local TEXT, CLOSE = helper.types.TEXT, helper.types.CLOSE

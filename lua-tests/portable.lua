@@ -1,6 +1,7 @@
 -- Gives older versions of Lua the library functions of Lua 5.4 that the specs use. Loaded by helper.lua, and by each
 -- script that a spec starts. On 5.4 and later it changes nothing. Syntax that only some versions have is not used by
 -- specs that run on every version: no integers and bit operators, no goto, no <close>, no \x and \u in strings.
+-- luacheck: ignore 122 142 143
 
 local globals = _G
 local methods = getmetatable(io.stdout).__index

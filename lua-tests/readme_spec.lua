@@ -1,3 +1,6 @@
+-- The example of README.md.
+-- Runs on every version of Lua.
+
 local helper = require "helper"
 
 describe("README.md", function()
