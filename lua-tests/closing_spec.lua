@@ -180,7 +180,10 @@ describe("closing:", function()
   it("a connection whose server never answers Close ends after closetimeout", function()
     local c = helper.client { url = servers.raw:url("/frames?end=mute"), closetimeout = 0.3 }:open()
     local from = helper.now()
-    assert.same({ code = 1006, reason = "", clean = false, remote = false, unsent = 0 }, c:close().info)
+    assert.same({
+      code = 1006, reason = "", clean = false, remote = false, unsent = 0,
+      cause = "the peer sent no Close frame within the closetimeout of 0.3 s",
+    }, c:close().info)
     local took = helper.now() - from
     -- The default is 5 s.
     assert.is_true(took >= 0.28 and took < 4, took)
@@ -226,10 +229,14 @@ describe("closing:", function()
     assert.same({ code = 1005, reason = "", clean = true, remote = true, unsent = 0 }, c:get("CLOSE").info)
   end)
 
-  for _, how in ipairs { "close", "reset" } do
+  for how, cause in pairs {
+    close = "the peer closed the connection without a Close frame",
+    reset = "the connection broke: Connection reset by peer",
+  } do
     it("a connection that is " .. how .. " without a Close frame is 1006, without ERROR", function()
       local c = helper.client { url = servers.raw:url("/frames?hex=810161&end=%s", how), reconnect = false }
-      assert.same({ code = 1006, reason = "", clean = false, remote = true, unsent = 0 }, c:get("CLOSE").info)
+      assert.same(
+        { code = 1006, reason = "", clean = false, remote = true, unsent = 0, cause = cause }, c:get("CLOSE").info)
       if how == "close" then ends_with(c, "OPEN TEXT CLOSE") end
     end)
 

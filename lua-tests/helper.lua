@@ -325,6 +325,10 @@ function helper.client(options)
     local name = names[kind]
     self.events[#self.events + 1] = { type = name, data = data, err = err, info = info }
     self.counts[name] = (self.counts[name] or 0) + 1
+    if name == "CLOSE" then
+      -- Only a CLOSE without a Close frame has a cause, and each of these has one.
+      assert(err == (info.cause or "") and (info.code == 1006) == (err ~= ""), err)
+    end
     if handler then return handler(kind, data, err, info) end
   end
   self.ws = websocket.WebSocket(copy)

@@ -81,6 +81,10 @@ describe("types/websocket.lua and the module have the same", function()
     add(c:get("FRAGMENT"))
     add(helper.client(python:url("/close?code=1001")):get("CLOSE"))
     add(helper.client(python:url("/status?code=503&body=later")):get("ERROR"))
+    -- A CLOSE without a Close frame has a cause.
+    local limited = helper.client { url = python:url("/echo"), maxmessagesize = 1, reconnect = false }:open()
+    limited.ws:sendText("ab")
+    add(limited:get("CLOSE"))
     same("info", found)
   end)
 

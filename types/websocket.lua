@@ -152,6 +152,7 @@ function loop:dirty() end
 ---@field retryin? number ERROR, CLOSE: seconds until the next attempt; nil: there is none
 ---@field code integer CLOSE: the close code
 ---@field reason string CLOSE: the reason in the Close frame
+---@field cause? string CLOSE: why there was no Close frame, in words; nil if there was one
 ---@field clean boolean CLOSE: both Close frames were exchanged
 ---@field remote boolean CLOSE: the peer began
 ---@field unsent integer CLOSE: bytes that the peer's system has not acknowledged

@@ -259,6 +259,7 @@ final class Run {
 
     private func check(_ summary: OpenConnection.Summary) {
         require(driver.failures.count <= 1, "more than one ERROR")
+        require((summary.result.code == .abnormal) == (summary.result.cause != nil), "1006 and a cause come together")
         if peer.closeReceived != nil {
             require(peer.received.count == script.sent.count, "a Close before messages that were sent earlier")
         }

@@ -264,7 +264,8 @@ final class Session {
         connection.freeIdleMemory(&loop)
         if connection.lingers { linger(on: connection, &loop) }
         websocket.debugLine(Self.debugLine(of: summary), &loop.records)
-        var info = EventInfo()
+        var info = EventInfo(error: result.cause ?? "")
+        info.add("cause", result.cause)
         info.add("code", Int(result.code.rawValue))
         info.add("reason", result.reason)
         info.add("clean", result.isClean)
@@ -276,7 +277,8 @@ final class Session {
 
     private static func debugLine(of summary: OpenConnection.Summary) -> String {
         let result = summary.result
-        let reason = result.reason.isEmpty ? "" : ", \(result.reason)"
+        let words = result.cause ?? result.reason
+        let reason = words.isEmpty ? "" : ", \(words)"
         return "closed: \(result.code.rawValue)\(reason), \(result.isClean ? "clean" : "not clean"), "
             + "begun by \(result.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent"
     }

@@ -33,10 +33,20 @@ extension OpenConnection {
     }
 
     /// The connection is over, whatever the closing handshake has come to.
-    /// - Parameter byUs: the end is our decision.
-    func over(byUs: Bool = false) -> Progress {
-        closing.end(byUs: byUs)
+    /// - Parameters:
+    ///   - byUs: the end is our decision.
+    ///   - cause: in words, for a CLOSE event without a Close frame.
+    func over(byUs: Bool = false, because cause: String) -> Progress {
+        closing.end(byUs: byUs, cause: cause)
         return .over
+    }
+
+    /// A frame to send could not be made: allocation or the random source has failed.
+    func frameFailed() -> Progress { over(because: "no memory, or no random number, for a frame to send") }
+
+    /// How a socket has ended, in words; without a fault the peer has closed it.
+    static func words(_ fault: Transport.Fault?) -> String {
+        fault.map { "the connection broke: \($0.words)" } ?? "the peer closed the connection without a Close frame"
     }
 
     /// The peer's Close, or a failure, has come. It is handled when the script has delivered what came before.
@@ -106,10 +116,12 @@ extension OpenConnection {
         return closing.hasPeerEnded ? scriptCaughtUp(&loop) : read(&loop)
     }
 
-    /// Ends the connection and frees the send queue.
+    /// Ends the connection, if it is not over, and frees the send queue.
     func finish() -> Summary {
-        closing.end()
-        let result = closing.result ?? ClosingHandshake.Result(isRemote: true)
+        let cause = "the Lua state has ended"
+        closing.end(byUs: true, cause: cause)
+        let result = closing.result ?? ClosingHandshake.Result(cause: cause, isRemote: false)
+        assert((result.code == .abnormal) == (result.cause != nil), "an end without a Close frame has a cause")
         // The peer's Close answers ours: it has read everything before it.
         let unacknowledged = result.isClean ? 0 : transport.unacknowledgedBytes
         let unwritten = unwrittenBytes

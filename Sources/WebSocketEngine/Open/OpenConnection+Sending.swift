@@ -16,7 +16,7 @@ extension OpenConnection {
     func answerPings(_ loop: inout LoopContext) -> Progress {
         // 5.5.1: no frame follows our Close.
         guard reader.hasPongs, writeBuffer.count < Self.pongLimit, closing.allowsFrames else { return .going }
-        return appendPongs(&loop) ? flush(&loop) : over()
+        return appendPongs(&loop) ? flush(&loop) : frameFailed()
     }
 
     /// Returns false if allocation or the random source fails.
@@ -44,13 +44,13 @@ extension OpenConnection {
         for _ in 0..<Self.writesPerTurn where written < Self.bytesPerTurn && compressed < OutgoingDeflate.bytesPerTurn {
             if writeBuffer.isEmpty, reader.hasPongs, closing.allowsFrames {
                 // The buffer is empty, so this is between two messages: pongs need not wait for the whole queue.
-                guard appendPongs(&loop) else { return over() }
+                guard appendPongs(&loop) else { return frameFailed() }
             } else if writeBuffer.isEmpty {
                 if coalescing.shouldDelay, delayWrite(&loop) { return .going }
                 switch fill(&loop) {
                 case .made: break
                 case .unfinished: return continueNextTurn(&loop)
-                case .failed: return over()
+                case .failed: return frameFailed()
                 }
                 if writeBuffer.isEmpty {
                     isWaitingForWritable = false
@@ -67,7 +67,8 @@ extension OpenConnection {
             case .wouldBlock:
                 waitUntilWritable(&loop)
                 return .going
-            case .end, .failed: return writeFailed(&loop)
+            case .end: return writeFailed(nil, &loop)
+            case .failed(let fault): return writeFailed(fault, &loop)
             }
         }
         return continueNextTurn(&loop)
@@ -84,7 +85,8 @@ extension OpenConnection {
         return closing.bytesLeft() == .finish ? .over : .going
     }
 
-    private func writeFailed(_ loop: inout LoopContext) -> Progress {
+    private func writeFailed(_ fault: Transport.Fault?, _ loop: inout LoopContext) -> Progress {
+        writeFault = fault
         let action = closing.writeFailed()
         waitUntilWritable(&loop)
         // What the peer sent before is still there to be read.
@@ -149,13 +151,12 @@ extension OpenConnection {
         case .nothing: return .going
         case .gone:
             let timeout = websocket.options.pongTimeout
-            onFailure?("timeout", "no sign of life within the pongtimeout of \(timeout) s after a ping", &loop)
-            return over(byUs: true)
+            return timedOut("no sign of life within the pongtimeout of \(timeout) s after a ping", &loop)
         case .ping(let payload):
             let isAppended = withUnsafeBytes(of: payload) {
                 writeBuffer.append(.ping, $0, websocket.sendQueue, &loop.random)
             }
-            guard isAppended else { return over() }
+            guard isAppended else { return frameFailed() }
             websocket.debugLine("sent PING, 8 bytes, of the keepalive", &loop.records)
             return flush(&loop)
         }
@@ -172,7 +173,11 @@ extension OpenConnection {
         }
         guard verdict == .gone else { return .going }
         let seconds = Int(AcknowledgementTimeout.limit.seconds)
-        onFailure?("timeout", "the peer's system has acknowledged nothing for \(seconds) s", &loop)
-        return over(byUs: true)
+        return timedOut("the peer's system has acknowledged nothing for \(seconds) s", &loop)
+    }
+
+    private func timedOut(_ reason: String, _ loop: inout LoopContext) -> Progress {
+        onFailure?("timeout", reason, &loop)
+        return over(byUs: true, because: reason)
     }
 }

@@ -33,6 +33,8 @@ final class OpenConnection {
     var acknowledgements = AcknowledgementTimeout()
     var writeBuffer: WriteBuffer
 
+    /// Why writing has failed; nil also if the peer has closed.
+    var writeFault: Transport.Fault?
     /// Called with the kind and reason of an ERROR, before the connection is over.
     var onFailure: ((_ kind: String, _ reason: String, _ loop: inout LoopContext) -> Void)?
 
@@ -149,7 +151,7 @@ final class OpenConnection {
             case .wouldBlock:
                 updateInterest(&loop)
                 transport.requestTurnIfPending(&loop)
-                return closing.isWriteFailed ? over() : .going
+                return closing.isWriteFailed ? over(because: Self.words(writeFault)) : .going
             case .end: return socketEnded(nil, &loop)
             case .failed(let fault): return socketEnded(fault, &loop)
             case .bytes(let count):
@@ -175,14 +177,16 @@ final class OpenConnection {
 
     private func socketEnded(_ fault: Transport.Fault?, _ loop: inout LoopContext) -> Progress {
         hasSocketEnded = true
+        var cause = Self.words(fault)
         if let fault {
             websocket.debugLine("the connection broke: \(fault.words)", &loop.records)
             // Nothing that follows the peer's Close, or a failure, counts (RFC 6455 1.4).
             if !closing.hasPeerEnded, case .tls = fault { onFailure?("tls", fault.words, &loop) }
         } else if transport.tls?.isTruncated == true {
+            cause += "; TLS ended without close_notify"
             websocket.debugLine("TLS: the peer closed the connection without close_notify", &loop.records)
         }
-        return over()
+        return over(because: cause)
     }
 
     private func parse(_ input: UnsafeMutableRawBufferPointer, _ loop: inout LoopContext) -> Progress {
@@ -253,7 +257,9 @@ final class OpenConnection {
         if closing.isOpen, keepAlive(&loop) == .over || checkAcknowledgements(&loop) == .over { return .over }
         guard !isPausedByQueue, let closingDeadline, closingDeadline <= loop.now else { return .going }
         if closing.isWaitingForScript { return scriptCaughtUp(&loop) }
-        return extendClosingDeadline(&loop) ? .going : over()
+        if extendClosingDeadline(&loop) { return .going }
+        return over(
+            because: "the peer sent no Close frame within the closetimeout of \(websocket.options.closeTimeout) s")
     }
 
     /// Frees large buffers that are not in use. One in use calls `idleMemory.didUseLargeBuffer` when it drains.

@@ -7,14 +7,15 @@ import WebSocketProtocol
 struct EventInfo {
     private(set) var payload: [UInt8] = []
 
-    /// - Parameter error: the message of an ERROR, or "".
+    /// - Parameter error: the message of an ERROR, or of a CLOSE without a Close frame; or "".
     init(error: String = "") {
         put(error)
     }
 
     /// For the CLOSE of a connection that is lost with its engine.
-    static var brokenConnection: EventInfo {
-        var info = EventInfo()
+    static func brokenConnection(_ cause: String) -> EventInfo {
+        var info = EventInfo(error: cause)
+        info.add("cause", cause)
         info.add("code", Int(CloseCode.abnormal.rawValue))
         info.add("reason", "")
         info.add("clean", false)
@@ -23,7 +24,8 @@ struct EventInfo {
         return info
     }
 
-    mutating func add(_ name: String, _ value: String) {
+    mutating func add(_ name: String, _ value: String?) {
+        guard let value else { return }
         tag(WS_INFO_STRING, name)
         put(value)
     }

@@ -159,7 +159,9 @@ public final class EventQueue: Sendable {
             var error = EventInfo(error: "Connection to \(websocket.options.url?.description ?? "") failed: \(reason)")
             error.add("kind", "system")
             websocket.publishEvent(WS_EVENT_ERROR, error, flags: wasOpen ? 0 : WS_EVENT_FINAL, &records)
-            if wasOpen { websocket.publishEvent(WS_EVENT_CLOSE, .brokenConnection, flags: WS_EVENT_FINAL, &records) }
+            if wasOpen {
+                websocket.publishEvent(WS_EVENT_CLOSE, .brokenConnection(reason), flags: WS_EVENT_FINAL, &records)
+            }
             for _ in 1..<starts { websocket.publishEvent(WS_EVENT_ENDED, EventInfo(), flags: WS_EVENT_FINAL, &records) }
         }
     }

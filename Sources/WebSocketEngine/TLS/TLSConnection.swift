@@ -99,7 +99,7 @@ final class TLSConnection {
             return isVerified
                 ? .bytes(0) : .failed(.tls(TLSFailure(reason: "the server has not shown a certificate")))
         }
-        let (outcome, needs) = outcome(result, during: "the TLS handshake")
+        let (outcome, needs) = outcome(result, during: Self.handshake)
         readNeeds = needs
         if case .wouldBlock = outcome { return outcome }
         context.removeSession(for: sessionKey)
@@ -216,8 +216,10 @@ final class TLSConnection {
         }
     }
 
+    private static let handshake = "the TLS handshake"
+
     private func reason(during what: String) -> String {
-        if OpenSSLError.isFirst(SSL_R_WRONG_VERSION_NUMBER), SSL_is_init_finished(ssl) == 0 {
+        if what == Self.handshake, OpenSSLError.isFirst(SSL_R_WRONG_VERSION_NUMBER) {
             return "the server does not speak TLS on this port; is it ws:// instead of wss://?"
         }
         return "\(what) failed: \(OpenSSLError.takeReason())"

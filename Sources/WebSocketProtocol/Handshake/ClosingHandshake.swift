@@ -43,7 +43,7 @@ public struct ClosingHandshake: Equatable, Sendable {
         /// The peer's Close has come; ours is still to leave.
         case closeReceived(CloseFrame, begins: Bool, OurClose)
         /// The connection fails; our Close is still to leave.
-        case failed(OurClose)
+        case failed(ProtocolFailure, OurClose)
         case over(Result)
     }
 
@@ -52,6 +52,8 @@ public struct ClosingHandshake: Equatable, Sendable {
         /// The peer's Close; 1006 without one (section 7.1.5).
         public var code: CloseCode
         public var reason: String
+        /// Why there was no Close of the peer, in words; nil if there was one: `code` is its code then, else 1006.
+        public var cause: String?
         /// Both Close frames were exchanged: the kernel has all of ours.
         public var isClean: Bool
         /// The peer began.
@@ -60,12 +62,21 @@ public struct ClosingHandshake: Equatable, Sendable {
         public var isComplete: Bool
 
         public init(
-            code: CloseCode = .abnormal, reason: String = "", isClean: Bool = false, isRemote: Bool,
-            isComplete: Bool = false
+            _ frame: CloseFrame, isClean: Bool, isRemote: Bool, isComplete: Bool
         ) {
-            self.code = code
-            self.reason = reason
+            code = frame.code
+            reason = frame.reason
             self.isClean = isClean
+            self.isRemote = isRemote
+            self.isComplete = isComplete
+        }
+
+        /// Without a Close of the peer.
+        public init(cause: String, isRemote: Bool, isComplete: Bool = false) {
+            code = .abnormal
+            reason = ""
+            self.cause = cause
+            isClean = false
             self.isRemote = isRemote
             self.isComplete = isComplete
         }
@@ -103,7 +114,8 @@ public struct ClosingHandshake: Equatable, Sendable {
         switch state {
         case .open, .over: .none
         case .writeFailed: .lost
-        case .closing(let ours), .waitingForScript(_, let ours), .closeReceived(_, _, let ours), .failed(let ours): ours
+        case .closing(let ours), .waitingForScript(_, let ours), .closeReceived(_, _, let ours), .failed(_, let ours):
+            ours
         }
     }
 
@@ -187,7 +199,7 @@ public struct ClosingHandshake: Equatable, Sendable {
             state = .closeReceived(frame, begins: begins, ours == .none ? .queued(answer) : ours)
         case .failure(let failure):
             answer = CloseFrame(code: failure.code)
-            state = .failed(ours == .none ? .queued(answer) : ours)
+            state = .failed(failure, ours == .none ? .queued(answer) : ours)
         }
         switch ours {
         case .none: return .begin
@@ -227,7 +239,7 @@ public struct ClosingHandshake: Equatable, Sendable {
         case .closing: state = .closing(ours)
         case .waitingForScript(let end, _): state = .waitingForScript(end, ours)
         case .closeReceived(let frame, let begins, _): state = .closeReceived(frame, begins: begins, ours)
-        case .failed: state = .failed(ours)
+        case .failed(let failure, _): state = .failed(failure, ours)
         case .open, .writeFailed, .over: break
         }
     }
@@ -247,18 +259,17 @@ public struct ClosingHandshake: Equatable, Sendable {
     }
 
     /// The connection is over: the socket has ended, or one side's time.
-    /// - Parameter byUs: the end is our decision, where nobody has begun to close.
-    public mutating func end(byUs: Bool = false) {
-        var result = Result(isRemote: !byUs)
+    /// - Parameters:
+    ///   - byUs: the end is our decision, where nobody has begun to close.
+    ///   - cause: the reason in words, unless there is a Close or an earlier failure.
+    public mutating func end(byUs: Bool = false, cause: String) {
         switch state {
-        case .open, .writeFailed(begun: false): break
-        case .closing, .writeFailed(begun: true), .failed, .waitingForScript(.failure, _): result.isRemote = false
-        case .waitingForScript(.close(_, let begins), _): result.isRemote = begins
-        case .closeReceived, .over:
-            _ = finish()
-            return
+        case .open, .writeFailed(begun: false): state = .over(Result(cause: cause, isRemote: !byUs))
+        case .closing, .writeFailed(begun: true): state = .over(Result(cause: cause, isRemote: false))
+        case .waitingForScript(.close(_, let begins), _): state = .over(Result(cause: cause, isRemote: begins))
+        case .waitingForScript(.failure(let failure), _): state = .over(Result(cause: failure.reason, isRemote: false))
+        case .closeReceived, .failed, .over: _ = finish()
         }
-        state = .over(result)
     }
 
     private mutating func finish() -> Action {
@@ -266,9 +277,9 @@ public struct ClosingHandshake: Equatable, Sendable {
         case .closeReceived(let frame, let begins, let ours):
             let hasLeft = ours == .left
             state = .over(
-                Result(
-                    code: frame.code, reason: frame.reason, isClean: hasLeft, isRemote: begins, isComplete: hasLeft))
-        case .failed(let ours): state = .over(Result(isRemote: false, isComplete: ours == .left))
+                Result(frame, isClean: hasLeft, isRemote: begins, isComplete: hasLeft))
+        case .failed(let failure, let ours):
+            state = .over(Result(cause: failure.reason, isRemote: false, isComplete: ours == .left))
         case .open, .closing, .writeFailed, .waitingForScript, .over: break
         }
         return .finish

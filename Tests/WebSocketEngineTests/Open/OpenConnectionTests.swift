@@ -19,7 +19,7 @@ import Testing
         private var decoder = MessageReader(role: .server, maximumMessageSize: .max, inflating: nil)
         var received = EventRecords()
 
-        init(maxQueued: Int = 1 << 30, debug: Bool = false) throws {
+        init(maxQueued: Int = 1 << 30, debug: Bool = false, change: (inout Options) -> Void = { _ in }) throws {
             let path = "/tmp/websocket-connection-\(getpid())-\(UInt32.random(in: 0 ... .max))"
             let listener = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
             defer {
@@ -38,6 +38,7 @@ import Testing
             var options = Options()
             options.maxQueued = maxQueued
             options.debug = debug
+            change(&options)
             websocket = WebSocket(options, queue: queue, id: 1)
             connection = OpenConnection(websocket, transport, ClientHandshake.Agreement(), [], key: 0, now: 0)
             try #require(connection.start(&loop) == .going)
@@ -245,6 +246,45 @@ import Testing
         #expect(progress == .over && kinds == ["protocol"])
         #expect(try pair.closeCode() == 1002)
         #expect(pair.connection.finish().result.isComplete)
+    }
+
+    @Test func aWriteThatFailsIsTheCauseOfAnEnd() throws {
+        let pair = try Pair()
+        try #require(pair.connection.open())
+        // Nothing can be written, and nothing is there to be read.
+        shutdown(try #require(pair.connection.transport.descriptorForScript), Int32(SHUT_WR))
+        #expect(pair.connection.close(CloseFrame(code: .normal), &pair.loop) == .over)
+        let result = pair.connection.finish().result
+        #expect(result.code == .abnormal && result.cause == "the connection broke: Broken pipe")
+    }
+
+    /// A Unix socket has no acknowledgements, which would be real where the time is not.
+    @Test func aTimeoutIsTheCauseOfAnEnd() throws {
+        let closing = try Pair { $0.closeTimeout = 3 }
+        try #require(closing.connection.open())
+        #expect(closing.connection.close(CloseFrame(code: .normal), &closing.loop) == .going)
+        closing.loop.now = try #require(closing.connection.deadline)
+        #expect(closing.connection.timeout(&closing.loop) == .over)
+        let words = "the peer sent no Close frame within the closetimeout of 3.0 s"
+        #expect(closing.connection.finish().result.cause == words)
+
+        let silent = try Pair {
+            $0.pingInterval = 1
+            $0.pongTimeout = 2
+        }
+        try #require(silent.connection.open())
+        var failures: [String] = []
+        silent.connection.onFailure = { kind, reason, _ in failures += [kind, reason] }
+        // A ping, then its answer, and deadlines of other things.
+        var progress = silent.connection.timeout(&silent.loop)
+        for _ in 0..<10 where progress == .going {
+            silent.loop.now = try #require(silent.connection.deadline)
+            progress = silent.connection.timeout(&silent.loop)
+        }
+        #expect(progress == .over)
+        let result = silent.connection.finish().result
+        #expect(result.cause == "no sign of life within the pongtimeout of 2.0 s after a ping" && !result.isRemote)
+        #expect(failures == ["timeout", result.cause])
     }
 
     @Test func aCleanEndHasNoUnsentBytes() throws {

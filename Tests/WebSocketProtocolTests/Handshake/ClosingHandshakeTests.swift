@@ -37,10 +37,10 @@ import Testing
         case .scriptCaughtUp: return closing.scriptCaughtUp()
         case .fail: return closing.fail(limit)
         case .end:
-            closing.end()
+            closing.end(cause: "ended")
             return .none
         case .endByUs:
-            closing.end(byUs: true)
+            closing.end(byUs: true, cause: "ended")
             return .none
         }
     }
@@ -55,14 +55,18 @@ import Testing
         var testDescription: String { "\(state)" }
     }
 
-    private static let cut = Result(isRemote: true)
-    private static let given = Result(isRemote: false)
+    private static let cut = Result(cause: "ended", isRemote: true)
+    private static let given = Result(cause: "ended", isRemote: false)
+    private static let broken = State.over(Result(cause: failure.reason, isRemote: false))
+    private static let limited = State.over(Result(cause: limit.reason, isRemote: false))
 
     private static func received(_ isClean: Bool, begins: Bool) -> State {
-        .over(Result(code: .normal, reason: "theirs", isClean: isClean, isRemote: begins, isComplete: isClean))
+        .over(Result(theirs, isClean: isClean, isRemote: begins, isComplete: isClean))
     }
 
-    private static let failedCompletely = State.over(Result(isRemote: false, isComplete: true))
+    private static func failedCompletely(_ failure: ProtocolFailure) -> State {
+        .over(Result(cause: failure.reason, isRemote: false, isComplete: true))
+    }
 
     /// For states in which the peer has not ended, with our Close at `close`.
     private static func peerEnds(
@@ -78,7 +82,7 @@ import Testing
         Row(
             state: .open, path: [],
             next: peerEnds(
-                .none, begins: true, limited: (.failed(.queued(limitVerdict)), .begin)
+                .none, begins: true, limited: (.failed(limit, .queued(limitVerdict)), .begin)
             ).merging([
                 .close: (.closing(.queued(ours)), .begin), .writeFailed: (.writeFailed(begun: false), .none),
                 .end: (.over(cut), .none), .endByUs: (.over(given), .none),
@@ -86,7 +90,7 @@ import Testing
         Row(
             state: .closing(.queued(ours)), path: [.close],
             next: peerEnds(
-                .queued(ours), begins: false, limited: (.failed(.queued(ours)), .write)
+                .queued(ours), begins: false, limited: (.failed(limit, .queued(ours)), .write)
             ).merging([
                 .takeClose: (.closing(.buffered), .none), .writeFailed: (.writeFailed(begun: true), .none),
                 .end: (.over(given), .none), .endByUs: (.over(given), .none),
@@ -94,7 +98,7 @@ import Testing
         Row(
             state: .closing(.buffered), path: [.close, .takeClose],
             next: peerEnds(
-                .buffered, begins: false, limited: (.failed(.buffered), .write)
+                .buffered, begins: false, limited: (.failed(limit, .buffered), .write)
             ).merging([
                 .bytesLeft: (.closing(.left), .none), .writeFailed: (.writeFailed(begun: true), .none),
                 .end: (.over(given), .none), .endByUs: (.over(given), .none),
@@ -102,7 +106,7 @@ import Testing
         Row(
             state: .closing(.left), path: [.close, .takeClose, .bytesLeft],
             next: peerEnds(
-                .left, begins: false, limited: (failedCompletely, .finish)
+                .left, begins: false, limited: (failedCompletely(limit), .finish)
             ).merging([
                 .writeFailed: (.writeFailed(begun: true), .none), .end: (.over(given), .none),
                 .endByUs: (.over(given), .none),
@@ -110,7 +114,7 @@ import Testing
         Row(
             state: .writeFailed(begun: false), path: [.writeFailed],
             next: peerEnds(
-                .lost, begins: true, limited: (.over(given), .finish)
+                .lost, begins: true, limited: (limited, .finish)
             ).merging([
                 .close: (.writeFailed(begun: true), .begin), .end: (.over(cut), .none),
                 .endByUs: (.over(given), .none),
@@ -118,7 +122,7 @@ import Testing
         Row(
             state: .writeFailed(begun: true), path: [.close, .writeFailed],
             next: peerEnds(
-                .lost, begins: false, limited: (.over(given), .finish)
+                .lost, begins: false, limited: (limited, .finish)
             ).merging([.end: (.over(given), .none), .endByUs: (.over(given), .none)]) { $1 }),
         Row(
             state: .waitingForScript(.close(theirs, begins: true), .none), path: [.peerClosed],
@@ -164,16 +168,16 @@ import Testing
             next: [
                 .close: (.waitingForScript(.failure(failure), .queued(ours)), .begin),
                 .writeFailed: (.waitingForScript(.failure(failure), .lost), .none),
-                .scriptCaughtUp: (.failed(.queued(verdict)), .begin),
-                .end: (.over(given), .none), .endByUs: (.over(given), .none),
+                .scriptCaughtUp: (.failed(failure, .queued(verdict)), .begin),
+                .end: (broken, .none), .endByUs: (broken, .none),
             ]),
         Row(
             state: .waitingForScript(.failure(failure), .buffered), path: [.close, .takeClose, .peerFailed],
             next: [
                 .bytesLeft: (.waitingForScript(.failure(failure), .left), .none),
                 .writeFailed: (.waitingForScript(.failure(failure), .lost), .none),
-                .scriptCaughtUp: (.failed(.buffered), .write),
-                .end: (.over(given), .none), .endByUs: (.over(given), .none),
+                .scriptCaughtUp: (.failed(failure, .buffered), .write),
+                .end: (broken, .none), .endByUs: (broken, .none),
             ]),
         Row(
             state: .closeReceived(theirs, begins: true, .queued(answer)), path: [.peerClosed, .scriptCaughtUp],
@@ -190,16 +194,16 @@ import Testing
                 .end: (received(false, begins: true), .none), .endByUs: (received(false, begins: true), .none),
             ]),
         Row(
-            state: .failed(.queued(verdict)), path: [.peerFailed, .scriptCaughtUp],
+            state: .failed(failure, .queued(verdict)), path: [.peerFailed, .scriptCaughtUp],
             next: [
-                .takeClose: (.failed(.buffered), .none), .writeFailed: (.over(given), .finish),
-                .end: (.over(given), .none), .endByUs: (.over(given), .none),
+                .takeClose: (.failed(failure, .buffered), .none), .writeFailed: (broken, .finish),
+                .end: (broken, .none), .endByUs: (broken, .none),
             ]),
         Row(
-            state: .failed(.buffered), path: [.peerFailed, .scriptCaughtUp, .takeClose],
+            state: .failed(failure, .buffered), path: [.peerFailed, .scriptCaughtUp, .takeClose],
             next: [
-                .bytesLeft: (failedCompletely, .finish), .writeFailed: (.over(given), .finish),
-                .end: (.over(given), .none), .endByUs: (.over(given), .none),
+                .bytesLeft: (failedCompletely(failure), .finish), .writeFailed: (broken, .finish),
+                .end: (broken, .none), .endByUs: (broken, .none),
             ]),
         Row(state: .over(cut), path: [.end], next: [:]),
         Row(
@@ -237,7 +241,9 @@ import Testing
         #expect(closing.scriptCaughtUp() == .begin)
         #expect(closing.takeClose() == CloseFrame(code: code))
         #expect(closing.bytesLeft() == .finish)
-        #expect(closing.result == Result(code: code, reason: "why", isClean: true, isRemote: true, isComplete: true))
+        let frame = CloseFrame(code: code, reason: "why")
+        #expect(closing.result == Result(frame, isClean: true, isRemote: true, isComplete: true))
+        #expect(closing.result?.cause == nil)
     }
 
     @Test func theScriptIsToldOfAFailureBeforeItIsDealtWith() {
