@@ -1,4 +1,5 @@
--- The examples for event loops in docs/api.md, with luv and cqueues. Debian has both for Lua 5.1 to 5.4.
+-- The examples for event loops in docs/api.md, with luv and cqueues, where a version of Lua has them.
+-- Runs on every version of Lua.
 
 local helper = require "helper"
 
@@ -66,7 +67,7 @@ describe("the example in docs/api.md for", function()
         turns[#turns + 1] = name
       end
       ws:close()
-      for _ in ws:messages() do error("a message after close") end
+      assert(select(2, ws:receive(10)) == "closed")
     end
     loop:wrap(function() client("a") end)
     loop:wrap(function() client("b") end)
