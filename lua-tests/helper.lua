@@ -151,7 +151,8 @@ end
 function Process:stop(name)
   if not self.pipe then return end
   if not self:ended() then self:signal(name or "TERM") end
-  if not pcall(helper.wait, function() return self:ended() end, "a process to end") then self:signal("KILL") end
+  local has_ended = pcall(helper.wait, function() return self:ended() end, "a process to end")
+  if not has_ended and not self:ended() then self:signal("KILL") end
   self.pipe:close()
   self.pipe = nil
 end

@@ -1,4 +1,6 @@
 -- websocket.time, websocket.after and websocket.stop.
+-- Runs on every version of Lua.
+
 local helper = require "helper"
 local websocket, raises, types = helper.websocket, helper.raises, helper.types
 local now, after = websocket.time, websocket.after
@@ -81,7 +83,7 @@ describe("timers:", function()
       cancelled = cancelled + i
     end
     assert.is_true(websocket.run(helper.TIMEOUT))
-    assert.equal(count * (count + 1) // 2 - cancelled, sum)
+    assert.equal(count * (count + 1) / 2 - cancelled, sum)
   end)
 
   it("one that raises is over, and the others run later", function()

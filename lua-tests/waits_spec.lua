@@ -1,4 +1,6 @@
 -- receive, messages, waitopen and flush: waits on one websocket, in a plain script and in a coroutine.
+-- Runs on every version of Lua.
+
 local helper = require "helper"
 local websocket, raises, types = helper.websocket, helper.raises, helper.types
 local now = websocket.time
@@ -271,11 +273,11 @@ describe("waits on one websocket:", function()
     end)
 
     it("lets an upload go at full speed", function()
-      local ws = connect(server:url("/record?key=upload"), { maxbuffered = 8 << 20 })
-      local chunk = ("x"):rep(512 << 10)
+      local ws = connect(server:url("/record?key=upload"), { maxbuffered = 8 * 2^20 })
+      local chunk = ("x"):rep(512 * 2^10)
       for _ = 1, 64 do
-        assert.is_true(ws:flush(helper.TIMEOUT, 4 << 20))
-        assert.is_true(ws.bufferedamount <= 4 << 20)
+        assert.is_true(ws:flush(helper.TIMEOUT, 4 * 2^20))
+        assert.is_true(ws.bufferedamount <= 4 * 2^20)
         ws:sendBinary(chunk)
       end
       assert.is_true(ws:flush(helper.TIMEOUT))
@@ -283,21 +285,21 @@ describe("waits on one websocket:", function()
 
     it("returns false when the peer does not read in time", function()
       local slow = helper.serve("paced")
-      local ws = connect(slow:url("/slow?rate=100000"), { maxbuffered = 64 << 20 })
-      ws:sendBinary(("x"):rep(32 << 20))
+      local ws = connect(slow:url("/slow?rate=100000"), { maxbuffered = 64 * 2^20 })
+      ws:sendBinary(("x"):rep(32 * 2^20))
       local seconds, done, reason = timed(ws.flush, ws, 0.1)
       assert.is_false(done)
       assert.equal("timeout", reason)
       assert.is_true(seconds >= 0.1, seconds)
-      assert.is_true(ws:flush(0, 33 << 20))
+      assert.is_true(ws:flush(0, 33 * 2^20))
       assert.same({ false, "timeout" }, { ws:flush(0) })
       slow:stop("KILL")
     end)
 
     it("returns false when the connection is lost with unsent bytes", function()
       local slow = helper.serve("paced")
-      local ws = connect(slow:url("/slow?rate=100000"), { maxbuffered = 64 << 20 })
-      ws:sendBinary(("x"):rep(32 << 20))
+      local ws = connect(slow:url("/slow?rate=100000"), { maxbuffered = 64 * 2^20 })
+      ws:sendBinary(("x"):rep(32 * 2^20))
       websocket.after(0.05, function() slow:signal("KILL") end)
       assert.same({ false, "closed" }, { ws:flush(helper.TIMEOUT) })
       slow:stop("KILL")
@@ -359,20 +361,27 @@ describe("waits on one websocket:", function()
     end)
 
     it("poll and run yield, too", function()
-      local ticks, yields = 0, 0
+      local ticks, is_over = 0, false
+      --- The ticks while `wait` waits for nothing.
+      local function ticks_during(wait, result)
+        local before = ticks
+        assert.equal(result, wait(0.05))
+        return ticks - before
+      end
       schedule(function()
         local c = helper.client(server:url("/echo"))
         while c:count("OPEN") == 0 do websocket.poll(helper.TIMEOUT) end
+        assert.is_true(ticks_during(websocket.poll, 0) > 0)
+        assert.is_true(ticks_during(websocket.run, false) > 0)
         c.ws:close()
         assert.is_true(websocket.run(helper.TIMEOUT))
-        yields = ticks
+        is_over = true
       end, function()
-        for _ = 1, 3 do
+        while not is_over do
           ticks = ticks + 1
           coroutine.yield(nil, 0)
         end
       end)
-      assert.is_true(yields > 0)
     end)
   end)
 end)

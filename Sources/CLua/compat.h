@@ -55,6 +55,9 @@ typedef lua_CFunction lua_KFunction;
 #define WS_CONTINUATION(name) static int name
 #endif
 
+/* Whether a function that C calls may yield. */
+enum { WS_CALLS_YIELD = LUA_VERSION_NUM > 501 };
+
 #if LUA_VERSION_NUM == 501
 typedef ptrdiff_t lua_KContext;
 typedef int (*lua_KFunction)(lua_State *L, int status, lua_KContext context);

@@ -122,6 +122,8 @@ static void run_waits(lua_State *L, int upvalues, int module, int methods)
     lua_pushvalue(L, module);
     lua_pushvalue(L, methods);
     push_functions(L, upvalues, ws_wait_functions);
+    lua_pushboolean(L, WS_CALLS_YIELD);
+    lua_setfield(L, -2, "calls_yield");
     lua_call(L, 3, 3);
     for (int key = WS_PRIVATE_POLL_DESCRIPTOR; key >= WS_PRIVATE_POLL; key--) lua_rawseti(L, private, key);
     lua_pushvalue(L, module);

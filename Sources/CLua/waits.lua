@@ -1,6 +1,7 @@
 -- The waits on one websocket: receive, messages, waitopen and flush; and what poll and run do in a coroutine when the
 -- script has set websocket.yield. They are Lua, because Lua 5.1 and LuaJIT can't yield across a C function. waits.c
--- loads this chunk once for each Lua state; it runs on the script's thread.
+-- loads this chunk once for each Lua state; it runs on the script's thread. Its arguments are the module's table, the
+-- table of the websockets' methods, and that of the C functions in waits.c.
 --
 -- A deadline is a time of the monotonic clock. 0 means: deliver what is queued, and do not wait.
 local module, methods, native = ...
@@ -131,6 +132,25 @@ local function poll_descriptor(deadline, descriptor)
     local events, is_done = step(nil, 0)
     local is_readable, is_interrupted = native.wait(descriptor, is_done and 0 or deadline)
     if is_done or is_readable or is_interrupted or time() >= deadline then return events, is_readable end
+  end
+end
+
+-- Where a function that C calls can't yield, the C functions poll and run can't call those of this chunk.
+if not native.calls_yield then
+  local native_poll, native_run = module.poll, module.run
+
+  local function yields(deadline) return deadline > 0 and module.yield ~= nil and native.in_coroutine() end
+
+  function module.poll(timeout, descriptor)
+    local deadline = check_deadline(timeout or 0, 1, "poll")
+    if descriptor == nil and yields(deadline) then return poll(deadline) end
+    return native_poll(timeout, descriptor)
+  end
+
+  function module.run(timeout)
+    local deadline = check_deadline(timeout, 1, "run")
+    if yields(deadline) then return run(deadline) end
+    return native_run(timeout)
   end
 end
 
