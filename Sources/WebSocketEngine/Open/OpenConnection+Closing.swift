@@ -66,6 +66,7 @@ extension OpenConnection {
     func scriptCaughtUp(_ loop: inout LoopContext) -> Progress {
         guard closing.isWaitingForScript else { return .going }
         unpause(&loop)
+        renewClosingDeadline(&loop)
         if let failure = closing.failure {
             let kind =
                 switch failure.code {
@@ -106,6 +107,7 @@ extension OpenConnection {
     }
 
     func renewClosingDeadline(_ loop: inout LoopContext) {
+        deadlineStoppedAt = loop.now
         closingDeadline = loop.now + Nanoseconds(seconds: websocket.options.closeTimeout)
     }
 

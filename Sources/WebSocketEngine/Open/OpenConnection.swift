@@ -28,6 +28,8 @@ final class OpenConnection {
     var closeQueuedAt: Nanoseconds = 0
     /// While the script has to catch up: when it has had its time. Later: when the peer has had its time to answer.
     var closingDeadline: Nanoseconds?
+    /// Since when the deadline has not come nearer, because reading is paused.
+    var deadlineStoppedAt: Nanoseconds = 0
     var reader: MessageReader
     var keepalive: Keepalive?
     var acknowledgements = AcknowledgementTimeout()
@@ -228,6 +230,7 @@ final class OpenConnection {
     /// Stops reading until the script has delivered its events.
     func pause(_ loop: inout LoopContext) {
         isPaused = true
+        deadlineStoppedAt = loop.now
         keepalive?.suspend()
         updateInterest(&loop)
     }
@@ -235,7 +238,10 @@ final class OpenConnection {
     func unpause(_ loop: inout LoopContext) {
         isPaused = false
         keepalive?.resume(loop.now)
-        if closingDeadline != nil { renewClosingDeadline(&loop) }
+        if let deadline = closingDeadline {
+            // A peer that sends on and on gets no more time by each pause.
+            closingDeadline = deadline + (loop.now - deadlineStoppedAt)
+        }
         updateInterest(&loop)
     }
 
