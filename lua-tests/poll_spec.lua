@@ -117,6 +117,74 @@ describe("poll and run:", function()
     end)
   end)
 
+  describe("poll with a descriptor of the script's own", function()
+    --- The numbers of this process's descriptors.
+    local function descriptors()
+      local pid = io.open("/proc/self/stat"):read("*n")
+      local numbers = {}
+      for number in io.popen(("ls /proc/%d/fd"):format(pid)):lines() do numbers[tonumber(number)] = true end
+      return numbers
+    end
+
+    --- Opens a file with `open`, and returns it with its number.
+    local function opened(open)
+      local before = descriptors()
+      local file = open()
+      for number in pairs(descriptors()) do
+        if not before[number] then return file, number end
+      end
+      error("no new descriptor")
+    end
+
+    it("tells that it is readable, and does not wait then", function()
+      local file, number = opened(function() return assert(io.open("/dev/null")) end)
+      local seconds, n, readable = took(websocket.poll, helper.TIMEOUT, number)
+      assert.same({ 0, true }, { n, readable })
+      assert.is_true(seconds < helper.TIMEOUT / 2, seconds)
+      assert.same({ 0, true }, { websocket.poll(0, number) })
+      file:close()
+    end)
+
+    it("ends when it becomes readable, or when an event comes, or in time", function()
+      local file, number = opened(function() return io.popen("sleep 0.3") end)
+      local seconds, n, readable = took(websocket.poll, 0.05, number)
+      assert.same({ 0, false }, { n, readable })
+      assert.is_true(seconds >= 0.045, seconds)
+      local c = echo()
+      c.ws:sendText("an answer comes before the process has ended")
+      n, readable = websocket.poll(helper.TIMEOUT, number)
+      assert.equal(1, n)
+      n, readable = websocket.poll(helper.TIMEOUT, number)
+      assert.same({ 0, true }, { n, readable }, "the end of a pipe can be read")
+      file:close()
+    end)
+
+    it("is ended by a timer", function()
+      local file, number = opened(function() return io.popen("sleep 100 & echo $!; wait", "r") end)
+      local pid = file:read()
+      local ran = false
+      websocket.after(0.02, function() ran = true end)
+      local n, readable = websocket.poll(helper.TIMEOUT, number)
+      assert.same({ 0, false, true }, { n, readable, ran })
+      os.execute("kill " .. pid)
+      file:close()
+    end)
+
+    it("is refused when it is none, at the script's line", function()
+      local _, number = opened(function() return assert(io.open("/dev/null")) end)
+      collectgarbage()
+      for _, wrong in ipairs { number + 500, 1000000 } do
+        local err = raises("it is not open", function()
+          websocket.poll(0, wrong)
+          return
+        end)
+        assert.truthy(err:find("poll_spec.lua:", 1, true), err)
+      end
+      raises("a descriptor expected", function() websocket.poll(0, -1) end)
+      raises("number expected", function() websocket.poll(0, "stdin") end)
+    end)
+  end)
+
   describe("run", function()
     it("returns true at once without a live websocket", function()
       helper.within(0.5, function() assert.is_true(websocket.run()) end)

@@ -121,8 +121,8 @@ extern const luaL_Reg ws_timer_metamethods[];
 
 /* descriptor.c */
 int ws_fd(lua_State *L);
-/* For waits.lua: wait(descriptor, deadline) -> whether it is readable, whether a signal ended the wait. An event ends it,
- * too. */
+/* For waits.lua: wait(descriptor, deadline) -> whether it is readable, whether a signal ended the wait; or nil and an error's
+ * text. An event ends it, too. */
 int ws_wait_for_descriptor(lua_State *L);
 extern const luaL_Reg ws_loop_methods[];
 /* The descriptor of ws_fd is made readable, or not, as what is left to deliver says. */

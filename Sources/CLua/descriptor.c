@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
+#include <string.h>
 
 void ws_show_remaining(module_state *module)
 {
@@ -81,9 +82,13 @@ int ws_wait_for_descriptor(lua_State *L)
     int error = is_quiet ? errno : EINTR;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (lua_gethook(L)) ws_call_empty_function(L);
-    if (count < 0 && error != EINTR) return luaL_error(L, "websocket.poll can't wait for descriptors");
-    if (count > 0 && descriptors[0].revents & POLLNVAL)
-        return luaL_error(L, "websocket.poll can't wait for the descriptor %d: it is not open", descriptors[0].fd);
+    bool is_open = !(count > 0 && descriptors[0].revents & POLLNVAL);
+    if (!is_open || (count < 0 && error != EINTR)) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "websocket.poll can't wait for the descriptor %d: %s", descriptors[0].fd,
+                        is_open ? strerror(error) : "it is not open");
+        return 2;
+    }
     lua_pushboolean(L, count > 0 && descriptors[0].revents);
     lua_pushboolean(L, count < 0);
     return 2;

@@ -1,6 +1,7 @@
 /* The functions poll, run and stop: fetch the engine's records, wait for the first, deliver them (deliver.c). They run on
  * the script's thread, which runs the engine's loop while it waits. */
 #include "deliver.h"
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <time.h>
@@ -155,6 +156,7 @@ int ws_poll(lua_State *L)
     double now = seconds > 0 ? ws_monotonic() : 0, deadline = now + seconds;
     if (!lua_isnoneornil(L, 2)) {
         lua_Integer descriptor = luaL_checkinteger(L, 2);
+        luaL_argcheck(L, descriptor >= 0 && descriptor <= INT_MAX, 2, "a descriptor expected");
         return call_waits(L, WS_PRIVATE_POLL_DESCRIPTOR, deadline, descriptor);
     }
     if (seconds > 0 && waits_in_coroutine(L)) return call_waits(L, WS_PRIVATE_POLL, deadline, 0);

@@ -131,6 +131,7 @@ local function poll_descriptor(deadline, descriptor)
   while true do
     local events, is_done = step(nil, 0)
     local is_readable, is_interrupted = native.wait(descriptor, is_done and 0 or deadline)
+    if is_readable == nil then error(is_interrupted, 3) end
     if is_done or is_readable or is_interrupted or time() >= deadline then return events, is_readable end
   end
 end
