@@ -27,6 +27,7 @@ local helper = {
   websocket = websocket,
   types = websocket.WebSocketMessageType,
   version = version,
+  prefix = prefix,
   folder = folder,
   lua = os.getenv("WEBSOCKET_LUA") or interpreters[version] or "lua" .. version,
   python = os.getenv("WEBSOCKET_PYTHON") or "build/venv/bin/python",

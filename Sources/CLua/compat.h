@@ -10,29 +10,24 @@
 
 /* ---- The version of the running interpreter. luaopen_websocket checks it before any other call: a build for 5.4 also
  * loads in 5.5, where the registry and upvalues have other indices. Builds for 5.1 to 5.3 use functions that no other
- * version has, so the dynamic linker refuses them; 5.1 has no function that returns its version. */
-
-#if LUA_VERSION_NUM == 501
-#define ws_check_version(L) ((void)(L))
-#else
-/* 5.4 and 5.5 return the number, 5.2 and 5.3 a pointer to it. */
-#if LUA_VERSION_NUM >= 504
-#define WS_RUNNING_VERSION(L) ((int)lua_version(L))
-#else
-#define WS_RUNNING_VERSION(L) ((int)*lua_version(L))
-#endif
+ * version has, so the dynamic linker refuses them. */
 
 static inline void ws_check_version(lua_State *L)
 {
-    int version = WS_RUNNING_VERSION(L);
-    if (version != LUA_VERSION_NUM)
+#if LUA_VERSION_NUM >= 504
+    /* 0: the host's numbers are floats, and this read one as a double. luaL_checkversion says so. */
+    int version = (int)lua_version(L);
+    if (version && version != LUA_VERSION_NUM)
         luaL_error(L, "websocket.so was built for Lua %d.%d, and this is Lua %d.%d: install the build for Lua %d.%d",
                    LUA_VERSION_NUM / 100, LUA_VERSION_NUM % 100, version / 100, version % 100, version / 100,
                    version % 100);
-    /* Also compares the sizes of the number types. */
-    luaL_checkversion(L);
-}
 #endif
+#if LUA_VERSION_NUM >= 502
+    /* Compares the types of numbers; in 5.2 and 5.3 it also notices that the process has two Luas. */
+    luaL_checkversion(L);
+#endif
+    (void)L;
+}
 
 /* ---- Continuations. WS_CONTINUATION(name)(lua_State *L, int status, lua_KContext context) { … } defines a static
  * function for lua_callk. In 5.2 the context is an int. In 5.1 and LuaJIT a function that C calls can't yield, and no
