@@ -24,7 +24,8 @@ describe("a host", function()
   --- Builds a program of this folder. Returns its path.
   local function build(source, options)
     local program = helper.file()
-    local command = ("%s %s -o %s %s/%s.c %s"):format(helper.cc, helper.headers, program, helper.folder, source, options)
+    local command = ("%s %s -o %s %s/%s.c %s"):format(
+      helper.cc, helper.headers, program, helper.folder, source, options)
     assert(os.execute(command), command)
     return program
   end

@@ -66,7 +66,9 @@ describe("the build for", function()
   end
 
   local words_of_page = {
-    works = "works", ["undefined symbol"] = "undefined symbol: lua", ["built for Lua"] = "websocket.so was built for Lua",
+    works = "works",
+    ["undefined symbol"] = "undefined symbol: lua",
+    ["built for Lua"] = "websocket.so was built for Lua",
   }
 
   for _, cells in ipairs(rows("built for")) do
@@ -80,8 +82,8 @@ describe("the build for", function()
             local words, output = outcome(build, interpreter, name)
             assert.equal(assert(words_of_page[cells[i]], cells[i]), words)
             if cells[i] == "built for Lua" then
-              assert.equal(("websocket.so was built for Lua %s, and this is Lua %s: install the build for Lua %s\n"):format(
-                built_for, version, version), output)
+              local sentence = "websocket.so was built for Lua %s, and this is Lua %s: install the build for Lua %s\n"
+              assert.equal(sentence:format(built_for, version, version), output)
             end
           end
         end)
