@@ -177,6 +177,14 @@ static int has_handler(lua_State *L)
 
 /* ---- Coroutines. */
 
+/* Whether poll does anything. */
+static int can_poll(lua_State *L)
+{
+    module_state *module = ws_module(L);
+    lua_pushboolean(L, module->state && !ws_is_too_deep(module));
+    return 1;
+}
+
 static int in_coroutine(lua_State *L)
 {
     lua_pushboolean(L, !lua_pushthread(L));
@@ -238,8 +246,9 @@ const luaL_Reg ws_wait_functions[] = {
     {"opened", opened},               {"flushed", flushed},
     {"connection", connection},       {"unsent", unsent},
     {"is_websocket", is_websocket},   {"has_handler", has_handler},
-    {"in_coroutine", in_coroutine},   {"begin_yield", begin_yield},
-    {"end_yield", end_yield},         {"earlier", earlier},
+    {"can_poll", can_poll},           {"in_coroutine", in_coroutine},
+    {"begin_yield", begin_yield},     {"end_yield", end_yield},
+    {"earlier", earlier},
     {"begin_run", begin_run},         {"is_run_over", is_run_over},
     {"end_run", end_run},             {NULL, NULL},
 };

@@ -142,10 +142,25 @@ if not native.calls_yield then
 
   local function yields(deadline) return deadline > 0 and module.yield ~= nil and native.in_coroutine() end
 
+  local function check_descriptor(descriptor)
+    if type(descriptor) ~= "number" then
+      error(("bad argument #2 to 'poll' (number expected, got %s)"):format(type(descriptor)), 3)
+    end
+    if descriptor < 0 or descriptor >= 2 ^ 31 or descriptor % 1 ~= 0 then
+      error("bad argument #2 to 'poll' (a descriptor expected)", 3)
+    end
+  end
+
   function module.poll(timeout, descriptor)
     local deadline = check_deadline(timeout or 0, 1, "poll")
-    if descriptor == nil and yields(deadline) then return poll(deadline) end
-    return native_poll(timeout, descriptor)
+    if descriptor ~= nil then
+      check_descriptor(descriptor)
+      if not native.can_poll() then return 0 end
+      local events, is_readable = poll_descriptor(deadline, descriptor)
+      return events, is_readable
+    end
+    if yields(deadline) and native.can_poll() then return poll(deadline) end
+    return native_poll(timeout)
   end
 
   function module.run(timeout)
