@@ -12,6 +12,7 @@ describe("poll and run:", function()
   lazy_setup(function() server, raw = helper.serve("python"), helper.serve("raw") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
+  after_each(helper.remove_files)
 
   local function echo(onreceive) return helper.client { url = raw:url("/burst"), onreceive = onreceive }:open() end
 
@@ -118,31 +119,23 @@ describe("poll and run:", function()
   end)
 
   describe("poll with a descriptor of the script's own", function()
-    --- The numbers of this process's descriptors, and the pipe, one of them, that tells.
-    local function descriptors()
-      local pipe = io.popen(("ls /proc/%d/fd"):format(helper.read_file("/proc/self/stat", "n")))
-      local numbers = {}
-      for number in pipe:lines() do numbers[tonumber(number)] = true end
-      return numbers, pipe
+    --- Opens a file, and returns it with the number of its descriptor.
+    local function opened(name, mode)
+      local file = assert(io.open(name, mode))
+      local pid = helper.read_file("/proc/self/stat", "n")
+      return file, tonumber(helper.output(("ls -l /proc/%d/fd"):format(pid)):match("(%d+) %-> " .. name .. "\n"))
     end
 
-    --- Opens a file with `open`, and returns it with its number: the lowest that is new.
-    local function opened(open)
-      collectgarbage()
-      local before, first = descriptors()
-      local file = open()
-      local after, second = descriptors()
-      first:close()
-      second:close()
-      local number = math.huge
-      for other in pairs(after) do
-        if not before[other] then number = math.min(number, other) end
-      end
-      return file, number
+    --- Makes a pipe with a name.
+    local function make_pipe()
+      local name = helper.file()
+      os.remove(name)
+      assert(os.execute("mkfifo " .. name))
+      return name
     end
 
     it("tells that it is readable, and does not wait then", function()
-      local file, number = opened(function() return assert(io.open("/dev/null")) end)
+      local file, number = opened(helper.write_file(""))
       local seconds, n, readable = took(websocket.poll, helper.TIMEOUT, number)
       assert.same({ 0, true }, { n, readable })
       assert.is_true(seconds < helper.TIMEOUT / 2, seconds)
@@ -151,7 +144,9 @@ describe("poll and run:", function()
     end)
 
     it("ends when it becomes readable, or when an event comes, or in time", function()
-      local file, number = opened(function() return io.popen("sleep 0.3") end)
+      local name = make_pipe()
+      os.execute("sleep 0.3 >" .. name .. " &")
+      local file, number = opened(name)
       local seconds, n, readable = took(websocket.poll, 0.05, number)
       assert.same({ 0, false }, { n, readable })
       assert.is_true(seconds >= 0.045, seconds)
@@ -165,19 +160,17 @@ describe("poll and run:", function()
     end)
 
     it("is ended by a timer", function()
-      local file, number = opened(function() return io.popen("sleep 100 & echo $!; wait", "r") end)
-      local pid = file:read()
+      local file, number = opened(make_pipe(), "r+")
       local ran = false
       websocket.after(0.02, function() ran = true end)
       local n, readable = websocket.poll(helper.TIMEOUT, number)
       assert.same({ 0, false, true }, { n, readable, ran })
-      os.execute("kill " .. pid)
       file:close()
     end)
 
     it("is refused when it is none, at the script's line", function()
-      local _, number = opened(function() return assert(io.open("/dev/null")) end)
-      collectgarbage()
+      local file, number = opened(helper.write_file(""))
+      file:close()
       for _, wrong in ipairs { number + 500, 1000000 } do
         local err = raises("it is not open", function()
           websocket.poll(0, wrong)
