@@ -66,6 +66,8 @@ typedef struct module_state {
     uint64_t timers_run;  /* since then */
     bool is_stopping;     /* stop() was called, and no run has returned since */
     bool is_watched;      /* the script has asked for the descriptor */
+    /* What websocket.fd returned last; -1 after a connect or an ERROR: the host may have closed it, and with it the engine's. */
+    int descriptor;
     /* Websockets whose event was delivered by another coroutine than the one that waits for it. The descriptor stays
      * readable until that coroutine has run, but not beyond `unclaimed_until`, a value of `polls`: it may have died. */
     uint32_t unclaimed;
@@ -121,6 +123,8 @@ extern const luaL_Reg ws_timer_metamethods[];
 
 /* descriptor.c */
 int ws_fd(lua_State *L);
+/* For websocket.loop and waits.lua: the same number, without a look whether it is still open. The argument is ignored. */
+int ws_loop_fd(lua_State *L);
 /* For waits.lua: wait(descriptor, deadline) -> whether it is readable, whether a signal ended the wait; or nil and an error's
  * text. An event ends it, too. */
 int ws_wait_for_descriptor(lua_State *L);

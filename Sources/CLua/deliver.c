@@ -149,7 +149,10 @@ static void keep_info(lua_State *L, const ws_event *event, lua_websocket *ws)
         lua_setiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_ERROR);
     else
         lua_pop(L, 1);
-    if (event->type == WS_EVENT_ERROR) return;
+    if (event->type == WS_EVENT_ERROR) {
+        ws->module->descriptor = -1;
+        return;
+    }
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, INDEX_WEBSOCKET, event->type == WS_EVENT_OPEN ? WS_VALUE_OPENED : WS_VALUE_CLOSED);
     ws->is_open = event->type == WS_EVENT_OPEN;

@@ -7,14 +7,19 @@
 #include <poll.h>
 #include <string.h>
 
-void ws_show_remaining(module_state *module)
+/* Whether fetched records wait for a delivery, or delivered events for the coroutine that they are for. */
+static bool remains(const module_state *module)
 {
-    if (!module->state) return;
-    bool has_unclaimed = module->unclaimed && module->polls < module->unclaimed_until;
-    ws_state_show(module->state, module->cursor != module->end || has_unclaimed);
+    return module->cursor != module->end || (module->unclaimed && module->polls < module->unclaimed_until);
 }
 
-static int descriptor(lua_State *L, module_state *module)
+void ws_show_remaining(module_state *module)
+{
+    if (module->state) ws_state_show(module->state, remains(module));
+}
+
+/* The engine looks whether the host has closed the descriptor, which costs a system call. */
+static int checked_descriptor(lua_State *L, module_state *module)
 {
     if (!module->state) luaL_error(L, "websocket has no descriptor: the Lua state closes");
     ws_failure failure;
@@ -25,11 +30,23 @@ static int descriptor(lua_State *L, module_state *module)
         ws_state_set_timer(module->state, module->next_timer);
         ws_show(module);
     }
+    module->descriptor = number;
     return number;
 }
 
-/* Also the method of websocket.loop: the argument is ignored. */
+/* A loop asks for each event. */
+static int descriptor(lua_State *L, module_state *module)
+{
+    return module->descriptor >= 0 ? module->descriptor : checked_descriptor(L, module);
+}
+
 int ws_fd(lua_State *L)
+{
+    lua_pushinteger(L, checked_descriptor(L, ws_module(L)));
+    return 1;
+}
+
+int ws_loop_fd(lua_State *L)
 {
     lua_pushinteger(L, descriptor(L, ws_module(L)));
     return 1;
@@ -50,17 +67,19 @@ static int timeout(lua_State *L)
     return 1;
 }
 
-/* Whether `poll` has something to do: a select that asks this need not wait. */
+/* Whether `poll`, or a coroutine that waits, has something to do: a select that asks this need not wait. LuaSocket's select
+ * returns one object for a descriptor, but all that are dirty: with an object for each coroutine, this wakes them all. */
 static int dirty(lua_State *L)
 {
     module_state *module = ws_module(L);
-    lua_pushboolean(L, module->state && (module->cursor != module->end || ws_state_queued(module->state) ||
+    lua_pushboolean(L, module->state && (remains(module) || ws_state_queued(module->state) ||
                                          module->next_timer <= ws_monotonic()));
     return 1;
 }
 
 const luaL_Reg ws_loop_methods[] = {
-    {"pollfd", ws_fd}, {"getfd", ws_fd}, {"events", events}, {"timeout", timeout}, {"dirty", dirty}, {NULL, NULL},
+    {"pollfd", ws_loop_fd}, {"getfd", ws_loop_fd}, {"events", events},
+    {"timeout", timeout},   {"dirty", dirty},      {NULL, NULL},
 };
 
 /* Signals are blocked from the last look at the hook to the wait itself: see wait_for_records. */
@@ -89,6 +108,7 @@ int ws_wait_for_descriptor(lua_State *L)
                         is_open ? strerror(error) : "it is not open");
         return 2;
     }
+    if (count > 0 && descriptors[1].revents & POLLNVAL) module->descriptor = -1;
     lua_pushboolean(L, count > 0 && descriptors[0].revents);
     lua_pushboolean(L, count < 0);
     return 2;

@@ -87,6 +87,7 @@ static int connect(lua_State *L)
         return luaL_error(L, "WebSocket can't connect: %s", failure.text);
     }
     if (!known) ws_module(L)->live++;
+    ws_module(L)->descriptor = -1;
     ws->starts++;
     ws->started = true;
     return 0;

@@ -23,6 +23,7 @@ void ws_reset_after_fork(lua_State *L, module_state *module)
     module->unreported_owner = NULL;
     module->unreported_bytes = 0;
     module->is_watched = false;
+    module->descriptor = -1;
     if (module->state) ws_state_reset(module->state);
     for (lua_websocket *ws = module->websockets; ws; ws = ws->next) {
         ws->started = false;
@@ -72,7 +73,7 @@ static void push_upvalues(lua_State *L)
 {
     module_state *module = lua_newuserdatauv(L, sizeof *module, 0);
     ws_start_counting_forks();
-    *module = (module_state){.forks_seen = ws_forks, .next_timer = HUGE_VAL};
+    *module = (module_state){.forks_seen = ws_forks, .next_timer = HUGE_VAL, .descriptor = -1};
     /* Lua finalises in the opposite order: module_state gets its __gc before any websocket, so it is finalised last. */
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, state_gc);

@@ -241,7 +241,7 @@ static int end_run(lua_State *L)
 
 const luaL_Reg ws_wait_functions[] = {
     {"time", ws_time},                {"step", ws_step},
-    {"fd", ws_fd},                    {"wait", ws_wait_for_descriptor},
+    {"fd", ws_loop_fd},                    {"wait", ws_wait_for_descriptor},
     {"take", take},
     {"opened", opened},               {"flushed", flushed},
     {"connection", connection},       {"unsent", unsent},
