@@ -141,6 +141,10 @@ need_to_test() {
     need /usr/sbin/nft "drops packets in the tests' networks" nftables
     need_lua_module luv "an event loop of the tests" lua-luv
     need_lua_module cqueues "an event loop of the tests" lua-cqueues
+    need_lua_module socket "select, an event loop of the tests" lua-socket
+    need /usr/share/lua/5.1/copas.lua "an event loop of the tests" lua-copas
+    need nvim "an editor with an event loop, for the tests" neovim
+    need love "a game engine with LuaJIT, for the tests" love
     need_python
 }
 

@@ -1,0 +1,4 @@
+-- This game has no window and no sound.
+function love.conf(t)
+    t.modules.audio, t.modules.graphics, t.modules.window = false, false, false
+end

@@ -1,0 +1,241 @@
+-- Real event loops: cqueues, copas, LuaSocket's select, libuv (luv, Neovim), LÖVE; and the examples for them.
+-- Runs on every version of Lua. A loop that a version lacks is pending; Neovim and LÖVE run with the module for LuaJIT.
+
+local helper = require "helper"
+
+local limited = "timeout -s KILL 30 "
+
+--- Whether this version of Lua has the module.
+local function has(name) return (os.execute(("%s -e 'require %q' 2>/dev/null"):format(helper.lua, name))) end
+
+local loops = {
+  { name = "cqueues", module = "cqueues", has_coroutines = true },
+  { name = "copas", module = "copas", has_coroutines = true },
+  { name = "luasocket", module = "socket" },
+  { name = "luv", module = "luv", has_coroutines = true },
+}
+for _, loop in ipairs(loops) do loop.exists = has(loop.module) end
+
+describe("event loops:", function()
+  local server
+  lazy_setup(function() server = helper.serve("node") end)
+  lazy_teardown(helper.stop_servers)
+  after_each(helper.remove_files)
+
+  --- Runs a script with the locals loop, websocket, types, url and now. Returns its output.
+  local function script(name, text)
+    local prelude = [[
+      local loop, websocket = dofile %q (%q)
+      local url, types, now = ..., websocket.WebSocketMessageType, websocket.time
+    ]]
+    local file = helper.write_script(prelude:format(helper.folder .. "/event_loops.lua", name) .. text)
+    local output, status = helper.finish(helper.start(limited .. helper.lua, file, server:url("/echo")))
+    assert.equal(0, status, output)
+    return output
+  end
+
+  --- In a script: `alternate(seconds, finished)` sends one message after the other, each after the answer to the last;
+  --- then closes, and calls finished(count, seconds).
+  local alternate = [[
+    local function alternate(seconds, finished)
+      local from, count = nil, 0
+      websocket.WebSocket { url = url, onreceive = function(type, data, err, _, ws)
+        if type == types.ERROR then error(err) end
+        if type == types.CLOSE then finished(count, now() - from) end
+        from = from or now()
+        if type == types.TEXT then
+          assert(data == "message " .. count)
+          if now() - from > seconds then return ws:close() end
+        end
+        if type == types.TEXT or type == types.OPEN then
+          count = count + 1
+          ws:sendText("message ", count)
+        end
+      end }:connect()
+    end
+  ]]
+
+  for _, loop in ipairs(loops) do
+    local function it_with(text, test) (loop.exists and it or pending)(loop.name .. ": " .. text, test) end
+
+    it_with("an alternation loses no wake-up, and the process ends", function()
+      local count = tonumber(script(loop.name, alternate .. [[
+        loop.callbacks()
+        alternate(2, function(count)
+          print(count)
+          loop.stop()
+        end)
+        loop.run()
+      ]]))
+      assert.is_true(count > 1000, count)
+    end)
+
+    it_with("a ticker beside an alternation keeps its time", function()
+      helper.one_of_five(function()
+        -- Ticks in a second: without a websocket, and beside one.
+        local alone = tonumber(script(loop.name, [[
+          local ticks, from = 0, now()
+          loop.run(function()
+            ticks = ticks + 1
+            if now() - from > 0.5 then loop.stop() end
+          end)
+          print(ticks / (now() - from))
+        ]]))
+        local beside = tonumber(script(loop.name, alternate .. [[
+          local ticks = 0
+          loop.callbacks()
+          alternate(0.5, function(_, seconds)
+            print(ticks / seconds)
+            loop.stop()
+          end)
+          loop.run(function() ticks = ticks + 1 end)
+        ]]))
+        return beside > 0.7 * alone, ("%g instead of %g ticks"):format(beside, alone)
+      end)
+    end)
+
+    it_with("while nothing happens, the process takes no processor time", function()
+      local ticks = tonumber(script(loop.name, [[
+        local function processor_time()
+          local file = io.open("/proc/self/stat")
+          local user, system = file:read("*a"):match("%) %S" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+          file:close()
+          return user + system
+        end
+        local before
+        loop.callbacks()
+        websocket.WebSocket { url = url, onreceive = function(type, _, _, _, ws)
+          if type == types.OPEN then ws:sendText("once") end
+          if type ~= types.TEXT then return end
+          websocket.after(0.3, function() before = processor_time() end)
+          websocket.after(1.3, function()
+            print(processor_time() - before)
+            loop.stop()
+          end)
+        end }:connect()
+        loop.run()
+        os.exit(0)
+      ]]))
+      assert.is_true(ticks <= 2, ticks .. " ticks of 10 ms")
+    end)
+
+    if loop.has_coroutines then
+      it_with("coroutines that receive, each from its own websocket: none starves", function()
+        local slowest = tonumber(script(loop.name, [[
+          local websockets, messages = 8, 1000
+          local received, left, slowest = {}, websockets, nil
+          local function finished()
+            for i = 1, websockets do slowest = math.min(slowest or messages, received[i]) end
+            left = left - 1
+            if left > 0 then return end
+            print(slowest)
+            loop.stop()
+          end
+          loop.coroutines()
+          for i = 1, websockets do
+            received[i] = 0
+            loop.spawn(function()
+              local ws = websocket.WebSocket { url = url }
+              ws:connect()
+              assert(ws:waitopen(10))
+              ws:sendText(i, " 0")
+              -- Lua 5.1 can't yield in an iterator.
+              if _VERSION == "Lua 5.1" or i % 2 == 0 then
+                for n = 0, messages - 1 do
+                  assert(ws:receive(10) == i .. " " .. n)
+                  received[i] = n + 1
+                  ws:sendText(i, " ", n + 1)
+                end
+              else
+                for data in ws:messages() do
+                  assert(data == i .. " " .. received[i])
+                  received[i] = received[i] + 1
+                  if received[i] == messages then break end
+                  ws:sendText(i, " ", received[i])
+                end
+              end
+              ws:close()
+              finished()
+            end)
+          end
+          loop.run()
+        ]]))
+        assert.is_true(slowest > 100, slowest .. " of 1000 messages when the first coroutine had all")
+      end)
+
+      it_with("waits in several coroutines keep their times", function()
+        helper.one_of_five(function()
+          local late = tonumber(script(loop.name, [[
+            local left, latest = 5, 0
+            loop.coroutines()
+            for i = 1, left do
+              loop.spawn(function()
+                local ws = websocket.WebSocket { url = url }
+                ws:connect()
+                assert(ws:waitopen(10))
+                local from = now()
+                local data, reason = ws:receive(i / 20)
+                assert(data == nil and reason == "timeout", reason)
+                local late = now() - from - i / 20
+                assert(late > -1e-3, late)
+                latest, left = math.max(latest, late), left - 1
+                ws:close()
+                if left > 0 then return end
+                print(latest)
+                loop.stop()
+              end)
+            end
+            loop.run()
+          ]]))
+          return late < 0.02, late .. " s late"
+        end)
+      end)
+    end
+  end
+
+  describe("the example", function()
+    --- A test that runs an example, whose command gets the URL and a number of messages.
+    local function example(name, exists, start)
+      (exists and it or pending)(name, function()
+        helper.one_of_five(function()
+          local from, count = helper.now(), 2000
+          local output, status = helper.finish(start("examples/" .. name, server:url("/echo"), count))
+          local seconds = helper.now() - from
+          assert.equal(0, status, output)
+          for i = 1, count do
+            local line, rest = output:match("^([^\n]*)\n(.*)$")
+            assert.equal("message " .. i, line)
+            output = rest
+          end
+          local ticks = tonumber(output:match("^(%d+) ticks\n$"))
+          assert.truthy(ticks, output)
+          -- The start of the interpreter takes some of the time.
+          return ticks / 100 > 0.4 * seconds - 0.1, ("%d ticks in %g s"):format(ticks, seconds)
+        end)
+      end)
+    end
+
+    local path = package.cpath:match("^[^;]*;")
+    local environment = ("env LUA_CPATH='%s;' "):format(path)
+
+    for _, loop in ipairs(loops) do
+      example("loops/" .. loop.name .. ".lua", loop.exists, function(file, url, count)
+        local run = helper.write_script(("arg = { %q, %q } dofile %q"):format(url, count, file))
+        return helper.start(limited .. helper.lua, run)
+      end)
+    end
+
+    local is_jit = helper.version == "jit"
+    local function has_program(name) return is_jit and os.execute(("command -v %s >/dev/null"):format(name)) end
+
+    example("loops/neovim.lua", has_program("nvim"), function(file, url, count)
+      local variables = ("URL=%s MESSAGES=%d "):format(url, count)
+      return helper.start(environment .. variables .. limited .. "nvim --headless -u NONE -S", file)
+    end)
+
+    example("love", has_program("love"), function(folder, url, count)
+      local variables = "SDL_VIDEODRIVER=dummy XDG_DATA_HOME=/nonexistent "
+      return helper.start(environment .. variables .. limited .. "love", folder, url, count)
+    end)
+  end)
+end)
