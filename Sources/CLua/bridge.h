@@ -145,8 +145,12 @@ void ws_report_inbox(lua_websocket *ws);
 /* options.c: whether the value is a function or has __call. */
 bool ws_is_callable(lua_State *L, int index);
 
-/* deliver.c: reports the delivered bytes to the engine, which may then queue more. */
-void ws_report_delivered(module_state *module);
+/* Reports the delivered bytes to the engine, which may then queue more; ws_report_bytes (deliver.c) if there are any. */
+void ws_report_bytes(module_state *module);
+static inline void ws_report_delivered(module_state *module)
+{
+    if (module->unreported_owner) ws_report_bytes(module);
+}
 
 /* object.c; ws_release closes the websocket and takes it out of module_state.websockets. */
 int ws_constructor(lua_State *L);

@@ -6,22 +6,23 @@
 
 /* The websocket of the current record; it stands at INDEX_WEBSOCKET, its handler at INDEX_HANDLER. */
 typedef struct recipient {
-    uint32_t id;              /* 0: none was looked up */
-    lua_websocket *websocket; /* NULL if it is not live */
+    uint32_t id; /* 0: none was looked up */
     bool has_handler;
+    bool is_target;           /* its next record ends the delivery */
+    lua_websocket *websocket; /* NULL if it is not live */
 } recipient;
 
-void ws_report_delivered(module_state *module)
+void ws_report_bytes(module_state *module)
 {
     lua_websocket *owner = module->unreported_owner;
     /* The script may have called its __gc. */
-    if (owner && owner->engine_side && module->unreported_bytes) ws_websocket_delivered(owner->engine_side, module->unreported_bytes);
+    if (owner->engine_side && module->unreported_bytes) ws_websocket_delivered(owner->engine_side, module->unreported_bytes);
     module->unreported_owner = NULL;
     module->unreported_bytes = 0;
 }
 
 /* Returns a message's memory to the engine; returns how many bytes the message had. */
-static size_t return_block(module_state *module, ws_event *event)
+static __attribute__((noinline)) size_t return_block(module_state *module, ws_event *event)
 {
     size_t length = event->length;
     ws_block block = *ws_event_block(event);
@@ -32,7 +33,7 @@ static size_t return_block(module_state *module, ws_event *event)
 }
 
 /* The last record of all its connect() calls was delivered: the script may start it again. */
-static void mark_ended(lua_State *L, module_state *module, lua_websocket *ws)
+static __attribute__((noinline)) void mark_ended(lua_State *L, module_state *module, lua_websocket *ws)
 {
     ws_report_delivered(module);
     ws->started = false;
@@ -99,16 +100,18 @@ static inline __attribute__((always_inline)) ws_event *next_record(lua_State *L,
     return module->cursor == module->end ? NULL : module->cursor;
 }
 
-static recipient find_recipient(lua_State *L, uint32_t id)
+static recipient find_recipient(lua_State *L, uint32_t id, const lua_websocket *target)
 {
     recipient found = {.id = id};
     lua_settop(L, INDEX_EMPTY_STRING);
     lua_rawgeti(L, WS_UP_LIVE, id);
     found.websocket = lua_touserdata(L, INDEX_WEBSOCKET);
-    if (found.websocket)
+    if (found.websocket) {
         found.has_handler = lua_getiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_HANDLER) != LUA_TNIL;
-    else
+        found.is_target = found.websocket == target;
+    } else {
         lua_pushnil(L);
+    }
     return found;
 }
 
@@ -198,11 +201,11 @@ static __attribute__((noinline)) bool is_over(
  * the script has seen. `is_plain`: a message for a handler, at the first try; the compiler makes a function of its own for
  * these, since they are nearly all. */
 static inline __attribute__((always_inline)) int deliver_record(
-    lua_State *L, module_state *module, ws_event *event, recipient to, lua_Integer count, lua_KFunction continuation,
+    lua_State *L, module_state *module, ws_event *event, const recipient *to, lua_Integer count, lua_KFunction continuation,
     bool is_plain)
 {
-    lua_websocket *ws = to.websocket;
-    bool is_called = is_plain || to.has_handler || event->type == WS_EVENT_DEBUG;
+    lua_websocket *ws = to->websocket;
+    bool is_called = is_plain || to->has_handler || event->type == WS_EVENT_DEBUG;
     int arguments = push_call(L, module, event, ws, is_plain);
     if (arguments < 0) return 0;
     if (!is_plain && event->type >= WS_EVENT_OPEN && event->type <= WS_EVENT_ERROR) keep_info(L, event, ws);
@@ -224,22 +227,25 @@ static inline __attribute__((always_inline)) int deliver_record(
     return 1;
 }
 
-/* Delivers any record. */
+/* Delivers any record, also to a websocket that a script waits for. */
 static __attribute__((noinline)) int deliver_other(
-    lua_State *L, module_state *module, ws_event *event, recipient to, lua_Integer count, lua_KFunction continuation)
+    lua_State *L, module_state *module, ws_event *event, const recipient *to, lua_Integer count, lua_KFunction continuation)
 {
+    lua_websocket *ws = to->websocket;
+    if (ws && ws->waiting_coroutines && !to->is_target) mark_unclaimed(module, ws);
     /* The script may have called the websocket's __gc. */
-    lua_websocket *ws = to.websocket && to.websocket->engine_side ? to.websocket : NULL;
+    if (ws && !ws->engine_side) ws = NULL;
     if (ws && event->type < WS_EVENT_UNSEEN)
         return deliver_record(L, module, event, to, count, continuation, false);
     advance_cursor(L, module, event, ws, 0);
     return 0;
 }
 
-static inline bool is_plain(const module_state *module, const ws_event *event, recipient to)
+static inline bool is_plain(const module_state *module, const ws_event *event, const recipient *to)
 {
     bool is_message = event->type == WS_EVENT_TEXT || event->type == WS_EVENT_BINARY;
-    return is_message && to.has_handler && to.websocket->engine_side && module->attempted != module->delivered + 1;
+    return is_message && to->has_handler && !to->is_target && !to->websocket->waiting_coroutines &&
+           to->websocket->engine_side && module->attempted != module->delivered + 1;
 }
 
 lua_Integer ws_deliver_on(lua_State *L, module_state *module, lua_Integer count, const delivery *how)
@@ -260,14 +266,13 @@ lua_Integer ws_deliver(lua_State *L, module_state *module, uint64_t last, lua_In
     while (!((may_end || module->timer_count) && is_over(L, module, count, how))) {
         ws_event *event = next_record(L, module, last);
         if (!event) break;
-        if (event->socket != to.id) to = find_recipient(L, event->socket);
-        bool is_target = to.websocket && to.websocket == how->target;
-        if (to.websocket && to.websocket->waiting_coroutines && !is_target) mark_unclaimed(module, to.websocket);
-        if (is_plain(module, event, to))
-            count += deliver_record(L, module, event, to, count, how->continuation, true);
-        else
-            count += deliver_other(L, module, event, to, count, how->continuation);
-        if (is_target) break;
+        if (event->socket != to.id) to = find_recipient(L, event->socket, how->target);
+        if (is_plain(module, event, &to)) {
+            count += deliver_record(L, module, event, &to, count, how->continuation, true);
+        } else {
+            count += deliver_other(L, module, event, &to, count, how->continuation);
+            if (to.is_target) break;
+        }
     }
     module->nested_count = outer;
     ws_report_delivered(module);
