@@ -35,7 +35,10 @@ let package = Package(
             dependencies: ["CEvents", "CLinux"],
             exclude: ["waits.lua"],
             // The host interpreter provides the symbols: headers only, liblua is never linked.
-            cSettings: [.unsafeFlags(["-I", luaHeaders, "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])]
+            // Without a PLT, one jump less in each call of Lua.
+            cSettings: [
+                .unsafeFlags(["-I", luaHeaders, "-fvisibility=hidden", "-fno-plt", "-Wall", "-Wextra", "-Werror"])
+            ]
         ),
         .target(
             name: "WebSocketProtocol",
