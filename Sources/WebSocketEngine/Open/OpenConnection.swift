@@ -132,8 +132,9 @@ final class OpenConnection {
         // busy thread would compete with the peer. (Measured on two processors.)
         var parsed = 0
         defer {
-            let hasMore = total >= loop.readBuffer.count || reader.isInMessage
-            if parsed >= Self.streamSize, hasMore { loop.isStreaming = true }
+            if parsed >= Self.streamSize, total >= loop.readBuffer.count || reader.isInMessage {
+                loop.isStreaming = true
+            }
         }
         reading: for _ in 0..<Transport.maxReadsPerTurn where total < loop.readBuffer.count {
             guard !isPaused else { break }
@@ -201,7 +202,7 @@ final class OpenConnection {
     /// Answers pings, publishes the events of one read, and acts on the peer's end.
     private func publish(_ outcome: MessageReader.Outcome, _ loop: inout LoopContext) -> Progress {
         if loop.records.hasDetachedBlocks { idleMemory.didUseLargeBuffer(loop.now) }
-        noteLiveness(&loop)
+        if keepalive != nil { noteLiveness(&loop) }
         // Before the events: the script's answer to what came with the ping must not overtake the pong.
         let progress = answerPings(&loop)
         websocket.publish(&loop.records)
@@ -216,7 +217,6 @@ final class OpenConnection {
     }
 
     private func noteLiveness(_ loop: inout LoopContext) {
-        guard keepalive != nil else { return }
         keepalive!.received(loop.now)
         guard let pong = reader.keepalivePong else { return }
         reader.keepalivePong = nil

@@ -20,7 +20,7 @@ public struct BlockPool: ~Copyable, @unchecked Sendable {
         for block in blocks { free(block.bytes) }
     }
 
-    public var isEmpty: Bool { blocks.isEmpty }
+    public var isEmpty: Bool { size == 0 }
 
     /// Adds a block. Returns false when the pool is full: the block stays the caller's.
     public mutating func put(_ block: ws_block) -> Bool {

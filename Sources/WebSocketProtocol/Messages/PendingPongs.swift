@@ -2,7 +2,8 @@
 // many pings wait, an answer to the latest is enough (5.5.3), so a peer that pings and does not read can't use up the
 // memory.
 
-struct PendingPongs: ~Copyable {
+/// Public, so that the compiler can inline `MessageReader.hasPongs` into the engine: a call would copy the whole reader.
+public struct PendingPongs: ~Copyable {
     /// For each pong a length byte, then the payload.
     private var payloads = ByteBuffer()
 
