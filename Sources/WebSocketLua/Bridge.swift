@@ -75,12 +75,7 @@ public func ws_state_fetch(
     _ state: OpaquePointer, _ limit: Double, _ mask: UnsafeRawPointer?, _ count: UnsafeMutablePointer<Int>
 ) -> ws_slice {
     with(state, as: LuaState.self) { state in
-        if limit <= 0 {
-            state.queue.runLoopWithoutWaiting()
-        } else if state.queue.isEmpty {
-            state.queue.wait(until: limit, mask)
-        }
-        state.queue.take(&state.fetched)
+        state.queue.fetch(&state.fetched, waitingUntil: limit, mask)
         count.pointee = state.fetched.count
         let bytes = state.fetched.bytes
         return ws_slice(bytes: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), count: bytes.count)

@@ -256,8 +256,14 @@ final class Session {
         publishEvent(WS_EVENT_ERROR, info, &loop)
     }
 
+    @inline(__always)
     private func connectionProgressed(_ progress: OpenConnection.Progress, _ loop: inout LoopContext) {
-        guard progress == .over, let connection else { return }
+        if progress == .over { connectionEnded(&loop) }
+    }
+
+    @inline(never)
+    private func connectionEnded(_ loop: inout LoopContext) {
+        guard let connection else { return }
         self.connection = nil
         let summary = connection.finish()
         let result = summary.result

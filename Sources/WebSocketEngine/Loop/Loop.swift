@@ -151,6 +151,7 @@ struct Loop: ~Copyable {
     }
 
     /// Waits for events as `Poller.wait` does, and reads the clock.
+    @inline(__always)
     private mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>?) -> Int {
         let count = context.poller.wait(until: deadline, mask)
         context.now = WebSocketEngine.now()

@@ -104,6 +104,7 @@ struct Poller: ~Copyable {
     /// Waits until `deadline` at the latest; nil means no deadline, 0 does not wait. It may end earlier without an event.
     /// Returns the number of events, -1 when a signal interrupted the wait, or `waitFailed`.
     /// - Parameter mask: signals that are blocked during the wait; nil leaves the thread's mask as it is.
+    @inline(__always)
     mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
         if let deadline, deadline != 0 { setTimer(deadline) }
         let count = Int(ws_epoll_wait(epoll.number, events, Int32(Self.maxEvents), deadline == 0 ? 0 : -1, mask))
@@ -113,7 +114,11 @@ struct Poller: ~Copyable {
     /// Ends a wait, and makes the epoll descriptor readable, at `deadline` at the latest.
     @inline(__always)
     mutating func setTimer(_ deadline: Nanoseconds) {
-        guard deadline < timerSetTo else { return }
+        if deadline < timerSetTo { setEarlierTimer(deadline) }
+    }
+
+    @inline(never)
+    private mutating func setEarlierTimer(_ deadline: Nanoseconds) {
         timer.set(deadline)
         timerSetTo = deadline
     }

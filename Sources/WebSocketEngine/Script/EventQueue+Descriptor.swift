@@ -68,7 +68,7 @@ extension EventQueue {
 
     /// `poll` looks without waiting. A script with a descriptor waits in the host's loop, so it does the work of the engine's
     /// loop here.
-    public func runLoopWithoutWaiting() {
+    func runLoopWithoutWaiting() {
         if hasDescriptor { Engine.withCurrent { $0.runLoopWithoutWaiting(self) } }
     }
 

@@ -170,8 +170,20 @@ public final class EventQueue: Sendable {
 
     public var count: Int { queued.load(ordering: .acquiring) }
 
+    /// Exchanges `records`, all of which were delivered, for the queued records. If there are none, waits for the first as `wait`
+    /// does; with the limit 0 it does not.
+    public func fetch(_ records: inout EventRecords, waitingUntil limit: Double, _ mask: UnsafeRawPointer?) {
+        if limit <= 0 {
+            runLoopWithoutWaiting()
+        } else if isEmpty {
+            wait(until: limit, mask)
+        }
+        take(&records)
+    }
+
     /// Exchanges `records`, all of which were delivered, for the queued records.
-    public func take(_ records: inout EventRecords) {
+    @inline(__always)
+    func take(_ records: inout EventRecords) {
         records.removeAll()
         guard !isEmpty else { return }
         shared.withLock { shared in
@@ -188,12 +200,13 @@ public final class EventQueue: Sendable {
         if !isKept { free(block.bytes) }
     }
 
-    public var isEmpty: Bool { count == 0 }
+    var isEmpty: Bool { count == 0 }
 
     /// Waits until a record is queued, a signal arrives, or the monotonic clock shows `limit` seconds.
     /// - Parameter mask: a sigset_t (its Swift type may come from either of two modules, so it can't stand here). With it
     ///   the caller has blocked all signals, and the wait lets those through that are not in the mask.
-    public func wait(until limit: Double, _ mask: UnsafeRawPointer?) {
+    @inline(__always)
+    func wait(until limit: Double, _ mask: UnsafeRawPointer?) {
         let mask = mask?.assumingMemoryBound(to: sigset_t.self)
         let hasWaited: Void? = Engine.withCurrent { engine in
             if engine.runLoopForScript(self, until: Nanoseconds(seconds: limit), mask) { return }
