@@ -147,12 +147,17 @@ describe("a bug once:", function()
 
   it("an event was lost when nested polls reached Lua's C stack limit", function()
     local got, err = {}, nil
+    --- Calls `f` inside `n` nested C calls: polls alone do not nest so deep.
+    local function nest(n, f)
+      if n == 0 then return f() end
+      ("x"):gsub("x", function() nest(n - 1, f) end)
+    end
     local ws = websocket.WebSocket {
       url = python:url("/flood?count=1000"),
       onreceive = function(type, data)
         if type ~= helper.types.TEXT then return end
         got[#got + 1] = data
-        websocket.poll(1)
+        nest(8, function() websocket.poll(1) end)
       end,
     }
     ws:connect()
@@ -163,7 +168,7 @@ describe("a bug once:", function()
     end
     ws:close()
     websocket.run(helper.TIMEOUT)
-    -- LuaJIT nests a thousand polls.
+    -- LuaJIT may have room for all.
     if helper.version ~= "jit" or err then assert.truthy(err:find("overflow", 1, true), err) end
     for i = 1, 1000 do
       if got[i] ~= tostring(i) then error(got[i] .. " instead of " .. i) end
