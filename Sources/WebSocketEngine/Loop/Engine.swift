@@ -27,7 +27,7 @@ public final class Engine: Sendable {
     private let loop: Mutex<Loop>
     /// The loop's epoll descriptor.
     private let epoll: Int32
-    private let ownership: LoopOwnership
+    let ownership: LoopOwnership
     private let isShuttingDown = Atomic(false)
     /// Event queues of the Lua states that have connected.
     private let queues = Mutex<[EventQueue]>([])
@@ -165,7 +165,10 @@ public final class Engine: Sendable {
                 }
                 guard case .ran = outcome, loop.now < limit else { break }
             }
-            if queue.hasDescriptor, !loop.isStreaming { loop.signalWork() }
+            if queue.hasDescriptor {
+                // The loop thread takes the loop at once, but a host's loop would spin until then.
+                if loop.isStreaming { reportLoop(false) } else { loop.signalWork() }
+            }
             return (loop.now, loop.isStreaming, loop.hasWork)
         }
         guard failure == nil, let (time, isStreaming, hasWork) = state else {

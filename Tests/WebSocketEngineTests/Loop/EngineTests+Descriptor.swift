@@ -166,6 +166,33 @@ extension EngineTests {
         }
     }
 
+    /// The script does not spin until the loop thread runs.
+    @Test func aStreamIsTheLoopThreads() async {
+        await #expect(processExitsWith: .success) {
+            let script = try Script()
+            let engine = try #require(Engine.withCurrent { $0 })
+            let count = 2000
+            let message = [0x82, 126, 0x03, 0xE8] + [UInt8](repeating: 0, count: 1000)
+            let messages = [UInt8]((0..<count).flatMap { _ in message })
+            let peer = script.open.peer
+            var streams = 0
+            // Fewer bytes than maxqueued.
+            for _ in 0..<6 {
+                _ = try script.leaveLoopToScripts()
+                DispatchQueue(label: "peer", qos: .userInteractive).async { try? LocalServer.send(messages, to: peer) }
+                var received = 0
+                while received < count {
+                    try #require(isReadable(script.number, within: 10))
+                    received += script.poll()
+                    guard engine.ownership.isStreaming else { continue }
+                    streams += 1
+                    try #require(try script.reportedEvents() == ["18"])
+                }
+            }
+            try #require(streams > 0)
+        }
+    }
+
     /// While the loop thread reads a stream, the script sleeps until there are events.
     @Test func theDescriptorSleepsWhileTheLoopThreadWorks() async {
         await #expect(processExitsWith: .success) {
