@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ws_event.type. Lua sees these values as WebSocketMessageType, except DEBUG and ENDED. */
+/* ws_event.type. Lua sees these values as WebSocketMessageType, except those from DEBUG on. */
 enum {
     WS_EVENT_TEXT = 0,
     WS_EVENT_OPEN = 1,
@@ -17,7 +17,8 @@ enum {
     WS_EVENT_PONG = 5,
     WS_EVENT_FRAGMENT = 6,
     WS_EVENT_BINARY = 16,
-    WS_EVENT_DEBUG = 128, /* a line for the debug function */
+    WS_EVENT_DEBUG = 128,   /* a line for the debug function */
+    WS_EVENT_ATTEMPT = 129, /* a question for the function onattempt */
     /* No events for the script: */
     WS_EVENT_UNSEEN = 200,
     WS_EVENT_FLUSHED = 200, /* what ws_websocket_flush has waited for */
@@ -33,6 +34,7 @@ enum {
 /* Payload by type:
  *   TEXT BINARY PING PONG   the bytes, or a ws_block (DETACHED)
  *   DEBUG                   the line
+ *   ATTEMPT                 ws_question
  *   FRAGMENT                uint64_t: bytes of the message received so far
  *   OPEN ERROR CLOSE        uint32_t n, n bytes of error text, then info fields up to the end */
 typedef struct ws_event {
@@ -47,6 +49,12 @@ typedef struct ws_block {
     void *bytes; /* from malloc; owned by the buffer of records until the reader removes the block */
     uint64_t capacity;
 } ws_block;
+
+/* The loop waits for the answer before it opens anything. */
+typedef struct ws_question {
+    uint32_t number;  /* identifies the question in the answer; never 0 */
+    uint32_t attempt; /* first argument of onattempt */
+} ws_question;
 
 /* Tags of info fields. A field is a tag, a name (length byte, bytes) and a value. The fields after a TABLE are the
  * table's, up to its END, which has neither name nor value. A name of length 0 stands for the next list index. */

@@ -5,7 +5,6 @@ import WebSocketProtocol
 extension ConnectAttempt {
     func startHandshake(_ transport: Transport, _ address: Address, _ loop: inout LoopContext) -> Progress {
         guard let nonce = loop.random.words(4) else { return noRandomness() }
-        let options = websocket.options
         let handshake = ClientHandshake(
             url: url, headers: isOriginalOrigin ? options.headers : options.headers.withoutCredentials(),
             subprotocols: options.protocols, deflate: options.deflate?.parameters, nonce: nonce,
@@ -25,7 +24,7 @@ extension ConnectAttempt {
     func handshakeAdvanced(_ exchange: HandshakeExchange, _ loop: inout LoopContext) -> Progress {
         let progress = exchange.advance(&loop)
         if case .pending = progress { return .pending }
-        if websocket.options.debug {
+        if options.debug {
             for line in exchange.head?.redactedLines ?? [] { debugLine("< \(line)", &loop) }
         }
         switch progress {
@@ -46,8 +45,8 @@ extension ConnectAttempt {
         func refused(_ why: String) -> Progress {
             fail(Failure(kind: "handshake", reason: "\(reason), \(why)", response: head))
         }
-        guard redirects < websocket.options.maxRedirects else {
-            return refused("and maxredirects is \(websocket.options.maxRedirects)")
+        guard redirects < options.maxRedirects else {
+            return refused("and maxredirects is \(options.maxRedirects)")
         }
         guard let location = head.fields["Location"] else { return refused("without saying where to") }
         let target: WebSocketURL

@@ -4,7 +4,7 @@ import WebSocketProtocol
 
 extension ConnectAttempt {
     var tlsOptions: Options.TLS {
-        isOriginalOrigin ? websocket.options.tls : websocket.options.tls.withoutIdentity
+        isOriginalOrigin ? options.tls : options.tls.withoutIdentity
     }
 
     func makeTLSContext(_ loop: inout LoopContext) -> Progress {

@@ -1,9 +1,10 @@
-// One attempt to open a connection: the options' TLS files, the name lookup, the race of the addresses, the proxy, the
+// One attempt to open a connection: the question to the script, the options' TLS files, the name lookup, the race of the addresses, the proxy, the
 // TLS handshake, the opening handshake, in this order, and all of it again for a redirect. It ends with an open
 // connection or with a failure in words. Session owns it and decides what follows; all calls are on the thread that
 // runs the loop.
 //
-// This file has the stages up to the connected socket and the deadlines; +TLS and +Handshake have the rest.
+// This file has the stages up to the connected socket and the deadlines; +Question has the first one, +TLS and +Handshake
+// have the last.
 
 import WebSocketProtocol
 
@@ -30,6 +31,8 @@ final class ConnectAttempt {
 
     /// What the attempt waits for.
     enum Stage {
+        /// The script has a question of this number (option `onattempt`).
+        case question(UInt32)
         /// A thread reads the files of the option `tls`.
         case tlsContext(Poller.Token)
         case lookup(Host, Poller.Token)
@@ -45,8 +48,12 @@ final class ConnectAttempt {
     static let userAgent = "lua-websocket"
 
     let websocket: WebSocket
+    /// The websocket's, with what the script has answered for this attempt.
+    var options: Options
+    /// As the script counts attempts.
+    let number: Int
     let slot: Int
-    /// The script's URL, or that of the last redirect.
+    /// The options' URL, or that of the last redirect.
     var url: WebSocketURL
     var redirects = 0
     private var proxy: Proxy?
@@ -58,18 +65,29 @@ final class ConnectAttempt {
     /// Whether the websocket was open before: then its options are right, and what fails now may pass.
     let hasWorked: Bool
     /// When the whole attempt fails, redirects included (`connecttimeout`).
-    private let attemptDeadline: Nanoseconds
+    private var attemptDeadline: Nanoseconds
 
-    init(_ websocket: WebSocket, _ url: WebSocketURL, slot: Int, hasWorked: Bool, now: Nanoseconds) {
+    init(
+        _ websocket: WebSocket, _ url: WebSocketURL, number: Int = 1, slot: Int, hasWorked: Bool, now: Nanoseconds
+    ) {
         self.websocket = websocket
+        options = websocket.options
+        self.number = number
         self.hasWorked = hasWorked
         self.slot = slot
         self.url = url
-        attemptDeadline = now + Nanoseconds(seconds: websocket.options.connectTimeout)
+        attemptDeadline = now + Nanoseconds(seconds: options.connectTimeout)
     }
 
+    /// The time of `connecttimeout` begins.
+    func renewDeadline(_ now: Nanoseconds) {
+        attemptDeadline = now + Nanoseconds(seconds: options.connectTimeout)
+    }
+
+    /// Connects to `url`; called again after a redirect.
+
     func start(_ loop: inout LoopContext) -> Progress {
-        do throws(Proxy.Failure) { proxy = try websocket.options.proxy(for: url) } catch {
+        do throws(Proxy.Failure) { proxy = try options.proxy(for: url) } catch {
             return fail(Failure(kind: "proxy", reason: error.reason))
         }
         tls = nil
@@ -78,7 +96,11 @@ final class ConnectAttempt {
 
     /// The session waits no longer for this attempt.
     func cancel(_ loop: inout LoopContext) {
-        if case .lookup(let host, let token) = stage { loop.resolver.cancel(hostAndPort(of: host), token) }
+        switch stage {
+        case .question: websocket.questionEnded()
+        case .lookup(let host, let token): loop.resolver.cancel(hostAndPort(of: host), token)
+        case .tlsContext, .race, .proxy, .tlsHandshake, .openingHandshake, .over: break
+        }
         stage = .over
     }
 
@@ -92,8 +114,8 @@ final class ConnectAttempt {
         websocket.debugLine(line(), &loop.records)
     }
 
-    /// Whether `url` has the origin of the script's URL: only that one gets the script's credentials and certificate.
-    var isOriginalOrigin: Bool { websocket.options.url.map { url.isSameOrigin(as: $0) } ?? true }
+    /// Whether `url` has the origin of the options' URL: only that one gets the script's credentials and certificate.
+    var isOriginalOrigin: Bool { options.url.map { url.isSameOrigin(as: $0) } ?? true }
 
     // MARK: - Address
 
@@ -141,7 +163,7 @@ final class ConnectAttempt {
     // MARK: - Connected socket
 
     private func startRace(_ addresses: [Address], _ loop: inout LoopContext) -> Progress {
-        guard let option = websocket.options.localAddress, url.socketPath == nil else {
+        guard let option = options.localAddress, url.socketPath == nil else {
             return startRace(addresses, from: nil, &loop)
         }
         let local: Address
@@ -163,7 +185,7 @@ final class ConnectAttempt {
     }
 
     private func bindFailed(_ error: SystemError) -> Progress {
-        let text = websocket.options.localAddress?.description ?? ""
+        let text = options.localAddress?.description ?? ""
         return fail(Failure(kind: "connect", reason: "localaddress \(text): \(SystemError.message(error.number))"))
     }
 
@@ -229,7 +251,7 @@ final class ConnectAttempt {
             return .pending
         case .openingHandshake(let exchange):
             return exchange.transport.shouldHandle(readiness) ? handshakeAdvanced(exchange, &loop) : .pending
-        case .tlsContext, .lookup, .over: return .pending
+        case .question, .tlsContext, .lookup, .over: return .pending
         }
     }
 
@@ -240,7 +262,7 @@ final class ConnectAttempt {
         switch stage {
         case .race(let race): min(attemptDeadline, race.nextStart ?? attemptDeadline)
         case .openingHandshake(let exchange): min(attemptDeadline, exchange.refusal?.deadline ?? attemptDeadline)
-        case .tlsContext, .lookup, .proxy, .tlsHandshake, .over: attemptDeadline
+        case .question, .tlsContext, .lookup, .proxy, .tlsHandshake, .over: attemptDeadline
         }
     }
 
@@ -253,17 +275,18 @@ final class ConnectAttempt {
                 return handshakeRefused(refusal)
             }
         case .race(let race): if !isOver { return raceAdvanced(race.startDueAttempts(&loop), &loop) }
-        case .tlsContext, .lookup, .proxy, .tlsHandshake: break
+        case .question, .tlsContext, .lookup, .proxy, .tlsHandshake: break
         }
         guard isOver, let what = overdue else { return .pending }
         cancel(&loop)
-        let seconds = "\(websocket.options.connectTimeout)"
+        let seconds = "\(options.connectTimeout)"
         return fail(Failure(kind: "timeout", reason: "\(what) within the connecttimeout of \(seconds) s"))
     }
 
     /// What has not happened in time, in words.
     private var overdue: String? {
         switch stage {
+        case .question: return "onattempt gave no answer"
         case .tlsContext: return "the files of the option tls could not be read"
         case .lookup(let host, _):
             return "the host \(host == .proxy ? "\(proxy?.host ?? "") of the proxy" : url.host) could not be resolved"

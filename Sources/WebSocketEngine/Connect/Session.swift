@@ -17,6 +17,8 @@ final class Session {
     /// Lingering sockets of one websocket; for another one the oldest is closed.
     private static let maximumLingeringCloses = 4
     private var attempt: ConnectAttempt?
+    /// Where the last attempt that has ended was to lead: `onattempt` may have replaced the websocket's URL.
+    private var attemptURL: WebSocketURL?
     private var reconnectState: ReconnectState
     /// Whether any connection of this websocket was open.
     private var hasOpened = false
@@ -120,6 +122,12 @@ final class Session {
         if !lingeringCloses.isEmpty { lingeringCloses.removeAll { $0.ready(readiness, &loop) } }
     }
 
+    /// The script has answered a question of `onattempt`.
+    func answered(_ question: UInt32, _ answer: AttemptAnswer, _ loop: inout LoopContext) {
+        guard let attempt else { return }
+        attemptProgressed(attempt.answered(question, answer, &loop), &loop)
+    }
+
     func lookupFinished(_ token: Poller.Token, _ resolution: Resolution, _ loop: inout LoopContext) {
         guard let attempt else { return }
         attemptProgressed(attempt.lookupFinished(token, resolution, &loop), &loop)
@@ -174,20 +182,20 @@ final class Session {
         guard let url = websocket.options.url else { return }
         websocket.setState(.connecting)
         websocket.setAttempts(reconnectState.attempts)
-        websocket.debugLine("attempt \(reconnectState.attempts) at \(url.redactedDescription)", &loop.records)
-        let attempt = ConnectAttempt(websocket, url, slot: slot, hasWorked: hasOpened, now: loop.now)
+        let attempt = ConnectAttempt(
+            websocket, url, number: reconnectState.attempts, slot: slot, hasWorked: hasOpened, now: loop.now)
         self.attempt = attempt
-        attemptProgressed(attempt.start(&loop), &loop)
+        attemptProgressed(attempt.begin(&loop), &loop)
     }
 
     private func attemptProgressed(_ progress: ConnectAttempt.Progress, _ loop: inout LoopContext) {
+        if case .pending = progress { return }
+        attemptURL = attempt?.options.url
+        attempt = nil
         switch progress {
         case .pending: break
-        case .failed(let failure):
-            attempt = nil
-            attemptFailed(failure, &loop)
+        case .failed(let failure): attemptFailed(failure, &loop)
         case .open(let connection, let info):
-            attempt = nil
             // Must come before the OPEN event: the script may send from its callback.
             guard connection.open() else {
                 // The script has called `close`, and the command for it is on its way.
@@ -208,7 +216,7 @@ final class Session {
     private func attemptFailed(_ failure: ConnectAttempt.Failure, _ loop: inout LoopContext) {
         websocket.debugLine("failed: \(failure.reason)", &loop.records)
         var info = EventInfo(
-            error: "Unable to connect to \(websocket.options.url?.description ?? ""): \(failure.reason)")
+            error: "Unable to connect to \(attemptURL?.description ?? ""): \(failure.reason)")
         info.add("kind", failure.kind)
         info.add("attempt", reconnectState.attempts)
         if let status = failure.status ?? failure.response?.status { info.add("status", status) }
@@ -248,7 +256,7 @@ final class Session {
 
     private func connectionFailed(_ kind: String, _ reason: String, _ loop: inout LoopContext) {
         websocket.debugLine("failed: \(reason)", &loop.records)
-        var info = EventInfo(error: "Connection to \(websocket.options.url?.description ?? "") failed: \(reason)")
+        var info = EventInfo(error: "Connection to \(attemptURL?.description ?? "") failed: \(reason)")
         info.add("kind", kind)
         if case .retry(let seconds) = reconnectState.announceNext(loop.now, random: loop.random.next() ?? 0) {
             info.add("retryin", seconds)

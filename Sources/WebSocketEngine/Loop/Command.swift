@@ -8,6 +8,8 @@ enum Command: Sendable {
     case close(WebSocket, CloseFrame)
     /// The websocket's SendQueue has frames to write.
     case flush(WebSocket)
+    /// The script's answer to a question of `onattempt`.
+    case answer(WebSocket, question: UInt32, AttemptAnswer)
     /// The script has caught up with the websocket's events, so that reading can go on.
     case resume(WebSocket)
     /// Lua had no memory for a message of `bytes` bytes of the connection with this number (SendQueue.connection).

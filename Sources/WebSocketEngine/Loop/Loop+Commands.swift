@@ -30,6 +30,8 @@ extension Loop {
             websocket.sendQueue.withLock { $0.callHandled() }
             withSession(of: websocket) { $0.close(frame, &$1) }
         case .flush(let websocket): withSession(of: websocket) { $0.flush(&$1) }
+        case .answer(let websocket, let question, let answer):
+            withSession(of: websocket) { $0.answered(question, answer, &$1) }
         case .resume(let websocket): withSession(of: websocket) { $0.resume(&$1) }
         case .refuse(let websocket, let bytes, let number):
             withSession(of: websocket) { $0.refuse(bytes, connection: number, &$1) }

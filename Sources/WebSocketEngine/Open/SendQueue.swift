@@ -54,6 +54,8 @@ struct SendQueue: ~Copyable {
     /// Calls of `connect` and `close` that the loop has not handled yet. While there are any, the script's word on the state
     /// stands, and no connection opens.
     private var pendingCalls = 0
+    /// The question of `onattempt` that the loop waits for.
+    var question: UInt32?
     private var writer = Writer.script
     private var encoding = Encoding.masked
     /// Whether the loop watches what the peer acknowledges. If not, the next direct write wakes it.
@@ -213,6 +215,9 @@ struct SendQueue: ~Copyable {
         }
     }
 
+    /// Whether the loop waits for this question, and the script has called neither `connect` nor `close` since.
+    func isCurrent(_ question: UInt32) -> Bool { pendingCalls == 0 && self.question == question }
+
     /// The loop handles a call. (When the engine has ended meanwhile, all of them were dropped.)
     mutating func callHandled() { pendingCalls = max(pendingCalls - 1, 0) }
 
@@ -259,6 +264,7 @@ struct SendQueue: ~Copyable {
         let wasOpen = state == .open || state == .closing
         _ = close()
         pendingCalls = 0
+        question = nil
         state = .closed
         return wasOpen
     }

@@ -11,6 +11,8 @@ public struct Options: Sendable {
     public var maxQueued = 16 << 20
     /// The script has a debug function.
     public var debug = false
+    /// The script has a function onattempt.
+    public var asksBeforeAttempt = false
     public var maxBuffered = 64 << 20
 
     public var url: WebSocketURL?
@@ -105,6 +107,8 @@ extension Options {
         case number(Double)
         /// Also true for a function, and for a table of options that could be a boolean.
         case boolean(Bool)
+        /// A list begins: its elements follow, and replace those that there were.
+        case list
     }
 
     /// Sets one option. `path` is its name in the script's table, such as "tls.ca"; a list is set element by element.
@@ -113,10 +117,13 @@ extension Options {
         case ("url", .string(let text)): try setURL(text)
         case ("onreceive", .boolean): break  // only Lua needs it
         case ("debug", .boolean): debug = true
+        case ("onattempt", .boolean): asksBeforeAttempt = true
         case ("minreconnectwait", .number(let value)): minReconnectWait = try Self.seconds(value)
         case ("maxreconnectwait", .number(let value)): maxReconnectWait = try Self.seconds(value)
         case ("reconnect", .boolean(let value)): reconnect = value ? nil : 0
         case ("reconnect", .number(let value)): reconnect = try Self.size(value)
+        case ("headers", .list): headers = HeaderFields()
+        case ("protocols", .list): protocols = []
         case ("protocols", .string(let name)): try addProtocol(name)
         case ("connecttimeout", .number(let value)): connectTimeout = try Self.seconds(value)
         case ("closetimeout", .number(let value)): closeTimeout = try Self.seconds(value)
@@ -138,6 +145,7 @@ extension Options {
         case ("tls.servername", .string(let name)): try setServerName(name)
         case ("tls.minversion", .string(let text)): try setMinimumVersion(text)
         case ("tls.ciphers", .string(let text)): tls.ciphers = try Self.cString(text)
+        case ("tls.pin", .list): tls.pins = []
         case ("tls.pin", .string(let text)): try addPin(text)
         case ("deflate", .boolean(let value)): deflate = value ? Deflate() : nil
         case ("deflate.level", .number(let value)): deflate?.level = try Self.integer(value, in: 0...9)

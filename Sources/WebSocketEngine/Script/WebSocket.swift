@@ -32,6 +32,8 @@ public final class WebSocket: Sendable {
     /// Whether `SendQueue.flushLimit` is set.
     private let isFlushAwaited = Atomic(false)
     private let latestAttempts = Atomic(0)
+    /// Questions of `onattempt` that the script was asked.
+    private let questions = Atomic<UInt32>(0)
     /// The bits of a Double, in seconds; negative before the first pong.
     private let latestLatency = Atomic((-1.0).bitPattern)
 
@@ -69,6 +71,19 @@ public final class WebSocket: Sendable {
         let isPosted: Void? = Engine.withCurrent { $0.post(.close(self, frame)) }
         // The engine is gone, with all commands.
         if isPosted == nil { sendQueue.withLock { $0.callHandled() } }
+    }
+
+    /// The script answers a question of `onattempt`. If the question is not the current one any more, nothing happens.
+    public func answer(_ question: UInt32, _ answer: AttemptAnswer) {
+        Engine.withCurrent { $0.post(.answer(self, question: question, answer)) }
+    }
+
+    /// The script answers that there shall be no attempt: closes the websocket. Returns false, and does nothing, if the
+    /// question is not the current one any more.
+    public func decline(_ question: UInt32) -> Bool {
+        guard sendQueue.withLock({ $0.isCurrent(question) }) else { return false }
+        close(CloseFrame(code: .normal))
+        return true
     }
 
     /// The engine has failed. Returns whether there was an open connection.
@@ -227,6 +242,19 @@ public final class WebSocket: Sendable {
     func dropEvents() { hasNoReader.store(true, ordering: .relaxed) }
 
     func setLatency(_ latency: Nanoseconds) { latestLatency.store(latency.seconds.bitPattern, ordering: .relaxed) }
+
+    /// Publishes a question for the script's function onattempt. Returns its number.
+    func ask(_ attempt: Int, _ records: inout EventRecords) -> UInt32 {
+        let question = questions.add(1, ordering: .relaxed).newValue
+        sendQueue.withLock { $0.question = question }
+        let payload = ws_question(number: question, attempt: UInt32(truncatingIfNeeded: attempt))
+        withUnsafeBytes(of: payload) { records.append(essential: WS_EVENT_ATTEMPT, socket: id, $0) }
+        publish(&records)
+        return question
+    }
+
+    /// The question was answered, or is waited for no longer.
+    func questionEnded() { sendQueue.withLock { $0.question = nil } }
 
     func setAttempts(_ count: Int) { latestAttempts.store(count, ordering: .relaxed) }
 

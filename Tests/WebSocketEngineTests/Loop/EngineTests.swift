@@ -77,6 +77,38 @@ import Testing
         }
     }
 
+    @Test func theScriptAnswersTheQuestionBeforeAnAttempt() async {
+        await #expect(processExitsWith: .success) {
+            let server = try LocalServer()
+            let queue = EventQueue()
+            let websocket = try server.websocket(queue) { $0.asksBeforeAttempt = true }
+            func question() throws -> UInt32 {
+                queue.wait(until: now().seconds + 10, nil)
+                let events = queue.takeEvents().events
+                try #require(events.map(\.name) == ["ATTEMPT"])
+                return UInt32(try #require(events[0].integer("question")))
+            }
+            // Declined: the websocket ends, and may be started again at once.
+            try websocket.connect()
+            let first = try question()
+            try #require(!websocket.decline(first + 1))
+            try #require(websocket.decline(first))
+            try #require(websocket.state == .closed && !websocket.decline(first))
+            try websocket.connect()
+            queue.wait(until: now().seconds + 10, nil)
+            while queue.count < 2 { sched_yield() }
+            let events = queue.takeEvents().events
+            try #require(events.map(\.name) == ["ENDED!", "ATTEMPT"])
+            let second = UInt32(try #require(events[1].integer("question")))
+            websocket.answer(first, .go)
+            websocket.answer(second, .go)
+            let peer = try server.accept()
+            try LocalServer.answer(try LocalServer.readRequest(from: peer), to: peer)
+            queue.wait(until: now().seconds + 10, nil)
+            try #require(queue.takeTypes() == [WS_EVENT_OPEN])
+        }
+    }
+
     @Test func aScriptRunsTheLoopAndReleasesIt() async {
         await #expect(processExitsWith: .success) {
             let open = try Open()

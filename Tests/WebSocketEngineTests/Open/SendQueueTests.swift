@@ -232,6 +232,27 @@ import WebSocketProtocol
 
     // MARK: - Opening and closing
 
+    @Test func aQuestionIsNotCurrentAnyMoreAfterACallOfTheScript() {
+        var sendQueue = SendQueue()
+        func isCurrent(_ question: UInt32 = 7) -> Bool { sendQueue.isCurrent(question) }
+        #expect(!isCurrent())
+        sendQueue.question = 7
+        #expect(isCurrent())
+        #expect(!isCurrent(6))
+        // close, then connect, both on their way to the loop.
+        sendQueue.scriptCloses()
+        sendQueue.scriptConnects()
+        #expect(!isCurrent())
+        sendQueue.callHandled()
+        #expect(!isCurrent())
+        sendQueue.question = nil
+        sendQueue.callHandled()
+        #expect(!isCurrent())
+        sendQueue.question = 7
+        _ = sendQueue.engineEnded()
+        #expect(!isCurrent())
+    }
+
     @Test func aConnectionDoesNotOpenWhileACloseIsOnItsWay() {
         var sendQueue = SendQueue()
         func opens() -> Bool { sendQueue.open(direct: nil, compresses: false, recordsWriteTimes: false) }

@@ -21,7 +21,10 @@ struct Event: Equatable, CustomStringConvertible {
     var info: [String: Value] = [:]
 
     var description: String {
-        let names = [WS_EVENT_OPEN: "OPEN", WS_EVENT_CLOSE: "CLOSE", WS_EVENT_ERROR: "ERROR", WS_EVENT_ENDED: "ENDED"]
+        let names = [
+            WS_EVENT_OPEN: "OPEN", WS_EVENT_CLOSE: "CLOSE", WS_EVENT_ERROR: "ERROR", WS_EVENT_ENDED: "ENDED",
+            WS_EVENT_ATTEMPT: "ATTEMPT",
+        ]
         return (names[type] ?? "\(type)") + (isFinal ? " (final)" : "") + (error.isEmpty ? "" : " '\(error)'")
             + (info.isEmpty ? "" : " \(info)")
     }
@@ -38,6 +41,9 @@ struct Event: Equatable, CustomStringConvertible {
         self.init(
             type: Int(header.type), isFinal: Int(header.flags) & WS_EVENT_FINAL != 0,
             hasInfo ? payload : UnsafeRawBufferPointer(start: nil, count: 0))
+        guard Int(header.type) == WS_EVENT_ATTEMPT else { return }
+        let question = payload.loadUnaligned(as: ws_question.self)
+        info = ["question": .integer(Int(question.number)), "attempt": .integer(Int(question.attempt))]
     }
 
     /// - Parameter payload: as EventInfo writes it.

@@ -31,7 +31,7 @@ final class TestAttempt: LoopClient {
         attempt = ConnectAttempt(
             websocket, try #require(options.url), slot: 0, hasWorked: hasWorked, now: loop.context.now)
         loop.client = self
-        progressed(attempt.start(&loop.context))
+        progressed(attempt.begin(&loop.context))
     }
 
     private func progressed(_ progress: ConnectAttempt.Progress) {
