@@ -76,6 +76,7 @@ describe("an option of a wrong type raises an error that names it:", function()
     localaddress = { 5, true, {}, "", "localhost", "127.1", "[::1]", "127.0.0.1:80", "::1%lo", "fe80::1" },
     tls = { 5, true, "ca.pem" },
     debug = { 5, true, "f", {} },
+    onattempt = { 5, true, "f", {} },
   }
   for name, values in pairs(wrong) do
     for _, value in ipairs(values) do

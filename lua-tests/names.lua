@@ -21,6 +21,7 @@ local groups = {
   { name = "options", heading = "## Constructor", class = "WebSocket.Options" },
   { name = "options of tls", heading = "### `tls`", class = "WebSocket.TLS" },
   { name = "options of deflate", heading = "### `deflate`", class = "WebSocket.Deflate" },
+  { name = "what onattempt returns", heading = "### `onattempt`", class = "WebSocket.Attempt" },
   { name = "methods", heading = "## Methods", pattern = "^ws:(%w+)", class = "WebSocket()" },
   { name = "properties", heading = "## Properties", class = "WebSocket" },
   { name = "info", heading = "### `info`", class = "WebSocket.Info" },

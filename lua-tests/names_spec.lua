@@ -64,7 +64,9 @@ describe("types/websocket.lua and the module have the same", function()
     same("properties", matches(names.read("Sources/CLua/object.c"), 'strcmp%(name, "(%w+)"%)'))
   end)
 
-  local groups = { websocket = "options", tls = "options of tls", deflate = "options of deflate" }
+  local groups = {
+    websocket = "options", tls = "options of tls", deflate = "options of deflate", attempt = "what onattempt returns",
+  }
   for table, text in names.read("Sources/CLua/options.c"):gmatch("option (%w+)_options%[%] = {(.-)\n};") do
     it("options in the table " .. table, function()
       same(assert(groups[table], "no class in types/websocket.lua"), matches(text, '{"(%w+)",'))

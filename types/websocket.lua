@@ -105,6 +105,7 @@ function loop:dirty() end
 ---@field tls? WebSocket.TLS for `wss://`
 ---@field proxy? string|false `http://`, `socks5://` or `socks5h://`; false: none; default: from the environment
 ---@field localaddress? string the address to bind before connecting; default: the choice of the system
+---@field onattempt? fun(attempt: integer, ws: WebSocket): WebSocket.Attempt|boolean|nil called before each attempt
 ---@field debug? fun(line: string) called with a line for each step; no line has secrets
 
 ---@class WebSocket.Deflate
@@ -125,6 +126,13 @@ function loop:dirty() end
 ---@field minversion? "1.2"|"1.3"|number default: "1.2"
 ---@field ciphers? string a list as OpenSSL writes it
 ---@field pin? string|string[] `sha256//…`: the server must have one of these keys
+
+---What `onattempt` may return: values for this attempt in place of the options. False: no attempt, and no later one.
+---@class WebSocket.Attempt
+---@field url? string
+---@field headers? table<string, string|number|string[]>|[string, string|number][]
+---@field protocols? string[]
+---@field proxy? string|false
 
 ---@alias WebSocket.ErrorKind
 ---| "dns"

@@ -23,12 +23,14 @@ enum {
     WS_PRIVATE_POLL_DESCRIPTOR,
     WS_PRIVATE_TIMERS,          /* memory of module_state.timers */
     WS_PRIVATE_TIMER_METATABLE,
+    WS_PRIVATE_QUESTION_METATABLE,
 };
 
 /* User values of a websocket. */
 enum {
     WS_VALUE_HANDLER = 1, /* option onreceive */
     WS_VALUE_DEBUG,       /* option debug */
+    WS_VALUE_ATTEMPT,     /* option onattempt */
     WS_VALUE_URL,         /* option url */
     WS_VALUE_OPENED,      /* info of the last OPEN */
     WS_VALUE_CLOSED,      /* info of the last CLOSE */
@@ -101,6 +103,8 @@ struct lua_websocket {
 
 /* options.c: reads the table at index 1 into `target` and into the user values of the userdata at index 2. */
 void ws_read_options(lua_State *L, ws_options *target);
+/* options.c: reads the table on top of the stack, which onattempt has returned. */
+void ws_read_attempt(lua_State *L, ws_options *target);
 
 /* open.c: in a forked child, closes all websockets without an event: their connections, unsent messages and records
  * belong to the parent. `L` must have the module's upvalues; it is NULL when the state closes. */
@@ -120,6 +124,9 @@ double ws_monotonic(void);
 int ws_after(lua_State *L);
 extern const luaL_Reg ws_timer_methods[];
 extern const luaL_Reg ws_timer_metamethods[];
+
+/* attempt.c */
+extern const luaL_Reg ws_question_metamethods[];
 
 /* descriptor.c */
 int ws_fd(lua_State *L);

@@ -63,6 +63,11 @@ typedef int (*lua_KFunction)(lua_State *L, int status, lua_KContext context);
 /* ---- Before 5.4 a userdata has one user value at most, or an environment: here a table of them, which is made with
  * room for all, so that setting one takes no memory. */
 
+/* Before 5.4 there are no to-be-closed values. */
+#if LUA_VERSION_NUM < 504
+#define lua_toclose(L, index) ((void)(L), (void)(index))
+#endif
+
 #if LUA_VERSION_NUM < 504
 #if LUA_VERSION_NUM == 501
 #define WS_GET_USER_VALUES lua_getfenv

@@ -227,6 +227,25 @@ static inline __attribute__((always_inline)) int deliver_record(
     return 1;
 }
 
+/* Calls onattempt. Returns how many functions were called. */
+static int ask(lua_State *L, module_state *module, ws_event *event, lua_websocket *ws, lua_Integer count,
+               lua_KFunction continuation)
+{
+    uint64_t before = module->delivered;
+    int arguments = ws_push_question(L, event);
+    /* A finalizer has polled, and that poll has delivered the record. */
+    if (module->delivered != before) {
+        lua_settop(L, INDEX_HANDLER);
+        return 0;
+    }
+    ws_begin_question(L);
+    advance_cursor(L, module, event, ws, 0);
+    ws_show(module);
+    lua_callk(L, arguments, 1, (lua_KContext)(count + 1), continuation);
+    ws_take_answer(L);
+    return 1;
+}
+
 /* Delivers any record, also to a websocket that a script waits for. */
 static __attribute__((noinline)) int deliver_other(
     lua_State *L, module_state *module, ws_event *event, const recipient *to, lua_Integer count, lua_KFunction continuation)
@@ -235,6 +254,7 @@ static __attribute__((noinline)) int deliver_other(
     if (ws && ws->waiting_coroutines && !to->is_target) mark_unclaimed(module, ws);
     /* The script may have called the websocket's __gc. */
     if (ws && !ws->engine_side) ws = NULL;
+    if (ws && event->type == WS_EVENT_ATTEMPT) return ask(L, module, event, ws, count, continuation);
     if (ws && event->type < WS_EVENT_UNSEEN)
         return deliver_record(L, module, event, to, count, continuation, false);
     advance_cursor(L, module, event, ws, 0);
@@ -250,6 +270,7 @@ static inline bool is_plain(const module_state *module, const ws_event *event, c
 
 lua_Integer ws_deliver_on(lua_State *L, module_state *module, lua_Integer count, const delivery *how)
 {
+    if (lua_gettop(L) > INDEX_HANDLER) ws_take_answer(L);
     uint64_t last = (uint64_t)lua_tointeger(L, INDEX_LAST_RECORD);
     lua_settop(L, INDEX_EMPTY_STRING);
     return ws_deliver(L, module, last, count, how);

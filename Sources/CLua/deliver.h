@@ -14,6 +14,7 @@ enum {
     INDEX_EMPTY_STRING = 4, /* "" */
     INDEX_WEBSOCKET = 5,    /* websocket of the current record */
     INDEX_HANDLER = 6,      /* its onreceive */
+    INDEX_QUESTION = 7,     /* while onattempt is called: attempt.c */
 };
 
 /* What ends a delivery before its last record, and what goes on after a callback that has yielded. */
@@ -45,6 +46,15 @@ void ws_call_empty_function(lua_State *L);
 /* timers.c: runs the timers that are due at `now`, in order of their time. */
 void ws_run_timers(
     lua_State *L, module_state *module, double now, lua_KContext count, lua_KFunction continuation);
+
+/* attempt.c: pushes the question, then the function onattempt and its arguments; returns how many. The stack is as far as
+ * INDEX_HANDLER. */
+int ws_push_question(lua_State *L, const ws_event *event);
+/* attempt.c: the function is called next. */
+void ws_begin_question(lua_State *L);
+/* attempt.c: the function has returned its answer, which is behind the question. The stack is then as far as INDEX_HANDLER.
+ * Raises if the answer is wrong. */
+void ws_take_answer(lua_State *L);
 
 /* waits.c: keeps a message, or `false` and the info of a CLOSE, for `receive`. `data` and `type` are stack positions.
  * Returns how many bytes count against maxqueued until they are taken. */

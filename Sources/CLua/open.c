@@ -136,6 +136,9 @@ static void run_waits(lua_State *L, int upvalues, int module, int methods)
     lua_pushliteral(L, "WebSocketTimer");
     lua_setfield(L, -2, "__name");
     lua_rawseti(L, private, WS_PRIVATE_TIMER_METATABLE);
+    lua_newtable(L);
+    luaL_setfuncs(L, ws_question_metamethods, 0);
+    lua_rawseti(L, private, WS_PRIVATE_QUESTION_METATABLE);
 }
 
 int ws_open(lua_State *L)

@@ -69,6 +69,7 @@ static const option websocket_options[] = {
     {"url", &string, WS_VALUE_URL},
     {"onreceive", &function, WS_VALUE_HANDLER},
     {"debug", &function, WS_VALUE_DEBUG},
+    {"onattempt", &function, WS_VALUE_ATTEMPT},
     {"deflate", &deflate, 0},
     {"minreconnectwait", &number, 0},
     {"maxreconnectwait", &number, 0},
@@ -86,6 +87,15 @@ static const option websocket_options[] = {
     {"proxy", &proxy, 0},
     {"localaddress", &string, 0},
     {"maxredirects", &number, 0},
+    {NULL, NULL, 0},
+};
+
+/* What onattempt may return. */
+static const option attempt_options[] = {
+    {"url", &string, 0},
+    {"headers", &headers, 0},
+    {"protocols", &strings, 0},
+    {"proxy", &proxy, 0},
     {NULL, NULL, 0},
 };
 
@@ -149,9 +159,13 @@ static int list_length(const reader *r, const char *path)
     return count;
 }
 
+/* Forgets the elements of an earlier list. */
+static void begin_list(const reader *r, const char *path) { set(r, path, (ws_option_value){.type = WS_OPTION_LIST}); }
+
 static void read_list(const reader *r, const char *path, const form *form)
 {
     int count = list_length(r, path);
+    begin_list(r, path);
     if (!count && form->types & NOT_EMPTY) fail(r, path, "must not be an empty list");
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(r->L, -1, i);
@@ -187,6 +201,7 @@ static void add_header(const reader *r, const char *path)
 static void read_headers(const reader *r, const char *path)
 {
     lua_State *L = r->L;
+    begin_list(r, path);
     if (!lua_rawlen(L, -1)) {
         for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) add_header(r, path);
         return;
@@ -268,4 +283,10 @@ void ws_read_options(lua_State *L, ws_options *target)
     lua_pushvalue(L, 1);
     read_table(&r, "", websocket_options);
     lua_pop(L, 1);
+}
+
+void ws_read_attempt(lua_State *L, ws_options *target)
+{
+    reader r = {L, target, "WebSocket onattempt"};
+    read_table(&r, "", attempt_options);
 }

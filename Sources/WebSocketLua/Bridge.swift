@@ -121,6 +121,8 @@ private final class OptionsBox {
         options.setProxyFromEnvironment()
         options.setKeyLogFromEnvironment()
     }
+
+    init(_ options: Options) { self.options = options }
 }
 
 @c @implementation
@@ -155,6 +157,7 @@ public func ws_options_set(
             switch value.type {
             case WS_OPTION_STRING: .string(try value.string.text())
             case WS_OPTION_NUMBER: .number(value.number)
+            case WS_OPTION_LIST: .list
             default: .boolean(value.boolean)
             }
         try options.set(String(cString: path), value)
@@ -201,6 +204,30 @@ public func ws_websocket_connect(
             return false
         }
     }
+}
+
+@c @implementation
+public func ws_websocket_options(_ websocket: OpaquePointer) -> OpaquePointer {
+    with(websocket, as: WebSocket.self) { retained(OptionsBox($0.options)) }
+}
+
+@c @implementation
+public func ws_websocket_answer(_ websocket: OpaquePointer, _ question: UInt32, _ options: OpaquePointer?) {
+    let answer = options.map { with($0, as: OptionsBox.self) { AttemptAnswer.goWith($0.options) } } ?? .go
+    with(websocket, as: WebSocket.self) { $0.answer(question, answer) }
+}
+
+@c @implementation
+public func ws_websocket_fail_attempt(_ websocket: OpaquePointer, _ question: UInt32, _ reason: ws_slice) {
+    // The first line: a traceback may follow.
+    let line = reason.buffer.prefix { $0 != 0x0A }
+    let reason = quotedForError(String(decoding: line, as: UTF8.self))
+    with(websocket, as: WebSocket.self) { $0.answer(question, .failed(reason)) }
+}
+
+@c @implementation
+public func ws_websocket_decline(_ websocket: OpaquePointer, _ question: UInt32) -> Bool {
+    with(websocket, as: WebSocket.self) { $0.decline(question) }
 }
 
 @c @implementation

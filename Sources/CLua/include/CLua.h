@@ -69,7 +69,7 @@ void ws_shut_down(void);
 typedef struct ws_options ws_options;
 
 typedef struct ws_option_value {
-    enum ws_option_type { WS_OPTION_STRING, WS_OPTION_NUMBER, WS_OPTION_BOOLEAN } type;
+    enum ws_option_type { WS_OPTION_STRING, WS_OPTION_NUMBER, WS_OPTION_BOOLEAN, WS_OPTION_LIST } type;
     ws_slice string;
     double number;
     bool boolean;
@@ -77,7 +77,8 @@ typedef struct ws_option_value {
 
 ws_options *_Nonnull ws_options_new(void);
 void ws_options_free(ws_options *_Nonnull options);
-/* Sets one option. `path` is its name in the script's table, such as "tls.ca"; a list is set element by element. If the
+/* Sets one option. `path` is its name in the script's table, such as "tls.ca"; a list is set element by element, behind a
+ * value of the type LIST. If the
  * value is wrong, returns false and writes the reason, without the option's name. */
 bool ws_options_set(
     ws_options *_Nonnull options, const char *_Nonnull path, ws_option_value value, ws_failure *_Nonnull failure);
@@ -98,6 +99,16 @@ void ws_websocket_free(ws_websocket *_Nonnull websocket);
 void ws_websocket_reset(ws_websocket *_Nonnull websocket);
 /* Starts connecting. If it returns true, exactly one WS_EVENT_FINAL record will follow. */
 bool ws_websocket_connect(ws_websocket *_Nonnull websocket, ws_failure *_Nonnull failure);
+/* A copy of the websocket's options, in which the answer of onattempt replaces some; the caller frees it. */
+ws_options *_Nonnull ws_websocket_options(ws_websocket *_Nonnull websocket);
+/* Answers the question of a WS_EVENT_ATTEMPT record: the attempt begins, with these options if there are any. This and the
+ * next two do nothing if the question is not the current one any more. */
+void ws_websocket_answer(
+    ws_websocket *_Nonnull websocket, uint32_t question, ws_options *_Nullable options);
+/* The attempt fails, with an ERROR that has the reason. */
+void ws_websocket_fail_attempt(ws_websocket *_Nonnull websocket, uint32_t question, ws_slice reason);
+/* There is to be no attempt: closes the websocket. Returns whether the question is the current one. */
+bool ws_websocket_decline(ws_websocket *_Nonnull websocket, uint32_t question);
 void ws_websocket_close(ws_websocket *_Nonnull websocket, uint16_t code, ws_slice reason);
 /* Whether a script may close with this code and reason; if not, writes the reason. */
 bool ws_may_close(int64_t code, ws_slice reason, ws_failure *_Nonnull failure);

@@ -27,7 +27,7 @@ public final class WebSocket: Sendable {
     /// Number of undelivered bytes at which Lua's thread posts the requested `resume`.
     private let resumeLimit = Atomic(0)
     let sendQueue = Mutex(SendQueue())
-    let options: Options
+    public let options: Options
 
     /// Whether `SendQueue.flushLimit` is set.
     private let isFlushAwaited = Atomic(false)

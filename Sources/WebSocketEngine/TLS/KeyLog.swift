@@ -12,11 +12,12 @@ struct KeyLog: ~Copyable {
     /// block, or end the process by a signal.
     static func open(_ path: String) -> KeyLog? {
         // O_NONBLOCK: opening a FIFO would wait for its reader.
-        let number = Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0o600)
+        let flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK
+        let number = path.withCString { path in Fork.whileAllowed { Glibc.open(path, flags, 0o600) } }
         guard number >= 0 else { return nil }
-        let file = FileDescriptor(number)
+        let file = Fork.whileAllowed { FileDescriptor(number) }
         var status = stat()
-        guard fstat(number, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        guard Fork.whileAllowed({ fstat(number, &status) }) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
         return KeyLog(file: file)
     }
 
