@@ -242,7 +242,7 @@ describe("lifetime:", function()
         -- A global: else it may be collected while the module is loaded.
         finalizer = setmetatable({}, { __gc = function()
           print(ws.state)
-          getmetatable(ws).__gc(ws)
+          debug.getmetatable(ws).__gc(ws)
         end })
         local websocket, url = require "websocket", ...
         maker = setmetatable({}, { __gc = function()

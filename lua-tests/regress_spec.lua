@@ -117,8 +117,8 @@ describe("a bug once:", function()
 
   it("the finalizer, called by a script with any value, killed the process", function()
     local ws = websocket.WebSocket()
-    raises("WebSocket expected", getmetatable(ws).__gc)
-    raises("WebSocket expected", getmetatable(ws).__gc, io.stdout)
+    raises("WebSocket expected", debug.getmetatable(ws).__gc)
+    raises("WebSocket expected", debug.getmetatable(ws).__gc, io.stdout)
   end)
 
   it("attempts that failed at once, without a wait, kept the engine from all other work", function()

@@ -24,6 +24,9 @@ enum {
     WS_PRIVATE_TIMERS,          /* memory of module_state.timers */
     WS_PRIVATE_TIMER_METATABLE,
     WS_PRIVATE_QUESTION_METATABLE,
+    WS_PRIVATE_PUSH_VALUES,     /* functions for lua_pcall: 5.1 would have to allocate them */
+    WS_PRIVATE_MAKE_ROOM,
+    WS_PRIVATE_WEAK_METATABLE,  /* of tables that do not keep their keys alive */
 };
 
 /* User values of a websocket. */
@@ -35,8 +38,9 @@ enum {
     WS_VALUE_OPENED,      /* info of the last OPEN */
     WS_VALUE_CLOSED,      /* info of the last CLOSE */
     WS_VALUE_ERROR,       /* text of the last ERROR; nil after an OPEN */
-    WS_VALUE_INBOX,       /* messages for `receive`: waits.c */
-    WS_VALUES = WS_VALUE_INBOX
+    WS_VALUE_INBOX,       /* messages for `receive`, if there is no handler: waits.c */
+    WS_VALUE_WAITING,     /* table: coroutine that waits in websocket.yield -> true */
+    WS_VALUES = WS_VALUE_WAITING
 };
 
 typedef struct lua_websocket lua_websocket;
@@ -90,7 +94,7 @@ struct lua_websocket {
     uint32_t opens_delivered;  /* OPEN events delivered */
     bool is_open;              /* between the delivery of OPEN and that of CLOSE */
     bool is_unclaimed;         /* counted in module_state.unclaimed */
-    uint32_t waiting_coroutines; /* coroutines that wait in websocket.yield for an event of this websocket */
+    uint32_t waiting_coroutines; /* coroutines in WS_VALUE_WAITING; some may have ended in websocket.yield */
     lua_Integer inbox_first;   /* pairs that stood before the first one in the inbox (waits.c) */
     uint32_t inbox_count;      /* pairs in it */
     uint32_t inbox_reported;   /* the oldest of them whose bytes do not count against maxqueued */
@@ -138,6 +142,10 @@ int ws_wait_for_descriptor(lua_State *L);
 extern const luaL_Reg ws_loop_methods[];
 /* The descriptor of ws_fd is made readable, or not, as what is left to deliver says. */
 void ws_show_remaining(module_state *module);
+
+/* For lua_pcall: values.c, waits.c. */
+int ws_push_values_function(lua_State *L);
+int ws_make_room_function(lua_State *L);
 
 /* waits.c */
 extern const luaL_Reg ws_wait_functions[];

@@ -7,6 +7,8 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdint.h>
+#include <string.h>
 
 /* ---- The version of the running interpreter. luaopen_websocket checks it before any other call: a build for 5.4 also
  * loads in 5.5, where the registry and upvalues have other indices. Builds for 5.1 to 5.3 use functions that no other
@@ -108,6 +110,32 @@ static inline int luaL_typeerror(lua_State *L, int argument, const char *expecte
 {
     return luaL_argerror(L, argument, lua_pushfstring(L, "%s expected, got %s", expected, luaL_typename(L, argument)));
 }
+#endif
+
+/* ---- ws_push_bytes is lua_pushlstring for bytes that a finalizer may free. Before 5.3 a push collects garbage, then
+ * copies the bytes. `*delivered` is another number if a finalizer has freed them: then "" is pushed. */
+
+#if LUA_VERSION_NUM < 503
+static inline void ws_push_bytes(lua_State *L, const char *bytes, size_t length, const uint64_t *delivered)
+{
+    enum { most_on_stack = 1024 };
+    if (length <= most_on_stack) {
+        char copy[most_on_stack];
+        memcpy(copy, bytes, length);
+        lua_pushlstring(L, copy, length);
+        return;
+    }
+    uint64_t before = *delivered;
+    char *copy = lua_newuserdata(L, length);
+    if (*delivered == before)
+        memcpy(copy, bytes, length);
+    else
+        length = 0;
+    lua_pushlstring(L, copy, length);
+    lua_remove(L, -2);
+}
+#else
+#define ws_push_bytes(L, bytes, length, delivered) ((void)(delivered), lua_pushlstring(L, bytes, length))
 #endif
 
 /* ---- Before 5.3 the functions that get a value do not return its type, and luaL_optinteger accepts fractions. */

@@ -8,7 +8,10 @@
 typedef struct recipient {
     uint32_t id; /* 0: none was looked up */
     bool has_handler;
-    bool is_target;           /* its next record ends the delivery */
+    bool is_target; /* its next record ends the delivery */
+    /* A handler's messages may be pushed unprotected. With a descriptor they may not: push_call. Nothing is looked up anew
+     * after a callback that asks for the descriptor, and need not be: before each callback it is shown. */
+    bool is_fast;
     lua_websocket *websocket; /* NULL if it is not live */
 } recipient;
 
@@ -81,9 +84,7 @@ bool ws_is_nested_too_deep(module_state *module)
     return module->nested_count == WS_MAX_NESTED;
 }
 
-/* Reserves what a call of a handler takes, so that it can't fail once a record is consumed: stack for any Lua function,
- * a CallInfo, and one more level before the limit of C calls. A debug hook runs here, too. */
-static void reserve_call(lua_State *L)
+void ws_reserve_call(lua_State *L)
 {
     luaL_checkstack(L, 280, NULL);
     ws_call_empty_function(L);
@@ -100,10 +101,10 @@ static inline __attribute__((always_inline)) ws_event *next_record(lua_State *L,
     return module->cursor == module->end ? NULL : module->cursor;
 }
 
-static recipient find_recipient(lua_State *L, uint32_t id, const lua_websocket *target)
+static recipient find_recipient(lua_State *L, const module_state *module, uint32_t id, const lua_websocket *target)
 {
     recipient found = {.id = id};
-    lua_settop(L, INDEX_EMPTY_STRING);
+    lua_settop(L, INDEX_LAST_RECORD);
     lua_rawgeti(L, WS_UP_LIVE, id);
     found.websocket = lua_touserdata(L, INDEX_WEBSOCKET);
     if (found.websocket) {
@@ -112,11 +113,13 @@ static recipient find_recipient(lua_State *L, uint32_t id, const lua_websocket *
     } else {
         lua_pushnil(L);
     }
+    found.is_fast = found.has_handler && !found.is_target && !module->is_watched;
     return found;
 }
 
 /* Pushes the function for a record and its arguments; returns how many arguments, -1 if a finalizer has polled during
- * the pushes: then that poll has delivered the record. `is_plain`: see deliver_record. */
+ * the pushes: then that poll has delivered the record. If a push raises, the record remains, and a descriptor of the
+ * script must say so: it says that nothing remains while a script serves its own sockets. `is_plain`: see is_plain. */
 static inline __attribute__((always_inline)) int push_call(
     lua_State *L, module_state *module, ws_event *event, lua_websocket *ws, bool is_plain)
 {
@@ -132,9 +135,11 @@ static inline __attribute__((always_inline)) int push_call(
     module->attempted = before + 1;
     int values;
     if (is_plain)
-        values = ws_push_message(L, event);
+        values = ws_push_message(L, module, event);
+    else if (is_first_try && !module->is_watched)
+        values = ws_push_values(L, module, event);
     else
-        values = is_first_try ? ws_push_values(L, event) : ws_push_values_again(L, event, ws);
+        values = ws_push_values_protected(L, event, ws, is_first_try);
     if (module->delivered == before) return values + type_argument;
     lua_settop(L, INDEX_HANDLER);
     return -1;
@@ -179,9 +184,11 @@ static size_t keep_for_receive(lua_State *L, const ws_event *event, lua_websocke
 }
 
 /* A coroutine may wait for this event in websocket.yield, and another one has delivered it. */
-static void mark_unclaimed(module_state *module, lua_websocket *ws)
+static __attribute__((noinline)) void mark_unclaimed(lua_State *L, module_state *module, lua_websocket *ws)
 {
     enum { patience = 10000 };
+    ws_forget_dead_coroutines(L, ws);
+    if (!ws->waiting_coroutines) return;
     module->unclaimed += !ws->is_unclaimed;
     module->unclaimed_until = module->polls + patience;
     ws->is_unclaimed = true;
@@ -191,15 +198,15 @@ static void mark_unclaimed(module_state *module, lua_websocket *ws)
 static __attribute__((noinline)) bool is_over(
     lua_State *L, module_state *module, lua_Integer count, const delivery *how)
 {
-    if (module->next_timer == HUGE_VAL && how->until == HUGE_VAL) return module->is_stopping;
+    if (module->next_timer == HUGE_VAL && how->until == HUGE_VAL) return how->in_run && module->is_stopping;
     double now = ws_monotonic();
     ws_run_timers(L, module, now, (lua_KContext)count, how->continuation);
     return now >= how->until || (how->in_run && module->is_stopping);
 }
 
 /* Delivers one record to its websocket: calls the function, or keeps what `receive` is to return. Returns how many events
- * the script has seen. `is_plain`: a message for a handler, at the first try; the compiler makes a function of its own for
- * these, since they are nearly all. */
+ * the script has seen. `is_plain`: see below; the compiler makes a function of its own for these, since they are nearly
+ * all. */
 static inline __attribute__((always_inline)) int deliver_record(
     lua_State *L, module_state *module, ws_event *event, const recipient *to, lua_Integer count, lua_KFunction continuation,
     bool is_plain)
@@ -251,7 +258,7 @@ static __attribute__((noinline)) int deliver_other(
     lua_State *L, module_state *module, ws_event *event, const recipient *to, lua_Integer count, lua_KFunction continuation)
 {
     lua_websocket *ws = to->websocket;
-    if (ws && ws->waiting_coroutines && !to->is_target) mark_unclaimed(module, ws);
+    if (ws && ws->waiting_coroutines && !to->is_target) mark_unclaimed(L, module, ws);
     /* The script may have called the websocket's __gc. */
     if (ws && !ws->engine_side) ws = NULL;
     if (ws && event->type == WS_EVENT_ATTEMPT) return ask(L, module, event, ws, count, continuation);
@@ -261,25 +268,28 @@ static __attribute__((noinline)) int deliver_other(
     return 0;
 }
 
+/* Whether it is a message for a handler, at the first try, whose values may be pushed unprotected. */
 static inline bool is_plain(const module_state *module, const ws_event *event, const recipient *to)
 {
     bool is_message = event->type == WS_EVENT_TEXT || event->type == WS_EVENT_BINARY;
-    return is_message && to->has_handler && !to->is_target && !to->websocket->waiting_coroutines &&
-           to->websocket->engine_side && module->attempted != module->delivered + 1;
+    return is_message && to->is_fast && !to->websocket->waiting_coroutines && to->websocket->engine_side &&
+           module->attempted != module->delivered + 1;
 }
 
 lua_Integer ws_deliver_on(lua_State *L, module_state *module, lua_Integer count, const delivery *how)
 {
     if (lua_gettop(L) > INDEX_HANDLER) ws_take_answer(L);
     uint64_t last = (uint64_t)lua_tointeger(L, INDEX_LAST_RECORD);
-    lua_settop(L, INDEX_EMPTY_STRING);
+    lua_settop(L, INDEX_LAST_RECORD);
+    /* A callback inside as many deliveries as there may be has resumed the coroutine: the next poll delivers the rest. */
+    if (ws_is_too_deep(module)) return count;
+    ws_reserve_call(L);
     return ws_deliver(L, module, last, count, how);
 }
 
 lua_Integer ws_deliver(lua_State *L, module_state *module, uint64_t last, lua_Integer count, const delivery *how)
 {
     recipient to = {0};
-    reserve_call(L);
     size_t outer = module->nested_count;
     if (!outer) module->nested_thread = pthread_self();
     module->nested[module->nested_count++] = __builtin_frame_address(0);
@@ -287,7 +297,7 @@ lua_Integer ws_deliver(lua_State *L, module_state *module, uint64_t last, lua_In
     while (!((may_end || module->timer_count) && is_over(L, module, count, how))) {
         ws_event *event = next_record(L, module, last);
         if (!event) break;
-        if (event->socket != to.id) to = find_recipient(L, event->socket, how->target);
+        if (event->socket != to.id) to = find_recipient(L, module, event->socket, how->target);
         if (is_plain(module, event, &to)) {
             count += deliver_record(L, module, event, &to, count, how->continuation, true);
         } else {

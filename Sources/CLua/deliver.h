@@ -10,8 +10,8 @@
 enum {
     INDEX_TARGET = 1,       /* websocket whose next record ends the delivery; nil: none */
     INDEX_DEADLINE = 2,     /* time at which to stop waiting, by the monotonic clock; 0: do not wait */
-    INDEX_LAST_RECORD = 3,  /* value of module_state.delivered at which this delivery ends */
-    INDEX_EMPTY_STRING = 4, /* "" */
+    INDEX_EMPTY_STRING = 3, /* "" */
+    INDEX_LAST_RECORD = 4,  /* value of module_state.delivered at which this delivery ends */
     INDEX_WEBSOCKET = 5,    /* websocket of the current record */
     INDEX_HANDLER = 6,      /* its onreceive */
     INDEX_QUESTION = 7,     /* while onattempt is called: attempt.c */
@@ -29,7 +29,7 @@ typedef struct delivery {
 void ws_fetch_records(module_state *module, double limit, const sigset_t *mask);
 
 /* deliver.c: delivers up to the record that module_state.delivered counts as `last`, and runs the timers that are due. The
- * stack is as far as INDEX_EMPTY_STRING. Returns `count` plus the number of delivered events that the script sees, which is
+ * stack is as far as INDEX_LAST_RECORD. Returns `count` plus the number of delivered events that the script sees, which is
  * also the context of the continuation. */
 lua_Integer ws_deliver(lua_State *L, module_state *module, uint64_t last, lua_Integer count, const delivery *how);
 /* deliver.c: the same for the continuation, which finds `last` at INDEX_LAST_RECORD. */
@@ -42,6 +42,9 @@ static inline bool ws_is_too_deep(module_state *module)
 }
 /* deliver.c: calls a C function that does nothing. */
 void ws_call_empty_function(lua_State *L);
+/* deliver.c: reserves what a call of a handler takes, so that it can't fail once a record is consumed: stack for any Lua
+ * function, a CallInfo, and one more level before the limit of C calls. Called before records are fetched. */
+void ws_reserve_call(lua_State *L);
 
 /* timers.c: runs the timers that are due at `now`, in order of their time. */
 void ws_run_timers(
@@ -59,18 +62,24 @@ void ws_take_answer(lua_State *L);
 /* waits.c: keeps a message, or `false` and the info of a CLOSE, for `receive`. `data` and `type` are stack positions.
  * Returns how many bytes count against maxqueued until they are taken. */
 size_t ws_put_in_inbox(lua_State *L, lua_websocket *ws, int data, int type);
+/* waits.c: takes coroutines that have ended out of the count of those that wait for this websocket. */
+void ws_forget_dead_coroutines(lua_State *L, lua_websocket *ws);
 
 /* values.c: pushes the arguments that a record has for the callback, behind the event's type; returns how many. Each
- * push may collect garbage, and a finalizer may poll, which frees the record: it is read before the first push. */
-int ws_push_values(lua_State *L, ws_event *event);
-/* values.c: the same after a first try that raised. The event's type is on top of the stack. */
-int ws_push_values_again(lua_State *L, ws_event *event, lua_websocket *ws) __attribute__((cold));
+ * push may collect garbage, and a finalizer may poll, which frees the record: it is read before the first push, and by
+ * ws_push_bytes. */
+int ws_push_values(lua_State *L, const module_state *module, ws_event *event);
+/* values.c: the same for a script that has a descriptor, which is shown if a push raises; and after a first try that
+ * raised. The event's type is on top of the stack. */
+int ws_push_values_protected(lua_State *L, ws_event *event, lua_websocket *ws, bool is_first_try);
 
 /* The values of TEXT, BINARY, PING and PONG. */
-static inline __attribute__((always_inline)) int ws_push_message(lua_State *L, ws_event *event)
+static inline __attribute__((always_inline)) int ws_push_message(
+    lua_State *L, const module_state *module, ws_event *event)
 {
     bool is_detached = event->flags & WS_EVENT_DETACHED;
-    lua_pushlstring(L, is_detached ? ws_event_block(event)->bytes : ws_event_payload(event), event->length);
+    const char *bytes = is_detached ? ws_event_block(event)->bytes : ws_event_payload(event);
+    ws_push_bytes(L, bytes, event->length, &module->delivered);
     lua_pushvalue(L, INDEX_EMPTY_STRING);
     return 2;
 }

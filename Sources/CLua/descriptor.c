@@ -28,8 +28,9 @@ static int checked_descriptor(lua_State *L, module_state *module)
     if (!module->is_watched) {
         module->is_watched = true;
         ws_state_set_timer(module->state, module->next_timer);
-        ws_show(module);
     }
+    /* The engine has made it unreadable unless records are queued. */
+    ws_show(module);
     module->descriptor = number;
     return number;
 }

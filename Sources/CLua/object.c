@@ -28,6 +28,12 @@ int ws_constructor(lua_State *L)
     /* From here on anything may raise: the finalizer frees the options and the engine's object. */
     ws->options = ws_options_new();
     if (lua_istable(L, 1)) ws_read_options(L, ws->options);
+    /* The inbox is made here: while a record is delivered, a finalizer could deliver the same one. */
+    if (lua_getiuservalue(L, 2, WS_VALUE_HANDLER) == LUA_TNIL) {
+        lua_newtable(L);
+        lua_setiuservalue(L, 2, WS_VALUE_INBOX);
+    }
+    lua_pop(L, 1);
     ws->id = ++module->last_id;
     ws->engine_side = ws_websocket_new(module->state, ws->options, ws->id);
     ws_options_free(ws->options);

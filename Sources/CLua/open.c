@@ -98,6 +98,13 @@ static void push_functions(lua_State *L, int upvalues, const luaL_Reg *functions
     luaL_setfuncs(L, functions, WS_UPVALUES);
 }
 
+/* getmetatable returns this text instead of the metatable on top of the stack: scripts get at no metamethod. */
+static void hide_metatable(lua_State *L, const char *text)
+{
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, "__metatable");
+}
+
 /* Fills the metatable of websockets, the third of the upvalues. Pushes the table of methods. */
 static void fill_metatable(lua_State *L, int upvalues)
 {
@@ -111,6 +118,7 @@ static void fill_metatable(lua_State *L, int upvalues)
     lua_setfield(L, -2, "__index");
     lua_pushliteral(L, "WebSocket");
     lua_setfield(L, -2, "__name");
+    hide_metatable(L, "WebSocket");
     lua_pop(L, 1);
 }
 
@@ -135,10 +143,19 @@ static void run_waits(lua_State *L, int upvalues, int module, int methods)
     lua_setfield(L, -2, "__index");
     lua_pushliteral(L, "WebSocketTimer");
     lua_setfield(L, -2, "__name");
+    hide_metatable(L, "WebSocketTimer");
     lua_rawseti(L, private, WS_PRIVATE_TIMER_METATABLE);
     lua_newtable(L);
     luaL_setfuncs(L, ws_question_metamethods, 0);
     lua_rawseti(L, private, WS_PRIVATE_QUESTION_METATABLE);
+    lua_pushcfunction(L, ws_push_values_function);
+    lua_rawseti(L, private, WS_PRIVATE_PUSH_VALUES);
+    lua_pushcfunction(L, ws_make_room_function);
+    lua_rawseti(L, private, WS_PRIVATE_MAKE_ROOM);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_rawseti(L, private, WS_PRIVATE_WEAK_METATABLE);
 }
 
 int ws_open(lua_State *L)

@@ -16,10 +16,13 @@ void ws_fetch_records(module_state *module, double limit, const sigset_t *mask)
     module->fetched += count;
 }
 
-/* Runs a debug hook, such as the interpreter's own for Ctrl-C, which is run at a call: an endless wait makes none. */
-static void run_hooks(lua_State *L)
+/* Runs a debug hook, such as the interpreter's own for Ctrl-C, which is run at a call: an endless wait makes none. The
+ * hook may raise, so a descriptor of the script must tell what remains. */
+static void run_hooks(lua_State *L, module_state *module)
 {
-    if (lua_gethook(L)) ws_call_empty_function(L);
+    if (!lua_gethook(L)) return;
+    ws_show(module);
+    ws_call_empty_function(L);
 }
 
 double ws_monotonic(void)
@@ -51,7 +54,7 @@ static void wait_for_records(lua_State *L, module_state *module, double now, dou
     sigfillset(&all);
     for (;;) {
         lua_Hook hook = lua_gethook(L);
-        run_hooks(L);
+        run_hooks(L, module);
         ws_check_fork(L, module);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         bool is_quiet = lua_gethook(L) == hook;
@@ -69,6 +72,10 @@ static uint64_t prepare_delivery(lua_State *L, module_state *module, double now,
     ws_check_fork(L, module);
     module->polls++;
     ws_report_delivered(module);
+    /* What may raise comes before the fetch. */
+    ws_reserve_call(L);
+    lua_settop(L, INDEX_DEADLINE);
+    lua_pushliteral(L, "");
     /* Fetched records remain if a callback raised, or if this poll is called by one: those queued behind them count. */
     size_t more = module->cursor == module->end ? 0 : ws_state_queued(module->state);
     /* A timer that is due ends the wait. */
@@ -77,9 +84,8 @@ static uint64_t prepare_delivery(lua_State *L, module_state *module, double now,
     else
         ws_fetch_records(module, 0, NULL);
     uint64_t last = module->fetched + more;
-    lua_settop(L, INDEX_DEADLINE);
     lua_pushinteger(L, (lua_Integer)last);
-    lua_pushliteral(L, "");
+    run_hooks(L, module);
     return last;
 }
 
@@ -182,6 +188,7 @@ WS_CONTINUATION(run_continues)(lua_State *L, int status, lua_KContext count)
     (void)status;
     module_state *module = ws_module(L);
     delivery how = {run_continues, lua_tonumber(L, INDEX_DEADLINE), NULL, true};
+    if (ws_is_too_deep(module)) return fail_nested(L);
     ws_deliver_on(L, module, (lua_Integer)count, &how);
     return run_on(L, module);
 }
@@ -195,7 +202,6 @@ static int run_on(lua_State *L, module_state *module)
         double now = ws_monotonic();
         bool is_last = now >= deadline;
         uint64_t last = prepare_delivery(L, module, now, deadline);
-        run_hooks(L);
         if (is_last) how.until = HUGE_VAL; /* what is queued is delivered, as poll(0) does */
         ws_deliver(L, module, last, 0, &how);
         if (is_last) break;
@@ -250,7 +256,6 @@ int ws_step(lua_State *L)
     delivery how = {step_continues, waits ? deadline : HUGE_VAL, lua_touserdata(L, INDEX_TARGET), lua_toboolean(L, 3)};
     uint64_t before = module->delivered, timers_before = module->timers_run;
     uint64_t last = prepare_delivery(L, module, now, deadline);
-    run_hooks(L);
     lua_Integer count = ws_deliver(L, module, last, 0, &how);
     bool has_run = module->timers_run != timers_before;
     lua_pushinteger(L, count);

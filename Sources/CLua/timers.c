@@ -59,16 +59,22 @@ static void unset(lua_State *L, ws_timer *timer)
     update_next(module);
 }
 
-/* Makes room for one more timer. The heap's memory is a userdata of the private table. */
+/* Makes room for one more timer. The heap's memory is a userdata of the private table. Making it may run a finalizer that
+ * sets timers and makes the heap larger than this. */
 static void reserve(lua_State *L, module_state *module)
 {
-    if (module->timer_count < module->timer_capacity) return;
-    size_t capacity = module->timer_capacity ? 2 * module->timer_capacity : 8;
-    ws_timer **heap = lua_newuserdatauv(L, capacity * sizeof *heap, 0);
-    if (module->timer_count) memcpy(heap, module->timers, module->timer_count * sizeof *heap);
-    lua_rawseti(L, WS_UP_PRIVATE, WS_PRIVATE_TIMERS);
-    module->timers = heap;
-    module->timer_capacity = capacity;
+    while (module->timer_count == module->timer_capacity) {
+        size_t capacity = module->timer_capacity ? 2 * module->timer_capacity : 8;
+        ws_timer **heap = lua_newuserdatauv(L, capacity * sizeof *heap, 0);
+        if (capacity <= module->timer_capacity) {
+            lua_pop(L, 1);
+            continue;
+        }
+        if (module->timer_count) memcpy(heap, module->timers, module->timer_count * sizeof *heap);
+        lua_rawseti(L, WS_UP_PRIVATE, WS_PRIVATE_TIMERS);
+        module->timers = heap;
+        module->timer_capacity = capacity;
+    }
 }
 
 int ws_after(lua_State *L)
@@ -100,7 +106,8 @@ static int cancel(lua_State *L)
     ws_timer *timer = lua_touserdata(L, 1);
     if (!timer || lua_rawlen(L, 1) != sizeof *timer || timer->module != ws_module(L))
         return luaL_typeerror(L, 1, "WebSocketTimer");
-    if (timer->position) unset(L, timer);
+    /* Once the state closes, the heap is empty and a finalizer of the script may still have a timer. */
+    if (timer->position && timer->module->state) unset(L, timer);
     return 0;
 }
 

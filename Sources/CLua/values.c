@@ -59,11 +59,13 @@ static const char *push_field(lua_State *L, uint8_t tag, const char *p, const ch
 }
 
 /* The values of OPEN, CLOSE and ERROR: no data, the error's text, the info table. */
-static int push_text_and_info(lua_State *L, const ws_event *event)
+static int push_text_and_info(lua_State *L, const module_state *module, const ws_event *event)
 {
     size_t size = event->length;
+    uint64_t before = module->delivered;
     /* A copy, since the second push may free the record. */
-    lua_pushlstring(L, ws_event_payload(event), size);
+    ws_push_bytes(L, ws_event_payload(event), size, &module->delivered);
+    if (module->delivered != before) return 1;
     const char *payload = lua_tostring(L, -1);
     uint32_t length = read_length(payload);
     lua_pushvalue(L, INDEX_EMPTY_STRING);
@@ -86,15 +88,17 @@ static int push_progress(lua_State *L, const ws_event *event)
     return 3;
 }
 
-int ws_push_values(lua_State *L, ws_event *event)
+int ws_push_values(lua_State *L, const module_state *module, ws_event *event)
 {
     switch (event->type) {
     case WS_EVENT_OPEN:
     case WS_EVENT_CLOSE:
-    case WS_EVENT_ERROR: return push_text_and_info(L, event);
-    case WS_EVENT_DEBUG: lua_pushlstring(L, ws_event_payload(event), event->length); return 1;
+    case WS_EVENT_ERROR: return push_text_and_info(L, module, event);
+    case WS_EVENT_DEBUG:
+        ws_push_bytes(L, ws_event_payload(event), event->length, &module->delivered);
+        return 1;
     case WS_EVENT_FRAGMENT: return push_progress(L, event);
-    default: return ws_push_message(L, event);
+    default: return ws_push_message(L, module, event);
     }
 }
 
@@ -118,22 +122,24 @@ static int push_lost_message(lua_State *L, lua_websocket *ws, size_t length)
     return 3;
 }
 
-/* For lua_pcall: the arguments are the record, nil, and "" at INDEX_EMPTY_STRING. */
-static int push_values_protected(lua_State *L) { return ws_push_values(L, lua_touserdata(L, 1)); }
+/* For lua_pcall: the arguments are the record, the module, and "" at INDEX_EMPTY_STRING. */
+int ws_push_values_function(lua_State *L) { return ws_push_values(L, lua_touserdata(L, 2), lua_touserdata(L, 1)); }
 
-/* Without this, a message that Lua has no memory for would be tried in every poll, and no later event delivered. */
-int ws_push_values_again(lua_State *L, ws_event *event, lua_websocket *ws)
+/* Without the second try, a message that Lua has no memory for would be tried in every poll, and no later event
+ * delivered. */
+int ws_push_values_protected(lua_State *L, ws_event *event, lua_websocket *ws, bool is_first_try)
 {
     size_t length = event->length;
     bool is_message = event->type == WS_EVENT_TEXT || event->type == WS_EVENT_BINARY;
     uint64_t before = ws->module->delivered;
     int top = lua_gettop(L);
-    lua_pushcfunction(L, push_values_protected);
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_PUSH_VALUES);
     lua_pushlightuserdata(L, event);
-    lua_pushnil(L);
+    lua_pushlightuserdata(L, ws->module);
     lua_pushvalue(L, INDEX_EMPTY_STRING);
     if (lua_pcall(L, 3, LUA_MULTRET, 0) == LUA_OK) return lua_gettop(L) - top;
-    if (!is_message) lua_error(L);
+    ws_show(ws->module);
+    if (!is_message || is_first_try) lua_error(L);
     lua_settop(L, top);
     /* A finalizer has polled, and that poll has delivered this record. */
     if (ws->module->delivered != before) return 0;

@@ -16,18 +16,36 @@ static const char source[] = {
 /* Bytes that are kept of what comes after the script has called close(). */
 static const size_t most_after_close = 16 << 20;
 
+/* Sets both elements of a pair: the arguments are the inbox and the position of the first. */
+int ws_make_room_function(lua_State *L)
+{
+    lua_Integer first = lua_tointeger(L, 2);
+    for (int i = 0; i < 2; i++) {
+        lua_pushboolean(L, false);
+        lua_rawseti(L, 1, first + i);
+    }
+    return 0;
+}
+
+/* Lets the inbox, on top of the stack, grow by a pair. If that raises, the script's descriptor says that a record remains. */
+static void make_room(lua_State *L, module_state *module, lua_Integer first)
+{
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_MAKE_ROOM);
+    lua_pushvalue(L, -2);
+    lua_pushinteger(L, first);
+    if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
+    ws_show(module);
+    lua_error(L);
+}
+
 size_t ws_put_in_inbox(lua_State *L, lua_websocket *ws, int data, int type)
 {
     size_t length = lua_type(L, data) == LUA_TSTRING ? lua_rawlen(L, data) : 0;
     if (!ws->started && length && ws->inbox_bytes + length > most_after_close) return 0;
-    if (lua_getiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_INBOX) != LUA_TTABLE) {
-        lua_pop(L, 1);
-        lua_newtable(L);
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_INBOX);
-    }
-    /* A push that raises leaves the inbox as it was: only the count makes the pair a part of it. */
+    lua_getiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_INBOX);
+    /* What raises leaves the inbox as it was: only the count makes the pair a part of it. */
     lua_Integer first = 2 * (ws->inbox_first + ws->inbox_count) + 1;
+    if (ws->module->is_watched) make_room(L, ws->module, first);
     lua_pushvalue(L, data);
     lua_rawseti(L, -2, first);
     lua_pushvalue(L, type);
@@ -50,20 +68,26 @@ void ws_report_inbox(lua_websocket *ws)
     ws->inbox_reported = ws->inbox_count;
 }
 
-/* Removes the oldest pair and pushes it. */
-static void take_pair(lua_State *L, lua_websocket *ws)
+enum { INBOX = 2, INBOX_DATA, INBOX_TYPE };
+
+/* Puts the inbox and its oldest pair at INBOX and the positions behind it. */
+static void push_pair(lua_State *L, lua_websocket *ws)
 {
+    lua_settop(L, 1);
     lua_getiuservalue(L, 1, WS_VALUE_INBOX);
-    lua_Integer first = 2 * ws->inbox_first + 1;
-    lua_rawgeti(L, -1, first);
-    lua_rawgeti(L, -2, first + 1);
-    for (int i = 0; i < 2; i++) {
+    lua_rawgeti(L, INBOX, 2 * ws->inbox_first + 1);
+    lua_rawgeti(L, INBOX, 2 * ws->inbox_first + 2);
+}
+
+/* Removes the oldest pair, which stands where push_pair has put it. Nothing here can raise. */
+static void remove_pair(lua_State *L, lua_websocket *ws)
+{
+    for (int i = 1; i <= 2; i++) {
         lua_pushnil(L);
-        lua_rawseti(L, -4, first + i);
+        lua_rawseti(L, INBOX, 2 * ws->inbox_first + i);
     }
-    lua_remove(L, -3);
     ws->inbox_first = --ws->inbox_count ? ws->inbox_first + 1 : 0;
-    size_t length = lua_type(L, -2) == LUA_TSTRING ? lua_rawlen(L, -2) : 0;
+    size_t length = lua_type(L, INBOX_DATA) == LUA_TSTRING ? lua_rawlen(L, INBOX_DATA) : 0;
     ws->inbox_bytes -= length;
     if (ws->inbox_reported) {
         ws->inbox_reported--;
@@ -103,15 +127,17 @@ static int take(lua_State *L)
     lua_websocket *ws = websocket_at_1(L);
     lua_settop(L, 1);
     if (!ws->inbox_count) return ws->starts ? 0 : push_end(L);
-    take_pair(L, ws);
-    if (lua_type(L, -2) == LUA_TSTRING) return 2;
-    lua_getfield(L, -1, "code");
-    lua_getfield(L, -2, "reason");
-    lua_pushnil(L);
-    lua_pushliteral(L, "closed");
-    lua_pushvalue(L, -4);
-    lua_pushvalue(L, -4);
-    return 4;
+    push_pair(L, ws);
+    int results = 2;
+    if (lua_type(L, INBOX_DATA) != LUA_TSTRING) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "closed");
+        lua_getfield(L, INBOX_TYPE, "code");
+        lua_getfield(L, INBOX_TYPE, "reason");
+        results = 4;
+    }
+    remove_pair(L, ws);
+    return results;
 }
 
 /* opened(ws) -> true | nil, reason | nothing: not yet */
@@ -191,10 +217,35 @@ static int in_coroutine(lua_State *L)
     return 1;
 }
 
+/* Pushes the coroutines that wait for the websocket at `index`; nil before the first has waited. */
+static int push_waiting(lua_State *L, int index) { return lua_getiuservalue(L, index, WS_VALUE_WAITING); }
+
+/* Whether this coroutine stands in the table at index 2. */
+static bool is_waiting(lua_State *L)
+{
+    lua_pushthread(L);
+    bool is_known = lua_rawget(L, 2) != LUA_TNIL;
+    lua_pop(L, 1);
+    return is_known;
+}
+
 /* begin_yield(ws or nil): from here on another coroutine may deliver the event that this one waits for. */
 static int begin_yield(lua_State *L)
 {
-    if (!lua_isnil(L, 1)) websocket_at_1(L)->waiting_coroutines++;
+    if (lua_isnil(L, 1)) return 0;
+    if (push_waiting(L, 1) == LUA_TNIL) {
+        lua_settop(L, 1);
+        lua_newtable(L);
+        lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_WEAK_METATABLE);
+        lua_setmetatable(L, -2);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, WS_VALUE_WAITING);
+    }
+    if (is_waiting(L)) return 0; /* an error that the script has caught has ended its last wait */
+    lua_pushthread(L);
+    lua_pushboolean(L, true);
+    lua_rawset(L, 2);
+    websocket_at_1(L)->waiting_coroutines++;
     return 0;
 }
 
@@ -202,9 +253,36 @@ static int end_yield(lua_State *L)
 {
     if (lua_isnil(L, 1)) return 0;
     lua_websocket *ws = websocket_at_1(L);
-    ws->waiting_coroutines--;
+    push_waiting(L, 1);
+    if (is_waiting(L)) {
+        lua_pushthread(L);
+        lua_pushnil(L);
+        lua_rawset(L, 2);
+        ws->waiting_coroutines--;
+    }
     ws_claim(ws);
     return 0;
+}
+
+/* A coroutine that has ended, by an error in websocket.yield or by coroutine.close, or that was collected, waits no more. */
+void ws_forget_dead_coroutines(lua_State *L, lua_websocket *ws)
+{
+    ws->waiting_coroutines = 0;
+    int table = lua_gettop(L) + 1;
+    push_waiting(L, INDEX_WEBSOCKET);
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+        lua_State *coroutine = lua_tothread(L, -2);
+        lua_Debug frame;
+        int status = lua_status(coroutine);
+        if (status == LUA_YIELD || (status == LUA_OK && lua_getstack(coroutine, 0, &frame))) {
+            ws->waiting_coroutines++;
+            continue;
+        }
+        lua_pushvalue(L, -2);
+        lua_pushnil(L);
+        lua_rawset(L, table);
+    }
+    lua_settop(L, table - 1);
 }
 
 /* earlier(deadline) -> the deadline or the time of the next timer */

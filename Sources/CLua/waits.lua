@@ -28,8 +28,9 @@ end
 --- next timer. `ws`: the websocket whose events are waited for, or nil.
 local function yield(ws, deadline)
   local seconds = native.earlier(deadline) - time()
+  local descriptor = native.fd()
   native.begin_yield(ws)
-  module.yield(native.fd(), seconds > 0 and seconds or 0)
+  module.yield(descriptor, seconds > 0 and seconds or 0)
   native.end_yield(ws)
 end
 
@@ -75,6 +76,7 @@ function methods.receive(ws, timeout)
 end
 
 local function next_message(ws)
+  check_websocket(ws, "messages")
   while true do
     local data, kind = wait_for(native.take, ws, forever)
     if data ~= nil then return data, kind end
