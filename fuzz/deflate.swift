@@ -11,8 +11,10 @@ private let offers = [
 private func negotiate(_ text: String) {
     guard let extensions = parseExtensions(text) else { return }
     for answer in extensions {
-        for offer in offers { _ = try? offer.negotiated(from: answer.parameters) }
-        _ = DeflateParameters.answer(to: answer.parameters)
+        for limits in offers {
+            _ = try? limits.negotiated(from: answer.parameters)
+            _ = limits.accept(answer.parameters)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ import WebSocketProtocol
 
 final class Client {
     let number: Int32
-    private var parser = HTTPHeadParser(prefix: "")
+    private var reader = HTTPRequestReader()
     private var connection: MessageReader?
     private var deflater: Deflater?
     private var output = ByteBuffer()
@@ -17,6 +17,7 @@ final class Client {
     private var isClosing = false
     private(set) var isOver = false
 
+    private static let handshake = ServerHandshake(origins: .any, deflate: DeflateParameters())
     private static let maximumMessageSize = 64 << 20
 
     init(_ number: Int32) {
@@ -45,17 +46,34 @@ final class Client {
 
     private func take(_ input: UnsafeMutableRawBufferPointer) {
         guard connection == nil else { return receive(input) }
-        guard let parsed = try? parser.parse(UnsafeRawBufferPointer(input)) else { return }
-        let (response, agreement) = ServerHandshake.answer(parsed.head)
-        output.append(response)
-        guard let agreement else {
-            isClosing = true
-            return
+        do throws(RequestRefusal) {
+            guard let (request, consumed) = try reader.read(UnsafeRawBufferPointer(input)) else { return }
+            switch try answer(request) {
+            case .open(let head, let agreement):
+                output.append(head.text)
+                open(agreement)
+                receive(UnsafeMutableRawBufferPointer(rebasing: input[consumed...]))
+            case .response(let response): finish(response, to: request)
+            }
+        } catch {
+            finish(error.response, to: nil)
         }
+    }
+
+    private func answer(_ request: HTTPRequest) throws(RequestRefusal) -> ServerHandshake.Answer {
+        let demand = try Self.handshake.examine(request)
+        do throws(AnswerFailure) { return try Self.handshake.answer(demand, .proceed) } catch { throw .noAnswer }
+    }
+
+    private func open(_ agreement: ServerHandshake.Agreement) {
         connection = MessageReader(
             role: .server, maximumMessageSize: Self.maximumMessageSize, inflating: agreement.deflate?.client)
         deflater = agreement.deflate.flatMap { Deflater($0.server, level: -1) }
-        receive(UnsafeMutableRawBufferPointer(rebasing: input[parsed.consumed...]))
+    }
+
+    private func finish(_ response: HTTPResponse, to request: HTTPRequest?) {
+        _ = response.append(to: &output, method: request?.method)
+        isClosing = true
     }
 
     private func receive(_ input: UnsafeMutableRawBufferPointer) {

@@ -1,5 +1,5 @@
 // The parameters of permessage-deflate and their negotiation (RFC 7692 section 7.1). Pure; called on the loop thread by
-// ClientHandshake, and by ServerHandshake in the echo server.
+// ClientHandshake and ServerHandshake.
 
 public struct DeflateParameters: Equatable, Sendable {
     /// Compression of the messages that one side sends.
@@ -75,33 +75,30 @@ public struct DeflateParameters: Equatable, Sendable {
 
     // MARK: - Server
 
-    /// The server's answer that accepts an offer; nil when the offer is malformed or zlib can't do it.
-    static func answer(to offer: [ExtensionParameter]) -> (parameters: DeflateParameters, answer: String)? {
-        var agreed = DeflateParameters()
-        var answer = extensionName
+    /// Accepts an offer (RFC 7692 section 7.1) within these parameters; nil when the offer is malformed, when zlib can't
+    /// do it, or when it does not allow what these parameters need.
+    func accept(_ offer: [ExtensionParameter]) -> AcceptedDeflate? {
+        var agreed = DeflateParameters(client: Direction(takeover: client.takeover), server: server)
         var seen: Set<String> = []
         for parameter in offer {
             guard seen.insert(parameter.name).inserted else { return nil }
             switch (parameter.name, parameter.value) {
-            case ("server_no_context_takeover", nil):
-                agreed.server.takeover = false
-                answer += "; server_no_context_takeover"
-            case ("client_no_context_takeover", nil):
-                agreed.client.takeover = false
-                answer += "; client_no_context_takeover"
+            case ("server_no_context_takeover", nil): agreed.server.takeover = false
+            case ("client_no_context_takeover", nil): agreed.client.takeover = false
             case ("server_max_window_bits", _?):
+                // zlib's deflate has no window of 8 bits.
                 guard let bits = try? parameter.windowBits(atMost: 15), bits > 8 else { return nil }
-                agreed.server.windowBits = bits
-                answer += "; server_max_window_bits=\(bits)"
-            case ("client_max_window_bits", nil): break
+                agreed.server.windowBits = min(server.windowBits, bits)
+            case ("client_max_window_bits", nil): agreed.client.windowBits = client.windowBits
             case ("client_max_window_bits", _?):
                 guard let bits = try? parameter.windowBits(atMost: 15) else { return nil }
-                agreed.client.windowBits = bits
-                answer += "; client_max_window_bits=\(bits)"
+                agreed.client.windowBits = min(client.windowBits, bits)
             default: return nil
             }
         }
-        return (agreed, answer)
+        // 7.1.2.2: a client that does not offer the parameter uses the largest window.
+        guard agreed.client.windowBits <= client.windowBits else { return nil }
+        return AcceptedDeflate(parameters: agreed, repeatsServerWindow: seen.contains("server_max_window_bits"))
     }
 }
 

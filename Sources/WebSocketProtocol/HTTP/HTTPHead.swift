@@ -1,11 +1,16 @@
-// The head of an HTTP/1.1 message, parsed as it arrives (RFC 9112 sections 2 to 5): a start line, fields, an empty
-// line. Interim responses before it are skipped. Sizes are limited before bytes are stored. A bare LF ends a line, as
-// section 2.2 allows; a bare CR and other control characters fail. Pure; used on the loop thread by HandshakeExchange
-// and HTTPConnect.
+// The head of an HTTP/1.1 message, and the parser of a response's head as it arrives (RFC 9112 sections 2 to 5; requests
+// are read by HTTPRequestReader): a start line, fields, an empty line. Interim responses before it are skipped. Sizes are
+// limited before bytes are stored. A bare LF ends a line, as section 2.2 allows; a bare CR and other control characters
+// fail. Pure; used on the loop thread by HandshakeExchange, HTTPConnect and ServerHandshake.
 
 public struct HTTPHead: Equatable, Sendable {
     public internal(set) var startLine = ""
     public internal(set) var fields = HeaderFields()
+
+    /// The start line, the fields and the empty line, as they are sent.
+    public var text: String {
+        "\(startLine)\r\n" + fields.fields.map { "\($0.name): \($0.value)\r\n" }.joined() + "\r\n"
+    }
 
     /// The status of a response; nil when the start line is not an HTTP/1.x status line (section 4).
     public var status: Int? {
@@ -37,15 +42,16 @@ public struct HTTPHeadParser: ~Copyable {
     /// Upper bound of the interim responses before the head.
     public static let maximumInterimAnswers = 32
 
-    private let prefix: String
+    /// Of every status line.
+    private static let prefix = "HTTP/"
+
     private var head = HTTPHead()
     private var line = ByteBuffer()
     private var total = 0
     private var interimAnswers = 0
     private var hasStartLine = false
 
-    /// - Parameter prefix: of every start line; "" for a request, which may have any method.
-    public init(prefix: String = "HTTP/") { self.prefix = prefix }
+    public init() {}
 
     /// Parses the next bytes. Returns the head once it is whole, and how many of these bytes belong to it.
     public mutating func parse(
@@ -86,9 +92,9 @@ public struct HTTPHeadParser: ~Copyable {
 
     /// Fails if the line so far is not the beginning of a start line.
     private func checkPrefix() throws(HandshakeFailure) {
-        let bytes = line.bytes.prefix(prefix.utf8.count)
+        let bytes = line.bytes.prefix(Self.prefix.utf8.count)
         // A CR alone may belong to an empty line.
-        guard prefix.utf8.starts(with: bytes) || bytes.elementsEqual([0x0D]) else {
+        guard Self.prefix.utf8.starts(with: bytes) || bytes.elementsEqual([0x0D]) else {
             throw .invalidResponse("its answer is not HTTP")
         }
     }

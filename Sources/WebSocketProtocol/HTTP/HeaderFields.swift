@@ -57,7 +57,7 @@ public struct HeaderFields: Equatable, Sendable {
     /// Whether a comma-separated field has an element; letter case does not matter (`Connection: keep-alive, Upgrade`).
     /// - Parameter element: in lower case.
     func list(_ name: String, contains element: String) -> Bool {
-        list(name).contains { $0.lowercased() == element }
+        list(name).contains { isEqual($0, element, ignoringCase: true) }
     }
 
     public static func == (a: HeaderFields, b: HeaderFields) -> Bool {
@@ -88,6 +88,8 @@ func isTokenByte(_ byte: UInt8) -> Bool {
     default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
     }
 }
+
+func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
 
 /// Whether the text may be the name of a header field, a subprotocol or an extension.
 public func isToken(_ text: some StringProtocol) -> Bool { !text.isEmpty && text.utf8.allSatisfy(isTokenByte) }

@@ -154,34 +154,77 @@ import Testing
 
     // MARK: - Server
 
+    /// Accepted by a server that allows everything.
     @Test(arguments: [
-        ("permessage-deflate", DeflateParameters(), "permessage-deflate"),
-        ("permessage-deflate; client_max_window_bits", DeflateParameters(), "permessage-deflate"),
+        ("", DeflateParameters(), ""),
+        ("; client_max_window_bits", DeflateParameters(), ""),
         (
-            "permessage-deflate; client_max_window_bits=8", DeflateParameters(client: .init(windowBits: 8)),
-            "permessage-deflate; client_max_window_bits=8"
+            "; client_max_window_bits=8", DeflateParameters(client: .init(windowBits: 8)), "; client_max_window_bits=8"
+        ),
+        ("; client_max_window_bits=15", DeflateParameters(), ""),
+        // 7.1.2.1: the answer must have it.
+        ("; server_max_window_bits=15", DeflateParameters(), "; server_max_window_bits=15"),
+        (
+            "; server_max_window_bits=\"9\"", DeflateParameters(server: .init(windowBits: 9)),
+            "; server_max_window_bits=9"
         ),
         (
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9",
-            DeflateParameters(client: .init(takeover: false), server: .init(windowBits: 9, takeover: false)),
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9"
+            "; client_no_context_takeover", DeflateParameters(client: .init(takeover: false)),
+            "; client_no_context_takeover"
+        ),
+        (
+            "; server_max_window_bits=10; client_max_window_bits=9; client_no_context_takeover; "
+                + "server_no_context_takeover",
+            DeflateParameters(
+                client: .init(windowBits: 9, takeover: false), server: .init(windowBits: 10, takeover: false)),
+            "; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10; "
+                + "client_max_window_bits=9"
         ),
     ])
     func acceptedOffer(offer: String, parameters: DeflateParameters, answer: String) throws {
-        let accepted = try #require(DeflateParameters.answer(to: try parameterList(offer)))
+        let accepted = try #require(DeflateParameters().accept(parameterList("permessage-deflate" + offer)))
         #expect(accepted.parameters == parameters)
-        #expect(accepted.answer == answer)
+        #expect(accepted.answer == "permessage-deflate" + answer)
+    }
+
+    /// What the server wants besides. It may always limit itself (7.1.1.1, 7.1.2.1) and forbid the client's context
+    /// takeover (7.1.1.2).
+    @Test(arguments: [
+        (
+            Direction(takeover: false), Direction(windowBits: 11, takeover: false), "",
+            "; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=11"
+        ),
+        (Direction(), Direction(windowBits: 11), "; server_max_window_bits=10", "; server_max_window_bits=10"),
+        (Direction(), Direction(windowBits: 11), "; server_max_window_bits=12", "; server_max_window_bits=11"),
+        (Direction(windowBits: 11), Direction(), "; client_max_window_bits", "; client_max_window_bits=11"),
+        (Direction(windowBits: 11), Direction(), "; client_max_window_bits=10", "; client_max_window_bits=10"),
+        (Direction(windowBits: 11), Direction(), "; client_max_window_bits=12", "; client_max_window_bits=11"),
+    ])
+    func limitsOfTheServer(client: Direction, server: Direction, offer: String, answer: String) throws {
+        let limits = DeflateParameters(client: client, server: server)
+        let accepted = try #require(limits.accept(parameterList("permessage-deflate" + offer)))
+        #expect(accepted.answer == "permessage-deflate" + answer)
+        // The client understands it in the same way.
+        let all = DeflateParameters()
+        #expect(try negotiated(all, accepted.answer).server == accepted.parameters.server)
+        #expect(try negotiated(all, accepted.answer).client == accepted.parameters.client)
+    }
+
+    /// 7.1.2.2: without the parameter the client uses a window of 15 bits.
+    @Test func aClientThatCanNotLimitItsWindow() throws {
+        let limits = DeflateParameters(client: .init(windowBits: 11))
+        #expect(limits.accept(try parameterList("permessage-deflate")) == nil)
     }
 
     @Test(arguments: [
-        "permessage-deflate; x", "permessage-deflate; server_max_window_bits",
-        "permessage-deflate; server_max_window_bits=8",
-        "permessage-deflate; server_max_window_bits=16", "permessage-deflate; client_max_window_bits=7",
-        "permessage-deflate; server_no_context_takeover=1", "permessage-deflate; client_no_context_takeover=1",
-        "permessage-deflate; client_max_window_bits; client_max_window_bits",
+        "x", "server_max_window_bits", "server_max_window_bits=8", "server_max_window_bits=16",
+        "server_max_window_bits=7", "server_max_window_bits=09", "client_max_window_bits=7",
+        "client_max_window_bits=16",
+        "client_max_window_bits=x", "server_no_context_takeover=1", "client_no_context_takeover=1",
+        "client_max_window_bits; client_max_window_bits", "server_no_context_takeover; server_no_context_takeover",
     ])
     func refusedOffer(offer: String) throws {
-        #expect(DeflateParameters.answer(to: try parameterList(offer)) == nil)
+        #expect(DeflateParameters().accept(try parameterList("permessage-deflate; " + offer)) == nil)
     }
 
     // MARK: -

@@ -11,11 +11,17 @@ extension MessageReaderTests {
         let direction = DeflateParameters.Direction(windowBits: windowBits, takeover: takeover)
         let handshake = try Sample.handshake(
             subprotocols: ["chat"], deflate: DeflateParameters(client: direction, server: direction))
-        let answer = ServerHandshake.answer(try HeadVerifier.request(handshake.request), subprotocols: ["chat"])
-        let agreement = try handshake.verify(HeadVerifier.head(answer.response))
-        #expect(agreement == answer.agreement)
-        let deflate = try #require(agreement.deflate)
+        let server = ServerHandshake(subprotocols: ["chat"], deflate: DeflateParameters())
+        let demand = try server.examine(RequestVerifier.request(handshake.request))
+        guard case .open(let head, let agreement) = try server.answer(demand, .proceed) else {
+            Issue.record("the request was refused")
+            return
+        }
+        #expect(try handshake.verify(HeadVerifier.head(head.text)) == agreement)
+        try converse(#require(agreement.deflate))
+    }
 
+    private func converse(_ deflate: DeflateParameters) throws {
         var client = Peer(.client, sends: deflate.client, receives: deflate.server)
         var server = Peer(.server, sends: deflate.server, receives: deflate.client)
         let long = String(repeating: "κόσμε ", count: 5000)

@@ -1,4 +1,4 @@
-// Parses a head in every cut, followed by bytes of a frame. Every cut must give the same head and leave the frame, or
+// Parses a response's head in every cut, followed by bytes of a frame. Every cut must give the same head and leave the frame, or
 // give the same failure.
 
 import Testing
@@ -8,9 +8,8 @@ import Testing
 enum HeadVerifier {
     /// The head, or the failure.
     static func verify(
-        _ bytes: [UInt8], prefix: String = "HTTP/", sourceLocation: SourceLocation = #_sourceLocation
+        _ bytes: [UInt8], sourceLocation: SourceLocation = #_sourceLocation
     ) -> Result<HTTPHead, HandshakeFailure> {
-        func parse(_ pieces: [ArraySlice<UInt8>]) -> Parsing { Self.parse(pieces, prefix) }
         let input = bytes + [0x81, 0x03, 0x0D, 0x0A, 0x0A]
         let whole = parse([input[...]])
         if case .success = whole.head {
@@ -38,17 +37,13 @@ enum HeadVerifier {
         try verify(Array(text.utf8), sourceLocation: sourceLocation).get()
     }
 
-    static func request(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> HTTPHead {
-        try verify(Array(text.utf8), prefix: "", sourceLocation: sourceLocation).get()
-    }
-
     private struct Parsing {
         var head: Result<HTTPHead, HandshakeFailure>
         var consumed: Int
     }
 
-    private static func parse(_ pieces: [ArraySlice<UInt8>], _ prefix: String) -> Parsing {
-        var parser = HTTPHeadParser(prefix: prefix)
+    private static func parse(_ pieces: [ArraySlice<UInt8>]) -> Parsing {
+        var parser = HTTPHeadParser()
         var before = 0
         for piece in pieces {
             do throws(HandshakeFailure) {
