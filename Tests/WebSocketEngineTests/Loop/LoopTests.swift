@@ -252,8 +252,13 @@ import Testing
         // All attempts are due, and take longer than a slice.
         for _ in 0..<2 {
             try LocalServer.send([0x82, 0], to: peer)
-            _ = loop.runOnce(until: 0)
-            #expect(queue.takeTypes() == [WS_EVENT_BINARY])
+            // On a busy machine other events may use up the slice of the first turn.
+            var types: [Int] = []
+            for _ in 0..<3 where types.isEmpty {
+                _ = loop.runOnce(until: 0)
+                types = queue.takeTypes()
+            }
+            #expect(types == [WS_EVENT_BINARY])
             let areMoreDue = loop.context.deadlines.isDue(deadline)
             #expect(areMoreDue)
         }
