@@ -142,7 +142,8 @@ describe("onattempt", function()
 
     local wrong = {
       { { url = 5 }, "option 'url' must be a string" }, { { url = "ftp://a" }, "option 'url' is wrong: bad URL" },
-      { { headers = "a" }, "option 'headers' must be" }, { { headers = { Upgrade = "x" } }, "option 'headers' must not" },
+      { { headers = "a" }, "option 'headers' must be" },
+      { { headers = { Upgrade = "x" } }, "option 'headers' must not" },
       { { protocols = { "a b" } }, "option 'protocols' has a name" }, { { proxy = true }, "option 'proxy' must be" },
       { { onreceive = print }, "option 'onreceive' is unknown" }, { { tls = {} }, "option 'tls' is unknown" },
       { { 1 }, "options have names" },
