@@ -83,7 +83,9 @@ describe("allocations on a warm connection:", function()
   it("one for each large message received: the Lua string", function()
     if is_sanitized then return pending("a sanitizer has a malloc of its own") end
     local count = allocations(python:url("/echo"), "for i = 1, 2 do ws:sendText(large) end await(2)")
-    assert.is_true(count <= 2, count)
+    -- Before 5.3, the bytes are copied once more (ws_push_bytes).
+    local most = (helper.version == "5.1" or helper.version == "5.2" or helper.version == "jit") and 4 or 2
+    assert.is_true(count <= most, count)
   end)
 
   -- LuaJIT does not allocate with realloc.

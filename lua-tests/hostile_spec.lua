@@ -17,8 +17,12 @@ local prelude = [[
       end })
     end
     renew()
-    collectgarbage("setpause", 100)
-    collectgarbage("setstepmul", 100000)
+    if not pcall(collectgarbage, "setpause", 100) then -- as it is called since 5.5
+      collectgarbage("param", "pause", 100)
+      collectgarbage("param", "stepmul", 100000)
+    else
+      collectgarbage("setstepmul", 100000)
+    end
   end
 ]]
 
