@@ -44,13 +44,18 @@ public struct Options: Sendable {
     }
 
     public struct TLS: Sendable, Hashable {
+        /// Our part in the handshake. A server has no use for `verifies`, `serverName` and `pins`.
+        public enum Role: Sendable, Hashable { case client, server }
+
         /// The lowest version that is accepted, by OpenSSL's number.
         public enum Version: Int32, Sendable {
             case tls12 = 0x0303
             case tls13 = 0x0304
         }
 
-        /// The trusted CAs: a file, a folder, or PEM text; nil: those of the system.
+        public var role = Role.client
+        /// The trusted CAs: a file, a folder, or PEM text. nil: a client trusts those of the system, a server asks for no
+        /// certificate.
         public var ca: String?
         /// A file or PEM text.
         public var certificate: String?

@@ -1,6 +1,6 @@
-// Owns a non-blocking socket, its registration with the poller and, for wss, the TLSConnection over it. Used by the opening
-// handshake (ConnectRace, ProxyExchange, HandshakeExchange), OpenConnection and LingeringClose, on the thread that runs the
-// loop. Reads and writes never block.
+// Owns a non-blocking socket, connected by us or accepted, its registration with the poller and, for wss, the TLSConnection
+// over it. Used by the opening handshake (ConnectRace, ProxyExchange, HandshakeExchange), OpenConnection and LingeringClose,
+// on the thread that runs the loop. Reads and writes never block.
 
 import CLinux
 import Glibc
@@ -39,7 +39,7 @@ final class Transport {
     /// Number of the epoll descriptor.
     private let poller: Int32
     let token: Poller.Token
-    private var interest: Poller.Interest = .write
+    private var interest: Poller.Interest
     /// Whether `token` is in `LoopContext.unfinished`.
     private var isUnfinished = false
 
@@ -60,25 +60,41 @@ final class Transport {
         guard number >= 0 else { throw SystemError("socket") }
         descriptor = FileDescriptor(number)
         shortReadEmptiesSocket = address.family != AF_UNIX
-        // No Nagle: messages are written whole, and the last segment of one must not wait for an acknowledgement.
-        func set(_ level: Int32, _ option: Int32, _ value: Int32) {
-            var value = value
-            setsockopt(number, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
-        }
-        if address.family != AF_UNIX {
-            set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
-            set(SOL_SOCKET, SO_KEEPALIVE, 1)
-            for (option, value) in Self.keepAlive { set(Int32(IPPROTO_TCP), option, value) }
-        }
+        if address.family != AF_UNIX { Self.setTCPOptions(number) }
         if let local {
             // The system chooses the port in connect(), when it knows the peer: two sockets may have the same port then.
-            set(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1)
+            Self.set(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1, on: number)
             guard local.withSockaddr({ bind(number, $0, $1) }) == 0 else { throw SystemError(Self.bindCall) }
         }
         let status = address.withSockaddr { connect(number, $0, $1) }
         guard status == 0 || errno == EINPROGRESS || errno == EINTR else { throw SystemError("connect") }
         self.poller = poller.descriptorNumber
+        interest = .write
         token = try poller.add(descriptor, slot: slot, [.write, .edge])
+    }
+
+    /// - Parameter descriptor: a connected socket, of accept4 with SOCK_NONBLOCK and SOCK_CLOEXEC.
+    init(accepted descriptor: consuming FileDescriptor, isUnix: Bool, slot: Int, _ poller: inout Poller)
+        throws(SystemError)
+    {
+        self.descriptor = descriptor
+        shortReadEmptiesSocket = !isUnix
+        if !isUnix { Self.setTCPOptions(self.descriptor.number) }
+        self.poller = poller.descriptorNumber
+        interest = .read
+        token = try poller.add(self.descriptor, slot: slot, [.read, .edge])
+    }
+
+    private static func setTCPOptions(_ socket: Int32) {
+        // No Nagle: messages are written whole, and the last segment of one must not wait for an acknowledgement.
+        set(Int32(IPPROTO_TCP), TCP_NODELAY, 1, on: socket)
+        set(SOL_SOCKET, SO_KEEPALIVE, 1, on: socket)
+        for (option, value) in keepAlive { set(Int32(IPPROTO_TCP), option, value, on: socket) }
+    }
+
+    private static func set(_ level: Int32, _ option: Int32, _ value: Int32, on socket: Int32) {
+        var value = value
+        setsockopt(socket, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 
     func connectStatus() -> ConnectStatus {
@@ -98,9 +114,14 @@ final class Transport {
         shutdown(descriptor.number, Int32(SHUT_RDWR))
     }
 
-    /// Creates the TLS connection. `continueTLSHandshake` then does the handshake.
+    /// Creates the TLS connection to a server. `continueTLSHandshake` then does the handshake.
     func startTLS(_ context: TLSContext, host: String, port: Int) throws(TLSFailure) {
         tls = try TLSConnection(context, host: host, port: port, socket: descriptor.number)
+    }
+
+    /// Creates the TLS connection to a client. `continueTLSHandshake` then does the handshake.
+    func startTLS(accepting context: TLSContext) throws(TLSFailure) {
+        tls = try TLSConnection(accepting: context, socket: descriptor.number)
     }
 
     func continueTLSHandshake() -> Result { tls?.continueHandshake() ?? .bytes(0) }
@@ -191,8 +212,7 @@ final class Transport {
 
     /// Turns off SO_KEEPALIVE: an answer to one of its probes would count as a sign of life of the peer.
     func stopKeepAlive() {
-        var off: Int32 = 0
-        setsockopt(descriptor.number, SOL_SOCKET, SO_KEEPALIVE, &off, socklen_t(MemoryLayout<Int32>.size))
+        Self.set(SOL_SOCKET, SO_KEEPALIVE, 0, on: descriptor.number)
     }
 
     /// Bytes of ours that the kernel took and the peer's kernel did not acknowledge.

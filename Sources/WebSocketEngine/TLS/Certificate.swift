@@ -8,11 +8,12 @@ import WebSocketProtocol
 
 enum Certificate {
     /// Why a chain was refused: continues an error message behind the URL.
-    /// - Parameter expected: the name or address that the certificate must have.
-    static func verifyError(_ store: OpaquePointer, expected: String) -> String {
+    /// - Parameter expected: the name or address that the server's certificate must have; nil: it is a client's.
+    static func verifyError(_ store: OpaquePointer, expected: String?) -> String {
         let error = X509_STORE_CTX_get_error(store)
         let certificate = X509_STORE_CTX_get_current_cert(store) ?? X509_STORE_CTX_get0_cert(store)
-        let which = X509_STORE_CTX_get_error_depth(store) == 0 ? "the server's certificate" : "the CA certificate"
+        let own = expected == nil ? "the client's certificate" : "the server's certificate"
+        let which = X509_STORE_CTX_get_error_depth(store) == 0 ? own : "the CA certificate"
         let subject = "\(which) (\(name(X509_get_subject_name(certificate))))"
         switch error {
         case X509_V_ERR_CERT_HAS_EXPIRED:
@@ -21,7 +22,7 @@ enum Certificate {
             return "\(subject) is not valid before \(time(X509_get0_notBefore(certificate)))"
         case X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH:
             let names = names(of: certificate)
-            return "\(subject) is not for \(expected); "
+            return "\(subject) is not for \(expected ?? ""); "
                 + (names.isEmpty ? "it names no host" : "it is for \(names.joined(separator: ", "))")
         case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
             return "\(subject) is self-signed and not trusted; if it is the right one, give it as tls.ca"
@@ -60,7 +61,7 @@ enum Certificate {
     }
 
     /// RFC 4514: `CN=example.com,O=Example`.
-    private static func name(_ name: OpaquePointer?) -> String {
+    static func name(_ name: OpaquePointer?) -> String {
         let bio = BIO_new(BIO_s_mem())
         defer { BIO_free(bio) }
         let flags = WS_XN_FLAG_RFC2253 & ~UInt(ASN1_STRFLGS_ESC_MSB)

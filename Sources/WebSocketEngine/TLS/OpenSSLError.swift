@@ -15,8 +15,8 @@ enum OpenSSLError {
         return ERR_reason_error_string(code).map { String(cString: $0) } ?? "error \(String(code, radix: 16))"
     }
 
-    /// Whether the oldest error is this one.
-    static func isFirst(_ reason: Int32) -> Bool { Int32(ERR_peek_error() & 0x7F_FFFF) == reason }
+    /// The number of the oldest error (ERR_GET_REASON), or 0.
+    static var firstReason: Int32 { Int32(ERR_peek_error() & 0x7F_FFFF) }
 
     /// Whether a failed allocation is the oldest error or the newest: a parser adds its own errors behind it.
     /// (ERR_R_MALLOC_FAILURE: a macro that is not imported.)

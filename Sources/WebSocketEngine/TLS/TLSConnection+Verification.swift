@@ -1,26 +1,26 @@
-// OpenSSL's callbacks of a TLSConnection: the server's certificate, its sessions, secrets for the key log. On the thread that
-// runs the loop.
+// OpenSSL's callbacks of a TLSConnection: the peer's certificate, a server's sessions, secrets for the key log. On the thread
+// that runs the loop.
 
 import COpenSSL
 import WebSocketProtocol
 
 extension TLSConnection {
     /// Sets the name that the certificate must have, and sends it to the server unless it is an address.
-    func setExpectedName() throws(TLSFailure) {
+    func setExpectedName(_ name: String) throws(TLSFailure) {
         let parameters = SSL_get0_param(ssl)
         // RFC 9525: only the names in the certificate's extension count, not the subject's.
         X509_VERIFY_PARAM_set_hostflags(
             parameters, UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
-        guard X509_VERIFY_PARAM_set1_ip_asc(parameters, expectedName) != 1 else { return }
+        guard X509_VERIFY_PARAM_set1_ip_asc(parameters, name) != 1 else { return }
         ERR_clear_error()
         // To OpenSSL "" means any name, and ".x" any name below x: both are refused, and wildcards with them.
-        guard isHostName(expectedName), !expectedName.utf8.contains(UInt8(ascii: "*")),
-            X509_VERIFY_PARAM_set1_host(parameters, expectedName, 0) == 1
+        guard isHostName(name), !name.utf8.contains(UInt8(ascii: "*")),
+            X509_VERIFY_PARAM_set1_host(parameters, name, 0) == 1
         else {
-            throw TLSFailure(reason: "'\(quotedForError(expectedName))' is no name that a certificate can have")
+            throw TLSFailure(reason: "'\(quotedForError(name))' is no name that a certificate can have")
         }
         // RFC 6066 section 3: server_name has names, not addresses.
-        _ = expectedName.withCString {
+        _ = name.withCString {
             SSL_ctrl(
                 ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name), UnsafeMutableRawPointer(mutating: $0)
             )
@@ -31,16 +31,19 @@ extension TLSConnection {
         SSL_get_ex_data(ssl, 0).map { Unmanaged<TLSConnection>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// OpenSSL's verify callback: whether the handshake goes on with the server's certificate chain.
+    /// OpenSSL's verify callback: whether the handshake goes on with the peer's certificate chain.
     static func verify(_ store: OpaquePointer?) -> Bool {
         let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx())
         guard let store, let connection = connection(of: ssl.map { OpaquePointer($0) }) else { return false }
-        return connection.verifyChain(store) && connection.verifyPins(store)
+        switch connection.peer {
+        case .server(let name, _): return connection.verifyServer(store, name) && connection.verifyPins(store)
+        case .client: return connection.verifyClient(store)
+        }
     }
 
-    private func verifyChain(_ store: OpaquePointer) -> Bool {
+    private func verifyServer(_ store: OpaquePointer, _ name: String) -> Bool {
         guard X509_verify_cert(store) != 1 else { return true }
-        let reason = Certificate.verifyError(store, expected: expectedName)
+        let reason = Certificate.verifyError(store, expected: name)
         guard !context.options.verifies else {
             refusal = TLSFailure(reason: reason, cause: cause(X509_STORE_CTX_get_error(store)))
             return false
@@ -77,8 +80,9 @@ extension TLSConnection {
 
     /// The server has given a session that a later connection can resume.
     static func storeSession(_ session: OpaquePointer?, of ssl: OpaquePointer?) {
-        guard let connection = connection(of: ssl), let session else { return }
-        connection.context.storeSession(session, for: connection.sessionKey)
+        guard let connection = connection(of: ssl), let session, case .server(_, let sessionKey) = connection.peer
+        else { return }
+        connection.context.storeSession(session, for: sessionKey)
     }
 
     /// OpenSSL has made a secret, and SSLKEYLOGFILE is set.

@@ -1,8 +1,9 @@
-// TLS over one socket, as the client: an SSL of OpenSSL's, and what the results of its calls mean for the caller.
-// Transport owns it and calls it on the thread that runs the loop; nothing here blocks. The socket belongs to
-// Transport.
+// TLS over one socket, as the client or as the server: an SSL of OpenSSL's, and what the results of its calls mean for
+// the caller. Transport owns it and calls it on the thread that runs the loop; nothing here blocks. The socket belongs
+// to Transport.
 //
-// This file has the calls; +BIO has the way between OpenSSL and the socket, +Verification the server's certificate.
+// This file has the calls; +BIO has the way between OpenSSL and the socket, +Verification the server's certificate,
+// +Accepting the server's side.
 
 import CLinux
 import COpenSSL
@@ -14,12 +15,16 @@ final class TLSConnection {
     let socket: Int32
     /// An SSL.
     let ssl: OpaquePointer
-    /// The host name or address that the certificate must have.
-    let expectedName: String
-    /// `name:port`: sessions of this server can be resumed.
-    let sessionKey: String
+    /// The other side, whose role is the opposite of ours.
+    let peer: Peer
 
-    // The server's certificate (+Verification).
+    enum Peer {
+        /// The name or address that the server's certificate must have, and `name:port`, by which its sessions are found.
+        case server(name: String, sessionKey: String)
+        case client
+    }
+
+    // The peer's certificate (+Verification, +Accepting).
 
     /// Why it was refused.
     var refusal: TLSFailure?
@@ -60,12 +65,20 @@ final class TLSConnection {
     /// - Parameters:
     ///   - host: the URL's; the certificate must be for it unless the options name another.
     ///   - socket: stays the caller's, and must outlive this object.
-    init(_ context: TLSContext, host: String, port: Int, socket: Int32) throws(TLSFailure) {
-        self.context = context
-        self.socket = socket
+    convenience init(_ context: TLSContext, host: String, port: Int, socket: Int32) throws(TLSFailure) {
         // Names in certificates do not end with a dot.
-        expectedName = withoutTrailingDot(context.options.serverName ?? host)
-        sessionKey = "\(expectedName):\(port)"
+        let name = withoutTrailingDot(context.options.serverName ?? host)
+        let sessionKey = "\(name):\(port)"
+        try self.init(context, to: .server(name: name, sessionKey: sessionKey), socket: socket)
+        try setExpectedName(name)
+        context.resumeSession(ssl, for: sessionKey)
+        SSL_set_connect_state(ssl)
+    }
+
+    init(_ context: TLSContext, to peer: Peer, socket: Int32) throws(TLSFailure) {
+        self.context = context
+        self.peer = peer
+        self.socket = socket
         guard let ssl = SSL_new(context.context) else { throw Self.failure("OpenSSL can't begin") }
         self.ssl = ssl
         guard let bio = BIO_new(Self.bioMethod) else { throw Self.failure("OpenSSL can't begin") }
@@ -73,9 +86,6 @@ final class TLSConnection {
         BIO_int_ctrl(bio, BIO_C_SET_FD, Int(BIO_NOCLOSE), socket)
         SSL_set_bio(ssl, bio, bio)
         SSL_set_ex_data(ssl, 0, Unmanaged.passUnretained(self).toOpaque())
-        try setExpectedName()
-        context.resumeSession(ssl, for: sessionKey)
-        SSL_set_connect_state(ssl)
     }
 
     private static func failure(_ what: String) -> TLSFailure {
@@ -94,16 +104,21 @@ final class TLSConnection {
         readNeeds = .read
         hasPending = readBudget <= 0
         guard result != 1 else {
-            // With anonymous and PSK ciphers OpenSSL never asks for a verdict on a certificate.
-            let isVerified = isCertificateAccepted || SSL_session_reused(ssl) == 1
-            return isVerified
-                ? .bytes(0) : .failed(.tls(TLSFailure(reason: "the server has not shown a certificate")))
+            guard isCertificateMissing else { return .bytes(0) }
+            return .failed(.tls(TLSFailure(reason: "the \(peerName) has not shown a certificate")))
         }
         let (outcome, needs) = outcome(result, during: Self.handshake)
         readNeeds = needs
         if case .wouldBlock = outcome { return outcome }
-        context.removeSession(for: sessionKey)
+        if case .server(_, let sessionKey) = peer { context.removeSession(for: sessionKey) }
         return refusal.map { .failed(.tls($0)) } ?? outcome
+    }
+
+    /// Whether the complete handshake was one without the certificate that it needs: with anonymous and PSK ciphers OpenSSL
+    /// never asks for a verdict on one. A resumed session had a certificate that was accepted.
+    private var isCertificateMissing: Bool {
+        let isNeeded = context.options.role == .client || context.options.ca != nil
+        return isNeeded && !isCertificateAccepted && SSL_session_reused(ssl) != 1
     }
 
     /// Decrypts the records that have come, until the buffer is full or the budget is used up.
@@ -219,8 +234,15 @@ final class TLSConnection {
     private static let handshake = "the TLS handshake"
 
     private func reason(during what: String) -> String {
-        if what == Self.handshake, OpenSSLError.isFirst(SSL_R_WRONG_VERSION_NUMBER) {
-            return "the server does not speak TLS on this port; is it ws:// instead of wss://?"
+        defer { ERR_clear_error() }
+        if what == Self.handshake {
+            switch peer {
+            case .client:
+                if let reason = Self.handshakeFailure(OpenSSLError.firstReason) { return reason }
+            case .server where OpenSSLError.firstReason == SSL_R_WRONG_VERSION_NUMBER:
+                return "the server does not speak TLS on this port; is it ws:// instead of wss://?"
+            case .server: break
+            }
         }
         return "\(what) failed: \(OpenSSLError.takeReason())"
     }
@@ -230,10 +252,15 @@ final class TLSConnection {
         let version = String(cString: SSL_get_version(ssl))
         let cipher = String(cString: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)))
         let session = SSL_session_reused(ssl) == 1 ? "session resumed" : "new session"
-        let trust =
-            context.options.verifies
-            ? "verified as \(expectedName)"
-            : "certificate not verified (tls.verify = false)" + (ignoredVerifyError.map { ": \($0)" } ?? "")
-        return "\(version), \(cipher), \(session), \(trust)"
+        return "\(version), \(cipher), \(session), \(certificateDescription)"
+    }
+
+    private var certificateDescription: String {
+        switch peer {
+        case .client: clientCertificateDescription
+        case .server(let name, _) where context.options.verifies: "verified as \(name)"
+        case .server:
+            "certificate not verified (tls.verify = false)" + (ignoredVerifyError.map { ": \($0)" } ?? "")
+        }
     }
 }

@@ -1,6 +1,8 @@
-// An SSL_CTX: what the option `tls` sets for all connections of websockets with equal options, and the sessions that
-// they resume. A thread of TLSContextCache makes it, since that reads files; from then on only the thread that runs the
-// loop uses it.
+// An SSL_CTX: what the option `tls` sets for all connections of websockets or servers with equal options, and the sessions
+// that clients resume. A thread of TLSContextCache makes it, since that reads files; from then on only the thread that runs
+// the loop uses it.
+//
+// This file has what both roles need, and the client's part; +Server has the server's.
 
 import COpenSSL
 import WebSocketProtocol
@@ -15,7 +17,8 @@ final class TLSContext: @unchecked Sendable {
     /// The newest session of each server, by `name:port` (RFC 8446 section 2.2, RFC 5077). An SSL_SESSION each.
     private var sessions: [String: OpaquePointer] = [:]
     private static let maximumSessions = 64
-    private let trust: TrustStore
+    /// nil for a server that asks for no client certificates.
+    private let trust: TrustStore?
     private let keyLog: KeyLog?
     /// The files of our certificate and key, as they were when they were read.
     private let files: [String: FileStamp?]
@@ -32,22 +35,26 @@ final class TLSContext: @unchecked Sendable {
     /// Reads files and blocks: never called on the thread that runs the loop. The thread blocks forks (Thread.swift).
     static func make(_ options: Options.TLS) throws(TLSFailure) -> TLSContext {
         _ = OpenSSL.started
-        let trust = try TrustStore.current(options.ca)
+        guard options.role == .client || options.certificate != nil else {
+            throw TLSFailure(reason: "tls.cert is missing", cause: .options)
+        }
+        let trust = options.role == .server && options.ca == nil ? nil : try TrustStore.current(options.ca)
         var contents = Contents(files: stamps(options))
         if let text = options.certificate { contents.certificate = try PEM.content(text, PEM.name(text, "tls.cert")) }
         if let text = options.key { contents.key = try PEM.content(text, PEM.name(text, "tls.key")) }
         return try TLSContext(options, trust, contents)
     }
 
-    private init(_ options: Options.TLS, _ trust: TrustStore, _ contents: Contents) throws(TLSFailure) {
+    private init(_ options: Options.TLS, _ trust: TrustStore?, _ contents: Contents) throws(TLSFailure) {
         self.options = options
         self.trust = trust
         keyLog = options.keyLog.flatMap { KeyLog.open($0) }
         files = contents.files
         ERR_clear_error()
-        guard let context = SSL_CTX_new(TLS_client_method()) else { throw Self.failure("OpenSSL can't begin") }
+        let method = options.role == .client ? TLS_client_method() : TLS_server_method()
+        guard let context = SSL_CTX_new(method) else { throw Self.failure("OpenSSL can't begin") }
         self.context = context
-        SSL_CTX_set1_cert_store(context, trust.store)
+        if let trust { SSL_CTX_set1_cert_store(context, trust.store) }
         SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, Int(options.minimumVersion.rawValue), nil)
         SSL_CTX_set_options(
             context,
@@ -62,17 +69,10 @@ final class TLSContext: @unchecked Sendable {
         SSL_CTX_set_default_read_buffer_len(context, 64 << 10)
         // RSA of 2048 bits, SHA-256 and the like, whatever the system's default; the option `ciphers` overrides it.
         SSL_CTX_set_security_level(context, 2)
-        let http1 = Array("\u{8}http/1.1".utf8)
-        SSL_CTX_set_alpn_protos(context, http1, UInt32(http1.count))
-        // Also with verify = false: the callback checks the pins.
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
         SSL_CTX_set_cert_verify_callback(context, { store, _ in TLSConnection.verify(store) ? 1 : 0 }, nil)
-        SSL_CTX_ctrl(
-            context, SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL), nil)
-        SSL_CTX_sess_set_new_cb(context) { ssl, session in
-            TLSConnection.storeSession(session, of: ssl)
-            // 0: OpenSSL keeps its reference.
-            return 0
+        switch options.role {
+        case .client: setUpClient()
+        case .server: try setUpServer(clientCAs: trust)
         }
         if keyLog != nil {
             SSL_CTX_set_keylog_callback(context) { ssl, line in TLSConnection.logSecret(line, of: ssl) }
@@ -80,6 +80,22 @@ final class TLSContext: @unchecked Sendable {
         try setCiphers()
         try setIdentity(contents)
     }
+
+    private func setUpClient() {
+        SSL_CTX_set_alpn_protos(context, Self.protocols, UInt32(Self.protocols.count))
+        // Also with verify = false: the callback checks the pins.
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
+        SSL_CTX_ctrl(
+            context, SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL), nil)
+        SSL_CTX_sess_set_new_cb(context) { ssl, session in
+            TLSConnection.storeSession(session, of: ssl)
+            // 0: OpenSSL keeps its reference.
+            return 0
+        }
+    }
+
+    /// The protocols for ALPN (RFC 7301 section 3.1), each behind its length.
+    static let protocols = Array("\u{8}http/1.1".utf8)
 
     deinit {
         for session in sessions.values { SSL_SESSION_free(session) }
@@ -91,7 +107,9 @@ final class TLSContext: @unchecked Sendable {
     var dependsOnFiles: Bool { !files.isEmpty || !TrustStore.isFixed(options.ca) }
 
     /// Whether the files that it was made of are still the same. Reads files, as `make` does.
-    func matchesFiles() -> Bool { trust.matchesFiles(of: options.ca) && Self.stamps(options) == files }
+    func matchesFiles() -> Bool {
+        trust?.matchesFiles(of: options.ca) ?? true && Self.stamps(options) == files
+    }
 
     private static func stamps(_ options: Options.TLS) -> [String: FileStamp?] {
         let names = [options.certificate, options.key].compactMap { $0 }.filter { !PEM.isText($0) }
@@ -145,7 +163,7 @@ final class TLSContext: @unchecked Sendable {
         else { throw Self.failure("tls.ciphers '\(quotedForError(ciphers))' can't be used") }
     }
 
-    /// The client's certificate, its issuers' certificates that follow it in the file, and its key.
+    /// Our certificate, its issuers' certificates that follow it in the file, and its key.
     private func setIdentity(_ contents: Contents) throws(TLSFailure) {
         guard let text = options.certificate, let certificate = contents.certificate else {
             guard options.key == nil else { throw TLSFailure(reason: "tls.key needs tls.cert", cause: .options) }
@@ -191,7 +209,7 @@ final class TLSContext: @unchecked Sendable {
         }
     }
 
-    private static func failure(_ what: String) -> TLSFailure {
+    static func failure(_ what: String) -> TLSFailure {
         let cause: TLSFailure.Cause = OpenSSLError.isOutOfMemory ? .temporary : .options
         return TLSFailure(reason: "\(what): \(OpenSSLError.takeReason())", cause: cause)
     }

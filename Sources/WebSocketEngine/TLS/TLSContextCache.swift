@@ -1,6 +1,9 @@
 // The TLS contexts in use, by their options. Each is made on a thread of its own, since that reads files and takes
 // milliseconds; a context that was made of files is checked there again for each connection: they may have changed.
-// LoopContext owns the cache, ConnectAttempt asks it; the answer comes to the loop as a command.
+// LoopContext owns the cache, ConnectAttempt and servers ask it; the answer comes to the loop as a command.
+//
+// A server whose files can't be used any more goes on with the context of the files before. A client fails instead: its
+// next attempt may succeed.
 
 import COpenSSL
 import Dispatch
@@ -8,20 +11,24 @@ import Dispatch
 struct TLSContextCache {
     private var ready: [Options.TLS: TLSContext] = [:]
     private var waiters = PendingLookups<Options.TLS>()
-    /// Contexts that are kept. Before one more is added, all are dropped.
+    /// Contexts that are kept. Before one more is added, the clients' are dropped, or if there are none, all.
     private static let maximum = 64
 
     /// The context for these options; nil when it comes later, as a command to the loop for this token.
     mutating func context(_ options: Options.TLS, _ token: Poller.Token, _ commandQueue: CommandQueue) -> TLSContext? {
         let known = ready[options]
         if let known, !known.dependsOnFiles { return known }
+        let previous = options.role == .server ? known : nil
         guard waiters.add(token, for: options) else { return nil }
         commandQueue.unfinishedThreads.enter()
         do throws(SystemError) {
             try startThread {
                 let result = Result { () throws(TLSFailure) -> TLSContext in
                     if let known, known.matchesFiles() { return known }
-                    return try TLSContext.make(options)
+                    do throws(TLSFailure) { return try TLSContext.make(options) } catch {
+                        guard let previous else { throw error }
+                        return previous
+                    }
                 }
                 // OpenSSL's clean-up for this thread. At the end of the thread it would not block fork.
                 OPENSSL_thread_stop()
@@ -29,8 +36,8 @@ struct TLSContextCache {
                 commandQueue.unfinishedThreads.leave()
             }
         } catch {
-            commandQueue.post(
-                .tlsContextMade(options, .failure(TLSFailure(reason: error.description, cause: .temporary))))
+            let failure = TLSFailure(reason: error.description, cause: .temporary)
+            commandQueue.post(.tlsContextMade(options, previous.map { .success($0) } ?? .failure(failure)))
             commandQueue.unfinishedThreads.leave()
         }
         return nil
@@ -39,8 +46,15 @@ struct TLSContextCache {
     /// A thread has made the context, or has failed. Returns the attempts that wait for it.
     mutating func finished(_ options: Options.TLS, _ result: Result<TLSContext, TLSFailure>) -> [Poller.Token] {
         let context = try? result.get()
-        if context != nil, ready[options] == nil, ready.count >= Self.maximum { ready.removeAll() }
+        if context != nil, ready[options] == nil, ready.count >= Self.maximum { makeRoom() }
         ready[options] = context
         return waiters.remove(options)
+    }
+
+    /// A server's context is dropped last: it has the keys of its clients' sessions.
+    private mutating func makeRoom() {
+        let count = ready.count
+        ready = ready.filter { $0.key.role == .server }
+        if ready.count == count { ready.removeAll() }
     }
 }

@@ -36,7 +36,7 @@ import Testing
         }
         #expect(parsed == nil)
         #expect(!OpenSSLError.isOutOfMemory && OpenSSLError.isLast(PEM_R_NO_START_LINE))
-        #expect(OpenSSLError.isFirst(PEM_R_NO_START_LINE))
+        #expect(OpenSSLError.firstReason == PEM_R_NO_START_LINE)
         ERR_clear_error()
     }
 }
