@@ -1,10 +1,12 @@
--- The event loops of event_loops_spec.lua behind one interface. Runs in its scripts, on Lua 5.1 to 5.4 and LuaJIT:
---     local loop = dofile "event_loops.lua"(NAME)
+-- The event loops of event_loops_spec.lua and bench/loops.lua behind one interface. Runs in their scripts, on Lua 5.1
+-- to 5.4 and LuaJIT, in Neovim and in LÖVE:
+--     local loop, websocket = dofile "event_loops.lua"(NAME)
 --   loop.callbacks()     from now on the loop calls websocket.poll when the module's descriptor is readable
 --   loop.coroutines()    sets websocket.yield, where the loop has coroutines
 --   loop.spawn(f)        runs f as a coroutine of the loop
 --   loop.run(tick)       runs the loop, and `tick`, if given, every 10 ms, until loop.stop() was called
--- `coroutines` and `spawn` are nil where the loop has no coroutines.
+-- `coroutines` and `spawn` are nil where the loop has no coroutines. In Neovim and LÖVE `run` returns at once: the
+-- program runs the loop after the script, and `stop` ends the process.
 local loops = {}
 local period = 0.01
 
@@ -59,23 +61,24 @@ end
 function loops.copas(websocket)
   local copas, socket = require "copas", require "socket"
   local loop = { spawn = copas.addthread }
+  local getfd, dirty = websocket.loop.getfd, websocket.loop.dirty
+  local function close() end
+  function loop.callbacks()
+    -- To copas this is a socket of which it never has enough.
+    local endless = { getfd = getfd, dirty = dirty, close = close }
+    function endless.receive()
+      websocket.poll()
+      return nil, "timeout"
+    end
+    copas.addthread(function() copas.receive(endless) end)
+  end
   -- To copas each wait is a socket, whose first `receive` has to wait and whose second one succeeds.
-  local Wait = { getfd = websocket.loop.getfd, close = function() end }
+  local Wait = { getfd = getfd, close = close }
   Wait.__index = Wait
-  function Wait:dirty() return self.is_over or websocket.loop:dirty() end
+  function Wait:dirty() return self.is_over or dirty() end
   function Wait:receive()
     self.calls = self.calls + 1
     return self.calls > 1, "timeout"
-  end
-  function loop.callbacks()
-    copas.addthread(function()
-      local wait = setmetatable({}, Wait)
-      while true do
-        wait.calls = 0
-        copas.receive(wait)
-        websocket.poll()
-      end
-    end)
   end
   function loop.coroutines()
     function websocket.yield(_, timeout)
@@ -90,13 +93,15 @@ end
 
 function loops.luasocket(websocket)
   local socket = require "socket"
+  local sockets = { websocket.loop }
   return stepping({ callbacks = function() end }, socket.gettime, function(seconds)
-    socket.select({ websocket.loop }, nil, seconds)
+    socket.select(sockets, nil, seconds)
     websocket.poll()
   end)
 end
 
-local function libuv(websocket, uv)
+--- `wrap`, if given, makes the function that the loop calls.
+local function libuv(websocket, uv, wrap)
   local loop, waiting = {}, {}
   local function watch(ready)
     local poll = uv.new_poll(websocket.fd())
@@ -105,7 +110,7 @@ local function libuv(websocket, uv)
       ready()
     end)
   end
-  function loop.callbacks() watch(websocket.poll) end
+  function loop.callbacks() watch(wrap and wrap(websocket.poll) or websocket.poll) end
   local function wake()
     local threads = waiting
     waiting = {}
@@ -132,7 +137,42 @@ local function libuv(websocket, uv)
   return loop
 end
 
-function loops.luv(websocket) return libuv(websocket, require "luv") end
+function loops.luv(websocket) return libuv(websocket, (require "luv")) end
+
+function loops.neovim(websocket)
+  local uv = vim.uv or vim.loop
+  local loop = libuv(websocket, uv, vim.schedule_wrap)
+  function loop.stop() vim.schedule(function() vim.cmd "quitall" end) end
+  function loop.run(tick)
+    if tick then uv.new_timer():start(period * 1000, period * 1000, tick) end
+  end
+  return loop
+end
+
+function loops.love(websocket)
+  local loop = { callbacks = function() end, stop = love.event.quit }
+  function loop.run(tick)
+    local time = 0
+    function love.update(seconds)
+      websocket.poll()
+      time = time + seconds
+      if tick and time >= period then
+        time = time - period
+        tick()
+      end
+    end
+    love.timer.sleep = websocket.poll
+  end
+  return loop
+end
+
+--- The module's own loop, to compare with.
+function loops.run(websocket)
+  local loop = { callbacks = function() end, coroutines = function() end, stop = websocket.stop }
+  function loop.spawn(f) f() end
+  function loop.run() websocket.run() end
+  return loop
+end
 
 return function(name)
   local websocket = require "websocket"

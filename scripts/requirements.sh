@@ -127,6 +127,16 @@ need_lua_module() {
     lua5.4 -e "require '$1'" 2>/dev/null || need "" "$2" "$3"
 }
 
+# The event loops of lua-tests/event_loops.lua.
+need_loops() {
+    need_lua_module luv "an event loop of the tests" lua-luv
+    need_lua_module cqueues "an event loop of the tests" lua-cqueues
+    need_lua_module socket "select, an event loop of the tests" lua-socket
+    need /usr/share/lua/5.1/copas.lua "an event loop of the tests" lua-copas
+    need nvim "an editor with an event loop, for the tests" neovim
+    need love "a game engine with LuaJIT, for the tests" love
+}
+
 need_to_test() {
     need busted "runs the Lua tests" lua-busted
     need node "runs a WebSocket server of the tests" nodejs
@@ -139,12 +149,7 @@ need_to_test() {
     need ss "shows the states of sockets" iproute2
     need strace "counts system calls and makes them fail" strace
     need /usr/sbin/nft "drops packets in the tests' networks" nftables
-    need_lua_module luv "an event loop of the tests" lua-luv
-    need_lua_module cqueues "an event loop of the tests" lua-cqueues
-    need_lua_module socket "select, an event loop of the tests" lua-socket
-    need /usr/share/lua/5.1/copas.lua "an event loop of the tests" lua-copas
-    need nvim "an editor with an event loop, for the tests" neovim
-    need love "a game engine with LuaJIT, for the tests" love
+    need_loops
     need_python
 }
 

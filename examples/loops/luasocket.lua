@@ -7,6 +7,7 @@ local types = websocket.WebSocketMessageType
 
 local url, messages = assert(arg[1], "usage: luasocket.lua URL [MESSAGES]"), tonumber(arg[2] or 3)
 local sent, ticks, is_over = 0, 0, false
+local sockets = { websocket.loop }
 
 local function on_event(type, data, err, _, ws)
     if type == types.TEXT then print(data) end
@@ -22,7 +23,7 @@ websocket.WebSocket{ url = url, reconnect = false, onreceive = on_event }:connec
 
 local next_tick = socket.gettime() + 0.01
 while not is_over do
-    socket.select({ websocket.loop }, nil, math.max(next_tick - socket.gettime(), 0))
+    socket.select(sockets, nil, math.max(next_tick - socket.gettime(), 0))
     websocket.poll()
     if socket.gettime() >= next_tick then
         next_tick, ticks = next_tick + 0.01, ticks + 1

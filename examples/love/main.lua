@@ -1,6 +1,6 @@
 -- A websocket in a LÖVE game: love examples/love ws://127.0.0.1:9000/ [MESSAGES]
 --
--- LÖVE runs LuaJIT: it loads a module that was built for Lua 5.1 or LuaJIT. poll never waits: each frame calls it.
+-- LÖVE runs LuaJIT: it loads a module that was built for Lua 5.1 or LuaJIT.
 local websocket = require "websocket"
 local types = websocket.WebSocketMessageType
 
@@ -22,8 +22,11 @@ function love.load(arguments)
     websocket.WebSocket{ url = url, reconnect = false, onreceive = on_event }:connect()
 end
 
+-- love.run sleeps for 1 ms after each frame. With this, messages are delivered meanwhile, as soon as they come.
+love.timer.sleep = websocket.poll
+
 function love.update(seconds)
-    websocket.poll()
+    websocket.poll() -- does not wait
     time = time + seconds
     while time >= 0.01 do
         time, ticks = time - 0.01, ticks + 1
