@@ -134,10 +134,11 @@ final class TLSContext: @unchecked Sendable {
         if let old = sessions.updateValue(copy, forKey: server) { SSL_SESSION_free(old) }
     }
 
-    /// Offers the server's session, if there is one, in the handshake of `ssl`.
+    /// Offers a copy of the server's session, if there is one, in the handshake of `ssl`: see `storeSession`.
     func resumeSession(_ ssl: OpaquePointer, for server: String) {
-        guard let session = sessions[server] else { return }
-        SSL_set_session(ssl, session)
+        guard let session = sessions[server], let copy = SSL_SESSION_dup(session) else { return }
+        SSL_set_session(ssl, copy)
+        SSL_SESSION_free(copy)
         // A ticket of TLS 1.3 is used once (RFC 8446 appendix C.4).
         guard SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION else { return }
         SSL_SESSION_free(session)

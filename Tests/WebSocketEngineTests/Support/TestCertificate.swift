@@ -20,9 +20,11 @@ final class TestCertificate {
     ///   - names: as OpenSSL writes alternative names, `DNS:localhost,IP:127.0.0.1`.
     ///   - days: when it begins and ends, from now.
     ///   - rsaBits: the size of its key; nil: the key is of Ed25519.
+    ///   - usage: as OpenSSL writes extended key usages, `serverAuth`; nil: any.
+    ///   - isCA: others can have it as their issuer.
     init(
         _ subject: String = "test", names: String = "DNS:localhost,IP:127.0.0.1", days: ClosedRange<Int> = 0...1,
-        rsaBits: Int32? = nil, issuer: TestCertificate? = nil
+        rsaBits: Int32? = nil, usage: String? = nil, isCA: Bool = false, issuer: TestCertificate? = nil
     ) throws {
         let maker = EVP_PKEY_CTX_new_from_name(nil, rsaBits == nil ? "ED25519" : "RSA", nil)
         defer { EVP_PKEY_CTX_free(maker) }
@@ -40,10 +42,14 @@ final class TestCertificate {
         let name = X509_get_subject_name(certificate)
         X509_NAME_add_entry_by_txt(name, "CN", 0x1000 | 1, subject, -1, -1, 0)
         X509_set_issuer_name(certificate, issuer.map { X509_get_subject_name($0.certificate) } ?? name)
-        if !names.isEmpty {
-            let names = try #require(X509V3_EXT_conf_nid(nil, nil, NID_subject_alt_name, names))
-            X509_add_ext(certificate, names, -1)
-            X509_EXTENSION_free(names)
+        let extensions = [
+            (NID_subject_alt_name, names.isEmpty ? nil : names), (NID_ext_key_usage, usage),
+            (NID_basic_constraints, isCA ? "critical,CA:TRUE" : nil),
+        ]
+        for case (let kind, let value?) in extensions {
+            let made = try #require(X509V3_EXT_conf_nid(nil, nil, kind, value))
+            X509_add_ext(certificate, made, -1)
+            X509_EXTENSION_free(made)
         }
         let signer = issuer?.key ?? key
         // Ed25519 has its own digest.

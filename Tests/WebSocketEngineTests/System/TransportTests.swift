@@ -26,6 +26,17 @@ import Testing
         return (transport, peer)
     }
 
+    /// A connection that we have accepted, and the client's socket, which blocks.
+    private func accept() throws -> (Transport, peer: Int32) {
+        let peer = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let status = try address(port: server.port).withSockaddr { Glibc.connect(peer, $0, $1) }
+        try #require(status == 0)
+        let number = try server.accept()
+        try #require(fcntl(number, F_SETFL, O_NONBLOCK) == 0)
+        let transport = try Transport(accepted: FileDescriptor(number), isUnix: false, slot: 3, &loop.poller)
+        return (transport, peer)
+    }
+
     /// The next event for the socket.
     private func event(_ seconds: Double = 10) -> Poller.Readiness? {
         let limit = now() + Nanoseconds(seconds: seconds)
@@ -72,6 +83,69 @@ import Testing
         #expect(transport.streamReadiness(readiness) == .read && !readiness.endsOrStops)
         #expect(isBytes(transport.read(into: loop.readBuffer), 2))
         #expect(loop.readBuffer.prefix(2).elementsEqual("in".utf8))
+    }
+
+    @Test func anAcceptedSocketIsReadFirst() throws {
+        let (transport, peer) = try accept()
+        defer { close(peer) }
+        // It is writable, but that is no event yet.
+        #expect(event(0) == nil)
+        try LocalServer.send(Array("in".utf8), to: peer)
+        let readiness = try #require(event())
+        #expect(readiness.token == transport.token && Poller.slot(of: readiness.token) == 3)
+        #expect(transport.streamReadiness(readiness).contains(.read))
+        #expect(isBytes(transport.read(into: loop.readBuffer), 2))
+        transport.setInterest(.write, loop.poller)
+        #expect(try #require(event()).writable)
+        #expect(isBytes(Array("out".utf8).withUnsafeBytes { transport.write($0) }, 3))
+        #expect(try LocalServer.receive(3, from: peer) == Array("out".utf8))
+    }
+
+    @Test func anAcceptedSocketHasTheOptionsOfAConnectedOne() throws {
+        func options(_ transport: Transport) -> [Int32] {
+            let number = transport.descriptorForScript ?? -1
+            return [
+                (Int32(IPPROTO_TCP), TCP_NODELAY), (SOL_SOCKET, SO_KEEPALIVE), (Int32(IPPROTO_TCP), TCP_KEEPIDLE),
+                (Int32(IPPROTO_TCP), TCP_KEEPINTVL), (Int32(IPPROTO_TCP), TCP_KEEPCNT),
+            ].map { level, option in
+                var value: Int32 = -1
+                var length = socklen_t(MemoryLayout<Int32>.size)
+                getsockopt(number, level, option, &value, &length)
+                return value
+            }
+        }
+        let (accepted, peer) = try accept()
+        defer { close(peer) }
+        let (connected, other) = try connect()
+        defer { close(other) }
+        #expect(options(accepted) == [1, 1, 30, 10, 6] && options(connected) == options(accepted))
+        #expect(accepted.shortReadEmptiesSocket)
+    }
+
+    @Test func anAcceptedUnixSocketMayHaveMoreBehindAShortRead() throws {
+        let (ours, theirs) = try makeSocketPair()
+        defer { close(theirs) }
+        let transport = try Transport(accepted: FileDescriptor(ours), isUnix: true, slot: 3, &loop.poller)
+        #expect(!transport.shortReadEmptiesSocket)
+        try LocalServer.send([1, 2, 3], to: theirs)
+        #expect(try #require(event()).readable && isBytes(transport.read(into: loop.readBuffer), 3))
+    }
+
+    @Test func tlsInBothRoles() throws {
+        let (ours, theirs) = try makeSocketPair()
+        let server = try Transport(accepted: FileDescriptor(ours), isUnix: true, slot: 3, &loop.poller)
+        let client = try Transport(accepted: FileDescriptor(theirs), isUnix: true, slot: 4, &loop.poller)
+        let identity = try TestCertificate()
+        try server.startTLS(accepting: try TLSContext.server(identity))
+        try client.startTLS(try TLSContext.client(trusting: identity), host: "localhost", port: 443)
+        #expect(server.descriptorForScript == nil)
+        for _ in 0..<3 {
+            _ = client.continueTLSHandshake()
+            _ = server.continueTLSHandshake()
+        }
+        #expect(isBytes(Array("out".utf8).withUnsafeBytes { client.write($0) }, 3))
+        #expect(isBytes(server.read(into: loop.readBuffer), 3))
+        #expect(loop.readBuffer.prefix(3).elementsEqual("out".utf8))
     }
 
     @Test func theEndOfTheStreamComesBehindTheLastBytes() throws {

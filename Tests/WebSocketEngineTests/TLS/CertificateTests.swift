@@ -8,7 +8,7 @@ import Testing
 @Suite struct CertificateTests {
     /// Why a certificate is refused by those who trust these.
     private func error(
-        _ certificate: TestCertificate, trusting trusted: [TestCertificate] = [], host: String = "localhost",
+        _ certificate: TestCertificate, trusting trusted: [TestCertificate] = [], host: String? = "localhost",
         chain: [TestCertificate] = []
     ) -> String {
         let store = X509_STORE_new()
@@ -20,7 +20,7 @@ import Testing
         let context = X509_STORE_CTX_new()!
         defer { X509_STORE_CTX_free(context) }
         X509_STORE_CTX_init(context, store, certificate.certificate, stack)
-        X509_VERIFY_PARAM_set1_host(X509_STORE_CTX_get0_param(context), host, 0)
+        if let host { X509_VERIFY_PARAM_set1_host(X509_STORE_CTX_get0_param(context), host, 0) }
         guard X509_verify_cert(context) != 1 else { return "" }
         return Certificate.verifyError(context, expected: host)
     }
@@ -40,6 +40,13 @@ import Testing
         let orphan = try TestCertificate("orphan", issuer: good)
         #expect(error(orphan).contains("is not trusted: its issuer (CN=good) is none of the known CAs"))
         #expect(error(orphan, chain: [good]).hasPrefix("the CA certificate (CN=good) is not trusted"))
+    }
+
+    @Test func aClientsCertificateIsNamedSo() throws {
+        let stranger = try TestCertificate("stranger")
+        #expect(
+            error(stranger, host: nil) == "the client's certificate (CN=stranger) is self-signed and not trusted; "
+                + "if it is the right one, give it as tls.ca")
     }
 
     @Test func anotherNameIsToldWithThoseOfTheCertificate() throws {

@@ -75,7 +75,8 @@ import Testing
         let pipe = "\(folder.path)/pipe"
         try #require(mkfifo(pipe, 0o600) == 0)
         for (path, words) in [
-            (pipe, "Invalid argument"), (folder.path, "Is a directory"), ("/nonexistent", "No such file or directory"),
+            (pipe, "Invalid argument"), (folder.path, "Is a directory"),
+            ("\(folder.path)/none", "No such file or directory"),
         ] {
             let failure = #expect(throws: TLSFailure.self) { try PEM.content(path, "tls.ca") }
             #expect(failure?.reason == "tls.ca can't be read: \(words)" && failure?.cause == .options)
@@ -106,6 +107,6 @@ import Testing
             try PEM.certificateFiles(inFolder: folder.path)
                 == ["0a1b2c3d.0", "0a1b2c3d.1"].map { "\(folder.path)/\($0)" })
         #expect(try PEM.certificateFiles(inFolder: "\(folder.path)/b.pem") == nil)
-        #expect(try PEM.certificateFiles(inFolder: "/nonexistent") == nil)
+        #expect(try PEM.certificateFiles(inFolder: "\(folder.path)/none") == nil)
     }
 }

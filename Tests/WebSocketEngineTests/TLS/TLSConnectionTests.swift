@@ -8,6 +8,10 @@ import WebSocketProtocol
 @testable import WebSocketEngine
 
 @Suite struct TLSConnectionTests {
+    /// Of our server and of its clients (+Accepting).
+    let identity = try! TestCertificate("server")
+    let clientCA = try! TestCertificate("client CA", isCA: true)
+
     /// A connection to a server of OpenSSL's, which does what the test says: all on one thread.
     private final class Pair {
         private(set) var connection: TLSConnection!

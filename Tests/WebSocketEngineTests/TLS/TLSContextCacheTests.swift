@@ -1,4 +1,5 @@
 import CLinux
+import COpenSSL
 import Glibc
 import Testing
 
@@ -79,6 +80,93 @@ import Testing
         try folder.write("ca.pem", try TestCertificate().pem())
         #expect(asker.cache.context(options(file), 3, asker.commandQueue) == nil)
         #expect(try asker.receive().result.get() !== first)
+    }
+
+    // MARK: - Servers
+
+    private func serverOptions(_ certificate: String) -> Options.TLS {
+        var options = Options.TLS()
+        options.role = .server
+        options.certificate = certificate
+        return options
+    }
+
+    /// The subject of the certificate that the server shows.
+    private func subject(_ context: TLSContext) -> String {
+        Certificate.name(X509_get_subject_name(SSL_CTX_get0_certificate(context.context)))
+    }
+
+    @Test func aServerShowsTheNewCertificateWhenItsFilesHaveChanged() throws {
+        let folder = try TestFolder()
+        func write(_ subject: String) throws -> String {
+            let identity = try TestCertificate(subject)
+            return try folder.write("server.pem", try identity.pem() + identity.keyPEM())
+        }
+        var asker = try Asker()
+        let options = serverOptions(try write("old"))
+        #expect(asker.cache.context(options, 1, asker.commandQueue) == nil)
+        #expect(subject(try asker.receive().result.get()) == "CN=old")
+        _ = try write("new")
+        #expect(asker.cache.context(options, 2, asker.commandQueue) == nil)
+        #expect(subject(try asker.receive().result.get()) == "CN=new")
+    }
+
+    @Test func aServerWithBrokenFilesKeepsItsCertificate() throws {
+        let folder = try TestFolder()
+        let (old, new) = (try TestCertificate("old"), try TestCertificate("new"))
+        let (oldText, newText) = (try old.pem() + old.keyPEM(), try new.pem() + new.keyPEM())
+        var asker = try Asker()
+        let options = serverOptions(try folder.write("server.pem", oldText))
+        #expect(asker.cache.context(options, 1, asker.commandQueue) == nil)
+        let first = try asker.receive().result.get()
+        // Half written; without its key; with that of another; empty.
+        for text in [String(newText.dropLast(60)), try new.pem(), try new.pem() + old.keyPEM(), ""] {
+            try folder.write("server.pem", text)
+            #expect(asker.cache.context(options, 2, asker.commandQueue) == nil)
+            let answer = try asker.receive()
+            #expect(try answer.tokens == [2] && answer.result.get() === first)
+        }
+        unlink("\(folder.path)/server.pem")
+        #expect(asker.cache.context(options, 3, asker.commandQueue) == nil)
+        #expect(try asker.receive().result.get() === first)
+        try folder.write("server.pem", newText)
+        #expect(asker.cache.context(options, 4, asker.commandQueue) == nil)
+        #expect(subject(try asker.receive().result.get()) == "CN=new")
+    }
+
+    @Test func aClientWithBrokenFilesFails() throws {
+        let folder = try TestFolder()
+        let file = try folder.write("ca.pem", try TestCertificate().pem())
+        var asker = try Asker()
+        #expect(asker.cache.context(options(file), 1, asker.commandQueue) == nil)
+        _ = try asker.receive().result.get()
+        try folder.write("ca.pem", "")
+        #expect(asker.cache.context(options(file), 2, asker.commandQueue) == nil)
+        let failed = try asker.receive()
+        #expect(throws: TLSFailure.self) { try failed.result.get() }
+    }
+
+    @Test func aFullCacheKeepsServersLongest() throws {
+        var asker = try Asker()
+        let (identity, ca) = (try TestCertificate(), try TestCertificate().pem())
+        let text = try identity.pem() + identity.keyPEM()
+        let server = try TLSContext.make(serverOptions(text))
+        let client = try TLSContext.make(options(ca))
+        _ = asker.cache.finished(server.options, .success(server))
+        for number in 0..<64 {
+            var options = options(ca)
+            options.serverName = "\(number)"
+            _ = asker.cache.finished(options, .success(client))
+        }
+        #expect(asker.cache.context(server.options, 1, asker.commandQueue) === server)
+        // Servers alone do not fill it for ever.
+        for number in 0..<64 {
+            var options = serverOptions(text)
+            options.ciphers = "\(number)"
+            _ = asker.cache.finished(options, .success(server))
+        }
+        #expect(asker.cache.context(server.options, 1, asker.commandQueue) == nil)
+        _ = try asker.receive()
     }
 
     @Test func aFailureIsNotKept() throws {
