@@ -1,14 +1,15 @@
 -- websocket.fd and websocket.loop in a host that waits with LuaSocket's select: several Lua states, before the first
--- connect, after a fork, and after the host has closed descriptors.
+-- connect, after a fork, after the host has closed descriptors, and how many system calls they take.
 
 local helper = require "helper"
 
 local is_sanitized = os.getenv("WEBSOCKET_CC") ~= nil
 
 describe("the descriptor for event loops", function()
-  local server, host
+  local server, raw, host
   lazy_setup(function()
     server = helper.serve("python")
+    raw = helper.serve("raw")
     host = helper.host("host")
   end)
   lazy_teardown(helper.stop_servers)
@@ -77,24 +78,56 @@ describe("the descriptor for event loops", function()
     assert.equal(0, code)
   end)
 
-  it("takes no system call for each loop:getfd()", function()
-    if is_sanitized then return pending("a sanitizer makes calls of its own") end
-    local _, failed = helper.finish(helper.start("strace", "-o", "/dev/null", "true"))
-    if failed ~= 0 then return pending("a process must not trace another one here (ptrace): strace can't count") end
-    local log = helper.file()
-    local file = helper.write_script(prelude .. [[
-      connect()
-      for _ = 1, 1000 do assert(loop:getfd() == loop:pollfd()) end
-      os.exit(true, false)
-    ]])
-    local output, code = helper.finish(helper.start(
-      helper.strace, "-f", "-e", "trace=epoll_ctl,fstat,newfstatat", "-o", log, helper.lua, file, server:url("/echo")))
-    assert.equal("", output)
-    assert.equal(0, code)
-    local count = 0
-    for _ in io.lines(log) do count = count + 1 end
-    assert.is_true(count < 500, count)
-  end)
+  --- A test with a script that is traced, and opens the files "/from here" and "/to here" around the part whose system
+  --- calls are counted, in all threads: `most` at most.
+  local function it_takes(name, most, text, url)
+    it(name, function()
+      if is_sanitized then return pending("a sanitizer makes calls of its own") end
+      local _, failed = helper.finish(helper.start("strace", "-o", "/dev/null", "true"))
+      if failed ~= 0 then return pending("a process must not trace another one here (ptrace): strace can't count") end
+      local log, file = helper.file(), helper.write_script(prelude .. text .. " os.exit(true, false)")
+      local output, code = helper.finish(helper.start(helper.strace, "-f", "-o", log, helper.lua, file, url()))
+      assert.equal("", output)
+      assert.equal(0, code)
+      local trace <close> = assert(io.open(log))
+      local calls = trace:read("a"):match('"/from here"[^\n]*\n(.-)[^\n]*"/to here"')
+      local count = 0
+      for line in calls:gmatch("[^\n]+") do
+        -- strace writes a second line for a call that another thread's call interrupted.
+        if not line:find(" resumed>", 1, true) then count = count + 1 end
+      end
+      assert.is_true(count <= most, count .. " calls:\n" .. calls:sub(1, 5000))
+    end)
+  end
+
+  it_takes("takes no system call for each loop:getfd()", 20, [[
+    connect()
+    io.open "/from here"
+    for _ = 1, 1000 do assert(loop:getfd() == loop:pollfd()) end
+    io.open "/to here"
+  ]], function() return server:url("/echo") end)
+
+  -- And a few of the loop thread, which checks every 160 ms whether it has to run the loop.
+  it_takes("takes four system calls for a round trip: the host's select, epoll_wait, recv and send", 4.5 * 500, [[
+    local ws = connect()
+    exchange(ws, 10)
+    io.open "/from here"
+    exchange(ws, 500)
+    io.open "/to here"
+  ]], function() return raw:url("/burst") end)
+
+  it_takes("takes no system call for each event of a burst", 1000, [[
+    local received = 0
+    local ws = websocket.WebSocket { url = url, onreceive = function(type)
+      if type == types.TEXT then received = received + 1 end
+    end }
+    ws:connect()
+    wait(function() return ws.state == "open" end)
+    io.open "/from here"
+    ws:sendText("burst 20000")
+    wait(function() return received == 20000 end)
+    io.open "/to here"
+  ]], function() return raw:url("/burst") end)
 
   for mode, name in pairs { both = "two states on one thread", threads = "two states, each on its thread" } do
     it_hosts("is each state's own: " .. name, function()
