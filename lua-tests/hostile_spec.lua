@@ -182,10 +182,11 @@ describe("hostile scripts:", function()
     end)
   end)
 
-  describe("a coroutine that ended in websocket.yield", function()
+  describe("a coroutine that ended its wait in websocket.yield", function()
     -- What a coroutine does in websocket.yield; the rest of the script then polls in a loop of its own.
     for name, text in pairs {
       ["by an error"] = "websocket.yield = function() error 'the end' end",
+      ["by an error that it caught"] = "websocket.yield = function() error 'the end' end is_caught = true",
       ["and was dropped"] = "websocket.yield = coroutine.yield",
       ["and was closed"] = "websocket.yield = coroutine.yield close = coroutine.close",
     } do
@@ -195,12 +196,17 @@ describe("hostile scripts:", function()
           ws:connect()
           local fd = websocket.fd()
           local waiting = coroutine.create(function()
-            ws:waitopen(10)
+            if is_caught then
+              pcall(ws.waitopen, ws, 10)
+              coroutine.yield()
+            else
+              ws:waitopen(10)
+            end
             print "not reached"
           end)
           coroutine.resume(waiting)
           if close then close(waiting) end
-          waiting = nil
+          if not is_caught then waiting = nil end
           collectgarbage()
           collectgarbage()
           repeat websocket.poll(1) until ws.closecode == nil and ws.address
@@ -211,6 +217,7 @@ describe("hostile scripts:", function()
             if not readable then break end
           end
           print(readable)
+          if is_caught then assert(coroutine.status(waiting) == "suspended") end
           os.exit(true, false)
         ]], python:url("/echo"))
       end)

@@ -21,12 +21,14 @@ enum {
     WS_PRIVATE_POLL,            /* functions of waits.lua: poll and run in a coroutine, poll with a descriptor */
     WS_PRIVATE_RUN,
     WS_PRIVATE_POLL_DESCRIPTOR,
+    WS_PRIVATE_YIELD,           /* that of websocket.yield */
     WS_PRIVATE_TIMERS,          /* memory of module_state.timers */
     WS_PRIVATE_TIMER_METATABLE,
     WS_PRIVATE_QUESTION_METATABLE,
     WS_PRIVATE_PUSH_VALUES,     /* functions for lua_pcall: 5.1 would have to allocate them */
     WS_PRIVATE_MAKE_ROOM,
     WS_PRIVATE_WEAK_METATABLE,  /* of tables that do not keep their keys alive */
+    WS_PRIVATE_RUNNING,         /* table: coroutine that has called run -> true */
 };
 
 /* User values of a websocket. */
@@ -70,7 +72,7 @@ typedef struct module_state {
     double next_timer;    /* time of the earliest; HUGE_VAL: none */
     uint64_t timers_made; /* since the module was loaded */
     uint64_t timers_run;  /* since then */
-    bool is_stopping;     /* stop() was called, and no run has returned since */
+    uint64_t runs_begun;  /* since then */
     bool is_watched;      /* the script has asked for the descriptor */
     /* What websocket.fd returned last; -1 after a connect or an ERROR: the host may have closed it, and with it the engine's. */
     int descriptor;
@@ -117,12 +119,17 @@ void ws_reset_after_fork(lua_State *L, module_state *module) __attribute__((cold
 /* poll.c */
 int ws_poll(lua_State *L);
 int ws_run(lua_State *L);
-int ws_stop(lua_State *L);
 int ws_time(lua_State *L);
-/* For waits.lua: step(ws or nil, deadline [, in_run]) -> events, whether an event or a timer was among them, whether any
- * record was. */
+/* For waits.lua: step(ws, run or nil, deadline) -> events, whether an event or a timer was among them, whether any record was. */
 int ws_step(lua_State *L);
 double ws_monotonic(void);
+
+/* runs.c */
+int ws_stop(lua_State *L);
+/* For waits.lua: begin_run() -> the state of a run; is_over(state) -> whether that run is to return; is_idle(). */
+int ws_begin_run(lua_State *L);
+int ws_is_over(lua_State *L);
+int ws_is_module_idle(lua_State *L);
 
 /* timers.c */
 int ws_after(lua_State *L);
@@ -192,8 +199,6 @@ static inline bool ws_is_idle(const module_state *module)
 {
     return (!module->live && !module->timer_count) || !module->state;
 }
-
-static inline bool ws_is_run_over(const module_state *module) { return module->is_stopping || ws_is_idle(module); }
 
 /* The coroutine that waits for this websocket's event has run. */
 static inline void ws_claim(lua_websocket *ws)

@@ -198,10 +198,10 @@ static __attribute__((noinline)) void mark_unclaimed(lua_State *L, module_state 
 static __attribute__((noinline)) bool is_over(
     lua_State *L, module_state *module, lua_Integer count, const delivery *how)
 {
-    if (module->next_timer == HUGE_VAL && how->until == HUGE_VAL) return how->in_run && module->is_stopping;
+    if (module->next_timer == HUGE_VAL && how->until == HUGE_VAL) return how->is_stopped && *how->is_stopped;
     double now = ws_monotonic();
     ws_run_timers(L, module, now, (lua_KContext)count, how->continuation);
-    return now >= how->until || (how->in_run && module->is_stopping);
+    return now >= how->until || (how->is_stopped && *how->is_stopped);
 }
 
 /* Delivers one record to its websocket: calls the function, or keeps what `receive` is to return. Returns how many events
@@ -293,7 +293,7 @@ lua_Integer ws_deliver(lua_State *L, module_state *module, uint64_t last, lua_In
     size_t outer = module->nested_count;
     if (!outer) module->nested_thread = pthread_self();
     module->nested[module->nested_count++] = __builtin_frame_address(0);
-    bool may_end = how->in_run || how->until < HUGE_VAL;
+    bool may_end = how->is_stopped || how->until < HUGE_VAL;
     while (!((may_end || module->timer_count) && is_over(L, module, count, how))) {
         ws_event *event = next_record(L, module, last);
         if (!event) break;

@@ -1,4 +1,4 @@
-/* What poll.c, deliver.c and values.c share: fetched records on their way to the script's callbacks. All of it runs on
+/* What poll.c, runs.c, deliver.c and values.c share: fetched records on their way to the script's callbacks. All of it runs on
  * the thread that called poll or run. */
 #ifndef WS_DELIVER_H
 #define WS_DELIVER_H
@@ -8,7 +8,7 @@
 
 /* Stack positions of a delivery. */
 enum {
-    INDEX_TARGET = 1,       /* websocket whose next record ends the delivery; nil: none */
+    INDEX_TARGET = 1,       /* websocket whose next record ends the delivery; in a run, its state; or nil */
     INDEX_DEADLINE = 2,     /* time at which to stop waiting, by the monotonic clock; 0: do not wait */
     INDEX_EMPTY_STRING = 3, /* "" */
     INDEX_LAST_RECORD = 4,  /* value of module_state.delivered at which this delivery ends */
@@ -17,13 +17,28 @@ enum {
     INDEX_QUESTION = 7,     /* while onattempt is called: attempt.c */
 };
 
+/* One run, until it returns or an error ends it: a userdata at INDEX_TARGET of that call; in a coroutine with
+ * websocket.yield, in a variable of waits.lua's function (runs.c). */
+typedef struct ws_run_state {
+    module_state *module; /* type tag */
+    uint64_t number;      /* how many runs had begun, with this one */
+    bool is_stopped;      /* by websocket.stop() */
+} ws_run_state;
+
 /* What ends a delivery before its last record, and what goes on after a callback that has yielded. */
 typedef struct delivery {
     lua_KFunction continuation;
     double until;                /* time by the monotonic clock; HUGE_VAL: none */
     const lua_websocket *target; /* its next record; NULL: none */
-    bool in_run;                 /* websocket.stop() */
+    const bool *is_stopped;      /* set by websocket.stop(); NULL: not in a run */
 } delivery;
+
+/* runs.c: the state at this index; NULL if it is something else. */
+ws_run_state *ws_run_at(lua_State *L, int index, const module_state *module);
+static inline bool ws_is_run_over(const module_state *module, const ws_run_state *run)
+{
+    return run->is_stopped || ws_is_idle(module);
+}
 
 /* poll.c: fetches the queued records if all fetched ones were delivered. `limit` and `mask` as in ws_state_fetch. */
 void ws_fetch_records(module_state *module, double limit, const sigset_t *mask);
@@ -62,7 +77,8 @@ void ws_take_answer(lua_State *L);
 /* waits.c: keeps a message, or `false` and the info of a CLOSE, for `receive`. `data` and `type` are stack positions.
  * Returns how many bytes count against maxqueued until they are taken. */
 size_t ws_put_in_inbox(lua_State *L, lua_websocket *ws, int data, int type);
-/* waits.c: takes coroutines that have ended out of the count of those that wait for this websocket. */
+/* waits.c: takes coroutines that no longer wait, because an error has ended the wait or they were dropped, out of the count of
+ * those that wait for this websocket. */
 void ws_forget_dead_coroutines(lua_State *L, lua_websocket *ws);
 
 /* values.c: pushes the arguments that a record has for the callback, behind the event's type; returns how many. Each

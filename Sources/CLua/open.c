@@ -133,8 +133,8 @@ static void run_waits(lua_State *L, int upvalues, int module, int methods)
     push_functions(L, upvalues, ws_wait_functions);
     lua_pushboolean(L, WS_CALLS_YIELD);
     lua_setfield(L, -2, "calls_yield");
-    lua_call(L, 3, 3);
-    for (int key = WS_PRIVATE_POLL_DESCRIPTOR; key >= WS_PRIVATE_POLL; key--) lua_rawseti(L, private, key);
+    lua_call(L, 3, 4);
+    for (int key = WS_PRIVATE_YIELD; key >= WS_PRIVATE_POLL; key--) lua_rawseti(L, private, key);
     lua_pushvalue(L, module);
     lua_rawseti(L, private, WS_PRIVATE_MODULE);
     lua_newtable(L);
@@ -155,6 +155,10 @@ static void run_waits(lua_State *L, int upvalues, int module, int methods)
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "k");
     lua_setfield(L, -2, "__mode");
+    lua_newtable(L);
+    lua_pushvalue(L, -2);
+    lua_setmetatable(L, -2);
+    lua_rawseti(L, private, WS_PRIVATE_RUNNING);
     lua_rawseti(L, private, WS_PRIVATE_WEAK_METATABLE);
 }
 

@@ -1,4 +1,4 @@
-/* The functions poll, run and stop: fetch the engine's records, wait for the first, deliver them (deliver.c). They run on
+/* The functions poll and run: fetch the engine's records, wait for the first, deliver them (deliver.c). They run on
  * the script's thread, which runs the engine's loop while it waits. */
 #include "deliver.h"
 #include <limits.h>
@@ -148,7 +148,7 @@ WS_CONTINUATION(poll_continues)(lua_State *L, int status, lua_KContext count)
     return 1;
 }
 
-static const delivery poll_delivery = {poll_continues, HUGE_VAL, NULL, false};
+static const delivery poll_delivery = {poll_continues, HUGE_VAL, NULL, NULL};
 
 /* websocket.poll([timeout [, descriptor]]) -> events delivered, whether the descriptor is readable */
 int ws_poll(lua_State *L)
@@ -187,18 +187,19 @@ WS_CONTINUATION(run_continues)(lua_State *L, int status, lua_KContext count)
 {
     (void)status;
     module_state *module = ws_module(L);
-    delivery how = {run_continues, lua_tonumber(L, INDEX_DEADLINE), NULL, true};
+    const ws_run_state *run = lua_touserdata(L, INDEX_TARGET);
+    delivery how = {run_continues, lua_tonumber(L, INDEX_DEADLINE), NULL, &run->is_stopped};
     if (ws_is_too_deep(module)) return fail_nested(L);
     ws_deliver_on(L, module, (lua_Integer)count, &how);
     return run_on(L, module);
 }
 
-/* Where a delivery has its target, `run` has the value of is_stopping that it has found. */
 static int run_on(lua_State *L, module_state *module)
 {
     double deadline = lua_tonumber(L, INDEX_DEADLINE);
-    delivery how = {run_continues, deadline, NULL, true};
-    while (!ws_is_run_over(ws_module(L))) {
+    const ws_run_state *run = lua_touserdata(L, INDEX_TARGET);
+    delivery how = {run_continues, deadline, NULL, &run->is_stopped};
+    while (!ws_is_run_over(ws_module(L), run)) {
         double now = ws_monotonic();
         bool is_last = now >= deadline;
         uint64_t last = prepare_delivery(L, module, now, deadline);
@@ -206,9 +207,7 @@ static int run_on(lua_State *L, module_state *module)
         ws_deliver(L, module, last, 0, &how);
         if (is_last) break;
     }
-    bool is_idle = ws_is_idle(module);
-    module->is_stopping = lua_toboolean(L, INDEX_TARGET);
-    lua_pushboolean(L, is_idle);
+    lua_pushboolean(L, ws_is_idle(module));
     return 1;
 }
 
@@ -220,26 +219,28 @@ int ws_run(lua_State *L)
     if (ws_is_too_deep(module)) return fail_nested(L);
     if (waits_in_coroutine(L)) return call_waits(L, WS_PRIVATE_RUN, deadline, 0);
     set_deadline(L, deadline);
-    lua_pushboolean(L, module->is_stopping);
+    ws_begin_run(L);
     lua_replace(L, INDEX_TARGET);
-    module->is_stopping = false;
     return run_on(L, module);
 }
 
-int ws_stop(lua_State *L)
-{
-    ws_module(L)->is_stopping = true;
-    return 0;
-}
-
 /* ---- step, for waits.lua */
+
+/* INDEX_TARGET has a websocket, a run's state, or nil. */
+static delivery step_delivery(lua_State *L, const module_state *module, lua_KFunction continuation, double until)
+{
+    const ws_run_state *run = ws_run_at(L, INDEX_TARGET, module);
+    const lua_websocket *target = run ? NULL : lua_touserdata(L, INDEX_TARGET);
+    return (delivery){continuation, until, target, run ? &run->is_stopped : NULL};
+}
 
 /* After a callback that has yielded, so something was delivered. */
 WS_CONTINUATION(step_continues)(lua_State *L, int status, lua_KContext count)
 {
     (void)status;
-    delivery how = {step_continues, HUGE_VAL, lua_touserdata(L, INDEX_TARGET), false};
-    lua_pushinteger(L, ws_deliver_on(L, ws_module(L), (lua_Integer)count, &how));
+    module_state *module = ws_module(L);
+    delivery how = step_delivery(L, module, step_continues, HUGE_VAL);
+    lua_pushinteger(L, ws_deliver_on(L, module, (lua_Integer)count, &how));
     lua_pushboolean(L, true);
     lua_pushboolean(L, true);
     return 3;
@@ -253,7 +254,7 @@ int ws_step(lua_State *L)
     if (ws_is_too_deep(module)) return fail_nested(L);
     double now = ws_monotonic();
     bool waits = now < deadline;
-    delivery how = {step_continues, waits ? deadline : HUGE_VAL, lua_touserdata(L, INDEX_TARGET), lua_toboolean(L, 3)};
+    delivery how = step_delivery(L, module, step_continues, waits ? deadline : HUGE_VAL);
     uint64_t before = module->delivered, timers_before = module->timers_run;
     uint64_t last = prepare_delivery(L, module, now, deadline);
     lua_Integer count = ws_deliver(L, module, last, 0, &how);

@@ -264,17 +264,35 @@ static int end_yield(lua_State *L)
     return 0;
 }
 
-/* A coroutine that has ended, by an error in websocket.yield or by coroutine.close, or that was collected, waits no more. */
+/* Whether the coroutine waits in websocket.yield for an event of this websocket: then waits.lua's yield is on its stack, with
+ * the websocket as the first variable. An error that was raised there, perhaps caught since, leaves nothing of the kind. */
+static bool is_in_yield(lua_State *coroutine, const lua_websocket *ws, const void *yield)
+{
+    int status = lua_status(coroutine);
+    if (status != LUA_OK && status != LUA_YIELD) return false;
+    lua_Debug call;
+    for (int level = 0; lua_getstack(coroutine, level, &call); level++) {
+        lua_getinfo(coroutine, "f", &call);
+        bool is_yield = lua_topointer(coroutine, -1) == yield;
+        lua_pop(coroutine, 1);
+        if (!is_yield || !lua_getlocal(coroutine, &call, 1)) continue;
+        bool is_for_this = lua_touserdata(coroutine, -1) == ws;
+        lua_pop(coroutine, 1);
+        if (is_for_this) return true;
+    }
+    return false;
+}
+
 void ws_forget_dead_coroutines(lua_State *L, lua_websocket *ws)
 {
     ws->waiting_coroutines = 0;
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_YIELD);
+    const void *yield = lua_topointer(L, -1);
+    lua_pop(L, 1);
     int table = lua_gettop(L) + 1;
     push_waiting(L, INDEX_WEBSOCKET);
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-        lua_State *coroutine = lua_tothread(L, -2);
-        lua_Debug frame;
-        int status = lua_status(coroutine);
-        if (status == LUA_YIELD || (status == LUA_OK && lua_getstack(coroutine, 0, &frame))) {
+        if (is_in_yield(lua_tothread(L, -2), ws, yield)) {
             ws->waiting_coroutines++;
             continue;
         }
@@ -292,43 +310,17 @@ static int earlier(lua_State *L)
     return 1;
 }
 
-/* ---- run in a coroutine. */
-
-static int begin_run(lua_State *L)
-{
-    module_state *module = ws_module(L);
-    lua_pushboolean(L, module->is_stopping);
-    module->is_stopping = false;
-    return 1;
-}
-
-static int is_run_over(lua_State *L)
-{
-    lua_pushboolean(L, ws_is_run_over(ws_module(L)));
-    return 1;
-}
-
-static int end_run(lua_State *L)
-{
-    module_state *module = ws_module(L);
-    bool is_idle = ws_is_idle(module);
-    module->is_stopping = lua_toboolean(L, 1);
-    lua_pushboolean(L, is_idle);
-    return 1;
-}
-
 const luaL_Reg ws_wait_functions[] = {
-    {"time", ws_time},                {"step", ws_step},
-    {"fd", ws_loop_fd},                    {"wait", ws_wait_for_descriptor},
-    {"take", take},
-    {"opened", opened},               {"flushed", flushed},
-    {"connection", connection},       {"unsent", unsent},
-    {"is_websocket", is_websocket},   {"has_handler", has_handler},
-    {"can_poll", can_poll},           {"in_coroutine", in_coroutine},
-    {"begin_yield", begin_yield},     {"end_yield", end_yield},
-    {"earlier", earlier},
-    {"begin_run", begin_run},         {"is_run_over", is_run_over},
-    {"end_run", end_run},             {NULL, NULL},
+    {"time", ws_time},              {"step", ws_step},
+    {"fd", ws_loop_fd},             {"wait", ws_wait_for_descriptor},
+    {"take", take},                 {"opened", opened},
+    {"flushed", flushed},           {"connection", connection},
+    {"unsent", unsent},             {"is_websocket", is_websocket},
+    {"has_handler", has_handler},   {"can_poll", can_poll},
+    {"in_coroutine", in_coroutine}, {"begin_yield", begin_yield},
+    {"end_yield", end_yield},       {"earlier", earlier},
+    {"begin_run", ws_begin_run},    {"is_over", ws_is_over},
+    {"is_idle", ws_is_module_idle}, {NULL, NULL},
 };
 
 void ws_push_waits(lua_State *L)

@@ -25,7 +25,8 @@ local function check_websocket(ws, name, level)
 end
 
 --- Lets the scheduler run other coroutines until the module's descriptor is readable, or until the deadline or the
---- next timer. `ws`: the websocket whose events are waited for, or nil.
+--- next timer. `ws`: the websocket whose events are waited for, or nil. It must be the first variable: is_in_yield
+--- (waits.c) finds it there.
 local function yield(ws, deadline)
   local seconds = native.earlier(deadline) - time()
   local descriptor = native.fd()
@@ -117,15 +118,15 @@ local function poll(deadline)
   end
 end
 
---- run in a coroutine.
+--- run in a coroutine. `state` must be the second variable: there websocket.stop finds it (runs.c).
 local function run(deadline)
-  local stops = native.begin_run()
-  while not native.is_run_over() do
-    step(nil, 0, true)
-    if native.is_run_over() or time() >= deadline then break end
+  local state = native.begin_run()
+  while not native.is_over(state) do
+    step(state, 0)
+    if native.is_over(state) or time() >= deadline then break end
     yield(nil, deadline)
   end
-  return native.end_run(stops)
+  return native.is_idle()
 end
 
 --- poll with a descriptor of the script's own.
@@ -172,4 +173,4 @@ if not native.calls_yield then
   end
 end
 
-return poll, run, poll_descriptor
+return poll, run, poll_descriptor, yield
