@@ -244,7 +244,7 @@ describe("event loops:", function()
 
     example("loops/neovim.lua", has_program "nvim", function(file, url, count)
       local variables = ("URL=%s MESSAGES=%d "):format(url, count)
-      return helper.start(environment .. variables .. limited .. "nvim --headless -u NONE -S", file)
+      return helper.start(environment .. variables .. limited .. "nvim --headless -u NONE -i NONE -S", file)
     end)
 
     example("love", has_program "love", function(folder, url, count)

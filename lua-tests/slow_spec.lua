@@ -33,6 +33,30 @@ describe("a peer that", function()
     assert.is_true(told)
   end)
 
+  for name, query in pairs { ["reads everything"] = "?reads=yes", ["reads nothing"] = "" } do
+    it("sends messages without end, " .. name .. " and answers no Close: closetimeout ends it", function()
+      helper.within(1.5, function()
+        local count, close = 0, nil
+        local ws = websocket.WebSocket {
+          url = paced:url("/floods" .. query), closetimeout = 0.5, reconnect = false,
+          onreceive = function(type, _, _, info)
+            if type == helper.types.TEXT then count = count + 1 end
+            if type == helper.types.CLOSE then close = info end
+          end,
+        }
+        ws:connect()
+        helper.wait(function() return count > 0 end, "the first messages")
+        -- More than the peer's system takes without its program.
+        ws:sendBinary(("u"):rep(query == "" and 20000000 or 1000))
+        local from = websocket.time()
+        ws:close()
+        helper.wait(function() return close end, "CLOSE")
+        assert.equal("the peer sent no Close frame within the closetimeout of 0.5 s", close.cause)
+        return websocket.time() - from
+      end)
+    end)
+  end
+
   it("resets the connection leaves bytes unacknowledged: unsent counts them", function()
     local raw = helper.serve("raw")
     local key = tostring(helper.now())

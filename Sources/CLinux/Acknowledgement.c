@@ -24,6 +24,9 @@ bool ws_read_acknowledgement(int socket, ws_acknowledgement *state)
         .silence = info.tcpi_last_ack_recv,
         .round_trip = info.tcpi_rtt,
         .unanswered = (uint32_t)info.tcpi_retransmits + info.tcpi_probes,
+        .since_sent = info.tcpi_last_data_sent,
+        .window = info.tcpi_snd_wnd,
+        .acknowledged = info.tcpi_bytes_acked,
     };
     return true;
 }

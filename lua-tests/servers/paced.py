@@ -124,7 +124,20 @@ def tell(peer):
     time.sleep(300)
 
 
-behaviours = {"/slow": slow, "/lingers": lingers, "/pieces": pieces, "/go": tell}
+def floods(peer):
+    """Sends messages without end. With `reads` it reads everything, and answers nothing."""
+    def ignore():
+        while peer.connection.recv(1 << 20):
+            pass
+
+    if "reads" in peer.query:
+        threading.Thread(target=ignore, daemon=True).start()
+    messages = frame(b"flood") * 1000
+    while True:
+        peer.connection.sendall(messages)
+
+
+behaviours = {"/floods": floods, "/slow": slow, "/lingers": lingers, "/pieces": pieces, "/go": tell}
 
 
 def serve(connection):

@@ -12,6 +12,9 @@ typedef struct ws_acknowledgement {
     uint32_t silence;    /* milliseconds since the last acknowledgement (TCP_INFO) */
     uint32_t round_trip; /* microseconds, smoothed */
     uint32_t unanswered; /* retransmissions and window probes in a row without an answer */
+    uint32_t since_sent; /* milliseconds since a segment with bytes of ours was sent last */
+    uint32_t window;     /* bytes that the peer's system has room for; 0 before Linux 5.4 */
+    uint64_t acknowledged; /* bytes since the connection began */
 } ws_acknowledgement;
 
 /* Returns false if the socket is not a TCP socket. */

@@ -22,7 +22,7 @@ extension OpenConnection {
         switch action {
         case .none: return .going
         case .begin:
-            closeQueuedAt = loop.now
+            closingProgress = ClosingProgress(transport.acknowledgement(loop.now), loop.now)
             transport.stopKeepAlive()
             websocket.sendQueue.withLock { $0.stop() }
             renewClosingDeadline(&loop)
@@ -92,17 +92,13 @@ extension OpenConnection {
         return perform(closing.fail(failure), &loop)
     }
 
-    /// The peer's time to answer our Close is over. Extends it if the peer's system has acknowledged bytes meanwhile: frames
-    /// are then still on their way to a slow reader.
+    /// The peer's time to answer our Close is over. Extends it while our bytes are on their way to a slow reader.
     func extendClosingDeadline(_ loop: inout LoopContext) -> Bool {
         let timeout = Nanoseconds(seconds: websocket.options.closeTimeout)
-        guard !closing.isWriteFailed, let latest = transport.acknowledgement(loop.now),
-            latest.latest + timeout > loop.now
+        guard !closing.isWriteFailed, let state = transport.acknowledgement(loop.now),
+            let deadline = closingProgress.extendedDeadline(state, timeout: timeout, loop.now)
         else { return false }
-        // Once the peer's system has all bytes, its program gets this much time to read them.
-        let isReading = latest.outstanding > 0 || loop.now < closeQueuedAt + AcknowledgementTimeout.limit
-        guard isReading else { return false }
-        closingDeadline = latest.latest + timeout
+        closingDeadline = deadline
         return true
     }
 

@@ -24,12 +24,13 @@ final class OpenConnection {
     private var readLimit = Int.max
     var idleMemory = IdleMemory()
     var closing = ClosingHandshake()
-    /// When our Close was queued.
-    var closeQueuedAt: Nanoseconds = 0
+    var closingProgress = ClosingProgress()
     /// While the script has to catch up: when it has had its time. Later: when the peer has had its time to answer.
     var closingDeadline: Nanoseconds?
     /// Since when the deadline has not come nearer, because reading is paused.
     var deadlineStoppedAt: Nanoseconds = 0
+    /// Whether a pause for `maxqueued` has stopped the deadline; it does so once.
+    private var hasStoppedDeadline = false
     var reader: MessageReader
     var keepalive: Keepalive?
     var acknowledgements = AcknowledgementTimeout()
@@ -80,7 +81,7 @@ final class OpenConnection {
     @inline(__always)
     var deadline: Nanoseconds? {
         var deadline = idleMemory.deadline ?? .max
-        if let closingDeadline, !isPausedByQueue { deadline = min(deadline, closingDeadline) }
+        if let closingDeadline, !isDeadlineStopped { deadline = min(deadline, closingDeadline) }
         if closing.isOpen {
             deadline = min(deadline, acknowledgements.deadline ?? .max)
             if let keepalive { deadline = min(deadline, keepalive.deadline) }
@@ -88,9 +89,9 @@ final class OpenConnection {
         return deadline == .max ? nil : deadline
     }
 
-    /// Whether reading is paused because of `maxqueued`: the peer's answer to our Close may wait unread in the socket, so its
-    /// time has not begun.
-    private var isPausedByQueue: Bool { isPaused && !closing.hasPeerEnded }
+    /// Whether reading is paused because of `maxqueued`, for the first time since our Close: the peer's answer may wait unread
+    /// in the socket. Later pauses do not stop the time, or a peer that sends on and on would have time without end.
+    private var isDeadlineStopped: Bool { isPaused && !closing.hasPeerEnded && !hasStoppedDeadline }
 
     /// Lets the script send. False if it has called `close` already.
     func open() -> Bool {
@@ -236,12 +237,12 @@ final class OpenConnection {
     }
 
     func unpause(_ loop: inout LoopContext) {
+        if let deadline = closingDeadline, isDeadlineStopped {
+            closingDeadline = deadline + (loop.now - deadlineStoppedAt)
+            hasStoppedDeadline = true
+        }
         isPaused = false
         keepalive?.resume(loop.now)
-        if let deadline = closingDeadline {
-            // A peer that sends on and on gets no more time by each pause.
-            closingDeadline = deadline + (loop.now - deadlineStoppedAt)
-        }
         updateInterest(&loop)
     }
 
@@ -261,7 +262,7 @@ final class OpenConnection {
     func timeout(_ loop: inout LoopContext) -> Progress {
         if idleMemory.isDue(loop.now) { freeIdleMemory(&loop) }
         if closing.isOpen, keepAlive(&loop) == .over || checkAcknowledgements(&loop) == .over { return .over }
-        guard !isPausedByQueue, let closingDeadline, closingDeadline <= loop.now else { return .going }
+        guard !isDeadlineStopped, let closingDeadline, closingDeadline <= loop.now else { return .going }
         if closing.isWaitingForScript { return scriptCaughtUp(&loop) }
         if extendClosingDeadline(&loop) { return .going }
         return over(

@@ -204,10 +204,11 @@ final class Transport {
     func acknowledgement(_ now: Nanoseconds) -> Acknowledgement? {
         var state = ws_acknowledgement()
         guard ws_read_acknowledgement(descriptor.number, &state) else { return nil }
+        func ago(_ milliseconds: UInt32) -> Nanoseconds { now - min(now, Nanoseconds(milliseconds) * 1_000_000) }
         return Acknowledgement(
-            outstanding: Int(state.outstanding), unanswered: Int(state.unanswered),
-            latest: now - min(now, Nanoseconds(state.silence) * 1_000_000),
-            roundTrip: Nanoseconds(state.round_trip) * 1000)
+            outstanding: Int(state.outstanding), unanswered: Int(state.unanswered), latest: ago(state.silence),
+            roundTrip: Nanoseconds(state.round_trip) * 1000, lastSent: ago(state.since_sent), window: Int(state.window),
+            acknowledged: state.acknowledged)
     }
 
     /// Turns off SO_KEEPALIVE: an answer to one of its probes would count as a sign of life of the peer.
