@@ -24,6 +24,12 @@ local groups = {
   { name = "what onattempt returns", heading = "### `onattempt`", class = "WebSocket.Attempt" },
   { name = "methods", heading = "## Methods", pattern = "^ws:(%w+)", class = "WebSocket()" },
   { name = "properties", heading = "## Properties", class = "WebSocket" },
+  { name = "options of listen", heading = "### Options of `listen`", class = "WebSocket.ServerOptions" },
+  { name = "options of tls of listen", heading = "### `tls` of `listen`", class = "WebSocket.ServerTLS" },
+  { name = "what onrequest returns", heading = "### `onrequest`", class = "WebSocket.Answer" },
+  { name = "fields of a request", heading = "### Fields of a request", class = "WebSocket.Request" },
+  { name = "servers", heading = "### Methods and properties of a server", pattern = "^server[.:](%w+)",
+    class = "WebSocket.Server" },
   { name = "info", heading = "### `info`", class = "WebSocket.Info" },
   { name = "kinds of errors", heading = "### `info`", pattern = '^"(%w+)"$', class = "WebSocket.ErrorKind" },
 }

@@ -66,6 +66,7 @@ describe("types/websocket.lua and the module have the same", function()
 
   local groups = {
     websocket = "options", tls = "options of tls", deflate = "options of deflate", attempt = "what onattempt returns",
+    server = "options of listen", server_tls = "options of tls of listen", answer = "what onrequest returns",
   }
   for table, text in names.read("Sources/CLua/options.c"):gmatch("option (%w+)_options%[%] = {(.-)\n};") do
     it("options in the table " .. table, function()
@@ -73,8 +74,32 @@ describe("types/websocket.lua and the module have the same", function()
     end)
   end
 
+  it("methods and properties of servers", function()
+    local found = matches(names.read("Sources/CLua/server.c"), 'strcmp%(name, "(%w+)"%)')
+    found.close = true
+    same("servers", found)
+  end)
+
+  it("fields of a request", function()
+    local request
+    local server = websocket.listen {
+      address = "127.0.0.1:0",
+      onreceive = function() end,
+      onrequest = function(it)
+        request = it
+        return false
+      end,
+    }
+    local url = ("ws://%s/?a"):format(server.address)
+    helper.client { url = url, headers = { Origin = "http://" .. server.address }, protocols = { "a" } }:get("ERROR")
+    server:close()
+    local found = keys(request)
+    found.answer = true
+    same("fields of a request", found)
+  end)
+
   it("fields of info", function()
-    local found = {}
+    local found = { request = true }
     local function add(event)
       for name in pairs(event.info) do found[name] = true end
     end

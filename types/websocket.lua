@@ -31,6 +31,25 @@ websocket.WebSocketMessageType = {
 ---@return WebSocket
 function websocket.WebSocket(options) end
 
+---Starts a server. Raises an error if an option is wrong or the address can't be used.
+---@param options WebSocket.ServerOptions
+---@return WebSocket.Server
+function websocket.listen(options) end
+
+---Sends one text message, the arguments joined, to each websocket of the list.
+---@param list WebSocket[]
+---@param ... string|number
+---@return integer count how many websockets got it
+---@return WebSocket[]? missing those that are not open or have too much to send
+function websocket.broadcastText(list, ...) end
+
+---Sends one binary message, the arguments joined, to each websocket of the list.
+---@param list WebSocket[]
+---@param ... string|number
+---@return integer count how many websockets got it
+---@return WebSocket[]? missing those that are not open or have too much to send
+function websocket.broadcastBinary(list, ...) end
+
 ---Delivers the queued events on the calling thread. If there are none, waits for the first.
 ---@param timeout? number longest wait for the first event; default: 0
 ---@param fd? integer a descriptor that ends the wait when it is readable
@@ -152,6 +171,7 @@ function loop:dirty() end
 ---@field headers table<string, string> OPEN, ERROR: fields of the response, with names in lower case
 ---@field address string OPEN: the address of the peer
 ---@field url string OPEN: the URL after redirects
+---@field request WebSocket.Request? OPEN: of a websocket that a server has accepted
 ---@field received integer FRAGMENT: bytes of the message so far
 ---@field kind WebSocket.ErrorKind ERROR
 ---@field attempt? integer ERROR: the number of the failed attempt
@@ -185,6 +205,8 @@ function loop:dirty() end
 ---@field address? string of the last OPEN
 ---@field closecode? integer of the last CLOSE
 ---@field closereason? string of the last CLOSE
+---@field server? WebSocket.Server the server that has accepted it
+---@field request? WebSocket.Request what the client of the server has asked for
 local WebSocket = {}
 
 ---Starts connecting and returns at once. Does nothing if the websocket is started.
@@ -231,5 +253,78 @@ function WebSocket:messages() end
 ---@return true? open
 ---@return string? reason why it is not open: an error, "closed", "timeout" or "interrupted"
 function WebSocket:waitopen(timeout) end
+
+---@class WebSocket.ServerOptions
+---@field address string `host:port`, `[::1]:port`, `:port` or `unix:/path.sock`; port 0: any free one
+---@field onreceive WebSocket.Handler called for each event of each connection
+---@field onrequest? fun(request: WebSocket.Request): WebSocket.Answer|WebSocket.Request|boolean|nil
+---@field origins? string|string[] websites whose pages may connect; `"*"`: any; default: those of the same host
+---@field protocols? string[] subprotocols, the preferred one first
+---@field deflate? boolean|WebSocket.Deflate agrees to permessage-deflate; default: false
+---@field tls? WebSocket.ServerTLS default: no TLS
+---@field headers? table<string, string|number|string[]>|[string, string|number][] fields of the response with 101
+---@field maxconnections? integer default: 10000
+---@field connecttimeout? number for TLS and the request; default: 10
+---@field closetimeout? number default: 5
+---@field pinginterval? number default: 30
+---@field pongtimeout? number default: 20
+---@field maxmessagesize? integer default: 1 MiB
+---@field maxbuffered? integer default: 1 MiB
+---@field maxqueued? integer default: 1 MiB
+---@field reuseport? boolean several processes share the port; default: false
+---@field backlog? integer connections that wait in the kernel; default: 1024
+---@field debug? fun(line: string)
+
+---@class WebSocket.ServerTLS
+---@field cert string a file or PEM text
+---@field key? string a file or PEM text; default: it is in `cert`
+---@field password? string of the key
+---@field ca? string clients must have a certificate of these CAs: a file, a folder or PEM text
+---@field minversion? "1.2"|"1.3"|number default: "1.2"
+---@field ciphers? string a list as OpenSSL writes it
+
+---What `onrequest` may return. With a status or a body it is a response, else it accepts the request.
+---@class WebSocket.Answer
+---@field protocol? string
+---@field headers? table<string, string|number|string[]>|[string, string|number][]
+---@field status? integer 200 to 599
+---@field body? string
+
+---A script may add fields of its own.
+---@class WebSocket.Request
+---@field method string
+---@field target string
+---@field path string
+---@field query? string
+---@field headers table<string, string> with names in lower case
+---@field protocols string[] subprotocols that the client offers
+---@field origin? string of the page that made the request
+---@field address string of the client
+---@field secure boolean whether the connection has TLS
+---@field [any] any
+local request = {}
+
+---Answers a request for which `onrequest` has returned the request itself.
+---@param decision? WebSocket.Answer|boolean as `onrequest` returns it
+---@return boolean sent false if the client waits no longer
+function request:answer(decision) end
+
+---@alias WebSocket.ServerState
+---| "listening"
+---| "closing"
+---| "closed"
+
+---The properties are read-only.
+---@class WebSocket.Server
+---@field address string where it listens
+---@field port integer 0 for a Unix socket
+---@field connections integer open websockets
+---@field state WebSocket.ServerState
+local server = {}
+
+---Stops listening at once, and closes every connection.
+---@param code? integer default: 1001
+---@param reason? string at most 123 bytes
+function server:close(code, reason) end
 
 return websocket

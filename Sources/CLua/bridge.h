@@ -27,6 +27,12 @@ enum {
     WS_PRIVATE_QUESTION_METATABLE,
     WS_PRIVATE_PUSH_VALUES,     /* functions for lua_pcall: 5.1 would have to allocate them */
     WS_PRIVATE_MAKE_ROOM,
+    WS_PRIVATE_SERVER_METATABLE,
+    WS_PRIVATE_REQUEST_METATABLE,       /* of the table that onrequest gets */
+    WS_PRIVATE_REQUEST_OWNER_METATABLE, /* of the userdata behind it: request.c */
+    WS_PRIVATE_SERVERS,         /* id -> server, until its WS_EVENT_SERVER_ENDED */
+    WS_PRIVATE_REQUESTS,        /* id of a websocket -> the request that was accepted, until its OPEN */
+    WS_PRIVATE_WAITING_REQUESTS, /* weak: table of onrequest -> userdata behind it */
     WS_PRIVATE_WEAK_METATABLE,  /* of tables that do not keep their keys alive */
     WS_PRIVATE_RUNNING,         /* table: coroutine that has called run -> true */
 };
@@ -42,10 +48,20 @@ enum {
     WS_VALUE_ERROR,       /* text of the last ERROR; nil after an OPEN */
     WS_VALUE_INBOX,       /* messages for `receive`, if there is no handler: waits.c */
     WS_VALUE_WAITING,     /* table: coroutine that waits in websocket.yield -> true */
-    WS_VALUES = WS_VALUE_WAITING
+    WS_VALUE_SERVER,      /* the server that has accepted it */
+    WS_VALUES = WS_VALUE_SERVER
+};
+
+/* User values of a server. */
+enum {
+    WS_SERVER_HANDLER = 1, /* option onreceive, for each accepted websocket */
+    WS_SERVER_REQUEST,     /* option onrequest */
+    WS_SERVER_DEBUG,       /* option debug */
+    WS_SERVER_VALUES = WS_SERVER_DEBUG
 };
 
 typedef struct lua_websocket lua_websocket;
+typedef struct lua_server lua_server;
 typedef struct ws_timer ws_timer;
 
 enum { WS_MAX_NESTED = 40 };
@@ -59,10 +75,10 @@ typedef struct module_state {
     uint64_t delivered; /* records delivered since then */
     uint64_t attempted; /* number of the last record whose values were pushed, successfully or not */
     uint64_t polls;     /* calls of poll and turns of run */
-    uint32_t last_id;   /* id of the last websocket that was made */
-    uint32_t live;      /* websockets whose last WS_EVENT_FINAL record was not delivered yet */
+    uint32_t live;      /* websockets whose last WS_EVENT_FINAL record was not delivered yet, and servers that listen */
     int forks_seen;     /* value of ws_forks when the state was last reset */
     lua_websocket *websockets; /* list of the websockets that were not released */
+    lua_server *servers;       /* list of the servers that were not released */
     /* The websocket of the last delivered records, and their bytes: reported to the engine in one call. */
     lua_websocket *unreported_owner;
     size_t unreported_bytes;
@@ -97,6 +113,7 @@ struct lua_websocket {
     bool is_open;              /* between the delivery of OPEN and that of CLOSE */
     bool is_unclaimed;         /* counted in module_state.unclaimed */
     uint32_t waiting_coroutines; /* coroutines in WS_VALUE_WAITING; some may have ended in websocket.yield */
+    bool is_accepted;          /* by a server */
     lua_Integer inbox_first;   /* pairs that stood before the first one in the inbox (waits.c) */
     uint32_t inbox_count;      /* pairs in it */
     uint32_t inbox_reported;   /* the oldest of them whose bytes do not count against maxqueued */
@@ -107,10 +124,24 @@ struct lua_websocket {
     lua_websocket **prev_next; /* the pointer that points to this websocket; NULL once it is released */
 };
 
+struct lua_server {
+    module_state *module;
+    ws_options *options;    /* only while `listen` runs */
+    ws_server *engine_side; /* from the end of `listen` to the release */
+    uint32_t id;            /* what its records carry */
+    bool is_live;           /* from `listen` to `close` */
+    lua_server *next;       /* in module_state.servers */
+    lua_server **prev_next; /* the pointer that points to this server; NULL once it is released */
+};
+
 /* options.c: reads the table at index 1 into `target` and into the user values of the userdata at index 2. */
 void ws_read_options(lua_State *L, ws_options *target);
 /* options.c: reads the table on top of the stack, which onattempt has returned. */
 void ws_read_attempt(lua_State *L, ws_options *target);
+/* options.c: as ws_read_options, for a server. */
+void ws_read_server_options(lua_State *L, ws_options *target);
+/* options.c: reads the table at the given index, with which a script has answered a request. */
+void ws_read_answer(lua_State *L, int index, ws_options *target);
 
 /* open.c: in a forked child, closes all websockets without an event: their connections, unsent messages and records
  * belong to the parent. `L` must have the module's upvalues; it is NULL when the state closes. */
@@ -174,8 +205,27 @@ static inline void ws_report_delivered(module_state *module)
     if (module->unreported_owner) ws_report_bytes(module);
 }
 
-/* object.c; ws_release closes the websocket and takes it out of module_state.websockets. */
+/* server.c */
+int ws_listen(lua_State *L);
+void ws_release_server(lua_server *server);
+/* In a forked child. `L` as in ws_reset_after_fork. */
+void ws_reset_servers(lua_State *L, module_state *module);
+extern const luaL_Reg ws_server_methods[];
+extern const luaL_Reg ws_server_metamethods[];
+/* __index; the table of methods is its upvalue behind the others. */
+int ws_get_server_field(lua_State *L);
+
+/* request.c */
+extern const luaL_Reg ws_request_methods[];
+extern const luaL_Reg ws_request_owner_metamethods[];
+
+/* broadcast.c */
+int ws_broadcast_text(lua_State *L);
+int ws_broadcast_binary(lua_State *L);
+
+/* object.c; ws_new_websocket pushes a websocket without an engine's side. ws_release closes the websocket and takes it out of module_state.websockets. */
 int ws_constructor(lua_State *L);
+lua_websocket *ws_new_websocket(lua_State *L, module_state *module);
 void ws_release(lua_websocket *ws);
 /* __index: a method, or else a property; nil for any other name. The table of methods is its upvalue behind the
  * others. */

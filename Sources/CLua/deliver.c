@@ -62,6 +62,11 @@ static inline __attribute__((always_inline)) void advance_cursor(
     if (event->flags & WS_EVENT_FINAL && ws->starts && --ws->starts == 0) mark_ended(L, module, ws);
 }
 
+void ws_skip_record(lua_State *L, module_state *module, ws_event *event)
+{
+    advance_cursor(L, module, event, NULL, 0);
+}
+
 static int empty_function(lua_State *L)
 {
     (void)L;
@@ -149,6 +154,7 @@ static inline __attribute__((always_inline)) int push_call(
  * (object.c) and for the waits (waits.c). */
 static void keep_info(lua_State *L, const ws_event *event, lua_websocket *ws)
 {
+    if (event->flags & WS_EVENT_ACCEPTED) ws_complete_open(L, ws);
     if (event->type == WS_EVENT_OPEN)
         lua_pushnil(L);
     else
@@ -258,9 +264,10 @@ static __attribute__((noinline)) int deliver_other(
     lua_State *L, module_state *module, ws_event *event, const recipient *to, lua_Integer count, lua_KFunction continuation)
 {
     lua_websocket *ws = to->websocket;
-    if (ws && ws->waiting_coroutines && !to->is_target) mark_unclaimed(L, module, ws);
+    if (!ws) return ws_deliver_server_record(L, module, event, count, continuation);
+    if (ws->waiting_coroutines && !to->is_target) mark_unclaimed(L, module, ws);
     /* The script may have called the websocket's __gc. */
-    if (ws && !ws->engine_side) ws = NULL;
+    if (!ws->engine_side) ws = NULL;
     if (ws && event->type == WS_EVENT_ATTEMPT) return ask(L, module, event, ws, count, continuation);
     if (ws && event->type < WS_EVENT_UNSEEN)
         return deliver_record(L, module, event, to, count, continuation, false);
@@ -278,7 +285,7 @@ static inline bool is_plain(const module_state *module, const ws_event *event, c
 
 lua_Integer ws_deliver_on(lua_State *L, module_state *module, lua_Integer count, const delivery *how)
 {
-    if (lua_gettop(L) > INDEX_HANDLER) ws_take_answer(L);
+    if (lua_gettop(L) > INDEX_HANDLER) (ws_is_request(L) ? ws_take_request_answer : ws_take_answer)(L);
     uint64_t last = (uint64_t)lua_tointeger(L, INDEX_LAST_RECORD);
     lua_settop(L, INDEX_LAST_RECORD);
     /* A callback inside as many deliveries as there may be has resumed the coroutine: the next poll delivers the rest. */
@@ -303,6 +310,8 @@ lua_Integer ws_deliver(lua_State *L, module_state *module, uint64_t last, lua_In
         } else {
             count += deliver_other(L, module, event, &to, count, how->continuation);
             if (to.is_target) break;
+            /* It may have been made just now. */
+            if (!to.websocket) to.id = 0;
         }
     }
     module->nested_count = outer;

@@ -14,7 +14,7 @@ enum {
     INDEX_LAST_RECORD = 4,  /* value of module_state.delivered at which this delivery ends */
     INDEX_WEBSOCKET = 5,    /* websocket of the current record */
     INDEX_HANDLER = 6,      /* its onreceive */
-    INDEX_QUESTION = 7,     /* while onattempt is called: attempt.c */
+    INDEX_QUESTION = 7,     /* while onattempt or onrequest is called: attempt.c, request.c */
 };
 
 /* One run, until it returns or an error ends it: a userdata at INDEX_TARGET of that call; in a coroutine with
@@ -60,6 +60,24 @@ void ws_call_empty_function(lua_State *L);
 /* deliver.c: reserves what a call of a handler takes, so that it can't fail once a record is consumed: stack for any Lua
  * function, a CallInfo, and one more level before the limit of C calls. Called before records are fetched. */
 void ws_reserve_call(lua_State *L);
+
+/* deliver.c: moves past a record that belongs to no websocket. */
+void ws_skip_record(lua_State *L, module_state *module, ws_event *event);
+
+/* server.c: delivers a record whose id is that of no live websocket: one of a server, of a request, or of a websocket that a
+ * server has accepted, which is made here; its record is then delivered to it. Returns how many functions were called. */
+int ws_deliver_server_record(
+    lua_State *L, module_state *module, ws_event *event, lua_Integer count, lua_KFunction continuation);
+/* server.c: completes the info of an accepted websocket's OPEN, which is on top of the stack. */
+void ws_complete_open(lua_State *L, const lua_websocket *ws);
+
+/* request.c: calls onrequest, the server's at INDEX_WEBSOCKET. */
+int ws_ask_request(
+    lua_State *L, module_state *module, ws_event *event, lua_Integer count, lua_KFunction continuation);
+/* request.c: whether the value at INDEX_QUESTION is that of onrequest. */
+bool ws_is_request(lua_State *L);
+/* request.c: the function has returned its answer. */
+void ws_take_request_answer(lua_State *L);
 
 /* timers.c: runs the timers that are due at `now`, in order of their time. */
 void ws_run_timers(

@@ -11,12 +11,8 @@ static inline __attribute__((always_inline)) lua_websocket *check_websocket(lua_
     return ws;
 }
 
-int ws_constructor(lua_State *L)
+lua_websocket *ws_new_websocket(lua_State *L, module_state *module)
 {
-    module_state *module = ws_module(L);
-    if (!module->state) return luaL_error(L, "WebSocket can't be made while the Lua state closes");
-    if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 1);
     lua_websocket *ws = lua_newuserdatauv(L, sizeof *ws, WS_VALUES);
     *ws = (lua_websocket){.module = module};
     lua_pushvalue(L, WS_UP_METATABLE);
@@ -25,6 +21,16 @@ int ws_constructor(lua_State *L)
     ws->prev_next = &module->websockets;
     if (ws->next) ws->next->prev_next = &ws->next;
     module->websockets = ws;
+    return ws;
+}
+
+int ws_constructor(lua_State *L)
+{
+    module_state *module = ws_module(L);
+    if (!module->state) return luaL_error(L, "WebSocket can't be made while the Lua state closes");
+    if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_websocket *ws = ws_new_websocket(L, module);
     /* From here on anything may raise: the finalizer frees the options and the engine's object. */
     ws->options = ws_options_new();
     if (lua_istable(L, 1)) ws_read_options(L, ws->options);
@@ -34,7 +40,7 @@ int ws_constructor(lua_State *L)
         lua_setiuservalue(L, 2, WS_VALUE_INBOX);
     }
     lua_pop(L, 1);
-    ws->id = ++module->last_id;
+    ws->id = ws_state_new_id(module->state);
     ws->engine_side = ws_websocket_new(module->state, ws->options, ws->id);
     ws_options_free(ws->options);
     ws->options = NULL;
@@ -75,6 +81,7 @@ static int finalize(lua_State *L)
 static int connect(lua_State *L)
 {
     lua_websocket *ws = check_websocket(L);
+    if (ws->is_accepted) return luaL_error(L, "WebSocket was accepted by a server, and can't connect");
     if (ws->started) return 0;
     if (!ws->engine_side) return luaL_error(L, "WebSocket can't connect: the Lua state closes");
     if (lua_getiuservalue(L, 1, WS_VALUE_URL) == LUA_TNIL)
@@ -169,7 +176,7 @@ int ws_get_field(lua_State *L)
     if (lua_type(L, 2) != LUA_TSTRING) return 1;
     lua_websocket *ws = check_websocket(L);
     const char *name = lua_tostring(L, 2);
-    if (!strcmp(name, "url")) {
+    if (!strcmp(name, "url") && !ws->is_accepted) {
         lua_getiuservalue(L, 1, WS_VALUE_URL);
     } else if (!strcmp(name, "state")) {
         lua_pushstring(L, ws->engine_side ? ws_websocket_state(ws->engine_side) : "closed");
@@ -184,8 +191,10 @@ int ws_get_field(lua_State *L)
         else
             lua_pushnumber(L, latency);
     } else if (!strcmp(name, "protocol") || !strcmp(name, "extensions") || !strcmp(name, "headers") ||
-               !strcmp(name, "address")) {
+               !strcmp(name, "address") || (ws->is_accepted && (!strcmp(name, "url") || !strcmp(name, "request")))) {
         return push_info(L, WS_VALUE_OPENED, name);
+    } else if (!strcmp(name, "server")) {
+        lua_getiuservalue(L, 1, WS_VALUE_SERVER);
     } else if (!strcmp(name, "closecode")) {
         return push_info(L, WS_VALUE_CLOSED, "code");
     } else if (!strcmp(name, "closereason")) {

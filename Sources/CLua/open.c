@@ -25,6 +25,7 @@ void ws_reset_after_fork(lua_State *L, module_state *module)
     module->is_watched = false;
     module->descriptor = -1;
     if (module->state) ws_state_reset(module->state);
+    ws_reset_servers(L, module);
     for (lua_websocket *ws = module->websockets; ws; ws = ws->next) {
         ws->started = false;
         ws->starts = 0;
@@ -58,6 +59,7 @@ static int state_gc(lua_State *L)
     module->cursor = module->end = NULL;
     module->live = 0;
     module->unreported_owner = NULL;
+    while (module->servers) ws_release_server(module->servers);
     /* Websockets that a finalizer made while the state closes: Lua does not call their __gc any more. */
     while (module->websockets) ws_release(module->websockets);
     if (state) ws_state_free(state);
@@ -122,6 +124,37 @@ static void fill_metatable(lua_State *L, int upvalues)
     lua_pop(L, 1);
 }
 
+/* Makes the metatables and the tables of servers and requests in the private table. */
+static void fill_server_tables(lua_State *L, int upvalues, int private)
+{
+    push_functions(L, upvalues, ws_server_metamethods);
+    push_copies(L, upvalues);
+    push_functions(L, upvalues, ws_server_methods);
+    lua_pushcclosure(L, ws_get_server_field, WS_UPVALUES + 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushliteral(L, "WebSocketServer");
+    lua_setfield(L, -2, "__name");
+    hide_metatable(L, "WebSocketServer");
+    lua_rawseti(L, private, WS_PRIVATE_SERVER_METATABLE);
+    lua_newtable(L);
+    push_functions(L, upvalues, ws_request_methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushliteral(L, "WebSocketRequest");
+    lua_setfield(L, -2, "__name");
+    lua_rawseti(L, private, WS_PRIVATE_REQUEST_METATABLE);
+    lua_newtable(L);
+    luaL_setfuncs(L, ws_request_owner_metamethods, 0);
+    lua_rawseti(L, private, WS_PRIVATE_REQUEST_OWNER_METATABLE);
+    lua_newtable(L);
+    lua_rawseti(L, private, WS_PRIVATE_SERVERS);
+    lua_newtable(L);
+    lua_rawseti(L, private, WS_PRIVATE_REQUESTS);
+    lua_newtable(L);
+    lua_rawgeti(L, private, WS_PRIVATE_WEAK_METATABLE);
+    lua_setmetatable(L, -2);
+    lua_rawseti(L, private, WS_PRIVATE_WAITING_REQUESTS);
+}
+
 /* Runs the chunk of waits.lua, and puts what it returns into the private table. The module's table and that of the
  * websockets' methods are at the given positions. */
 static void run_waits(lua_State *L, int upvalues, int module, int methods)
@@ -145,13 +178,6 @@ static void run_waits(lua_State *L, int upvalues, int module, int methods)
     lua_setfield(L, -2, "__name");
     hide_metatable(L, "WebSocketTimer");
     lua_rawseti(L, private, WS_PRIVATE_TIMER_METATABLE);
-    lua_newtable(L);
-    luaL_setfuncs(L, ws_question_metamethods, 0);
-    lua_rawseti(L, private, WS_PRIVATE_QUESTION_METATABLE);
-    lua_pushcfunction(L, ws_push_values_function);
-    lua_rawseti(L, private, WS_PRIVATE_PUSH_VALUES);
-    lua_pushcfunction(L, ws_make_room_function);
-    lua_rawseti(L, private, WS_PRIVATE_MAKE_ROOM);
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "k");
     lua_setfield(L, -2, "__mode");
@@ -160,6 +186,14 @@ static void run_waits(lua_State *L, int upvalues, int module, int methods)
     lua_setmetatable(L, -2);
     lua_rawseti(L, private, WS_PRIVATE_RUNNING);
     lua_rawseti(L, private, WS_PRIVATE_WEAK_METATABLE);
+    fill_server_tables(L, upvalues, private);
+    lua_newtable(L);
+    luaL_setfuncs(L, ws_question_metamethods, 0);
+    lua_rawseti(L, private, WS_PRIVATE_QUESTION_METATABLE);
+    lua_pushcfunction(L, ws_push_values_function);
+    lua_rawseti(L, private, WS_PRIVATE_PUSH_VALUES);
+    lua_pushcfunction(L, ws_make_room_function);
+    lua_rawseti(L, private, WS_PRIVATE_MAKE_ROOM);
 }
 
 int ws_open(lua_State *L)
@@ -167,6 +201,7 @@ int ws_open(lua_State *L)
     ws_check_version(L);
     static const luaL_Reg functions[] = {
         {"WebSocket", ws_constructor}, {"poll", ws_poll}, {"run", ws_run}, {"stop", ws_stop},
+        {"listen", ws_listen}, {"broadcastText", ws_broadcast_text}, {"broadcastBinary", ws_broadcast_binary},
         {"after", ws_after}, {"time", ws_time}, {"fd", ws_fd}, {NULL, NULL}};
     static pthread_once_t registered = PTHREAD_ONCE_INIT;
     pthread_once(&registered, register_exit);

@@ -14,6 +14,7 @@ enum {
     NOT_EMPTY = 64,
     HEADERS = 128,
     OPTIONS = 256, /* a table of options; with BOOLEAN it means true */
+    TELLS = 512,   /* Swift is told that the table is there */
 };
 
 typedef struct form {
@@ -34,6 +35,7 @@ static const form boolean = {BOOLEAN, "a boolean", NULL};
 static const form function = {FUNCTION, "a function, or an object that can be called", NULL};
 static const form strings = {LIST, "a list of strings", NULL};
 static const form headers = {HEADERS, "{name = value} or a list of {name, value}", NULL};
+static const form origins = {STRING | LIST, "a string or a list of strings", NULL};
 static const form attempts = {BOOLEAN | NUMBER, "a boolean or a number of attempts", NULL};
 static const form proxy = {STRING | BOOLEAN, "a URL or false", NULL};
 static const form version = {STRING | NUMBER_AS_STRING, "a string such as \"1.2\"", NULL};
@@ -87,6 +89,49 @@ static const option websocket_options[] = {
     {"proxy", &proxy, 0},
     {"localaddress", &string, 0},
     {"maxredirects", &number, 0},
+    {NULL, NULL, 0},
+};
+
+static const option server_tls_options[] = {
+    {"ca", &string, 0},
+    {"cert", &string, 0},
+    {"key", &string, 0},
+    {"password", &string, 0},
+    {"minversion", &version, 0},
+    {"ciphers", &string, 0},
+    {NULL, NULL, 0},
+};
+static const form server_tls = {OPTIONS | TELLS, "a table", server_tls_options};
+
+static const option server_options[] = {
+    {"address", &string, 0},
+    {"onreceive", &function, WS_SERVER_HANDLER},
+    {"onrequest", &function, WS_SERVER_REQUEST},
+    {"debug", &function, WS_SERVER_DEBUG},
+    {"origins", &origins, 0},
+    {"protocols", &strings, 0},
+    {"deflate", &deflate, 0},
+    {"tls", &server_tls, 0},
+    {"maxconnections", &number, 0},
+    {"connecttimeout", &number, 0},
+    {"closetimeout", &number, 0},
+    {"pinginterval", &number, 0},
+    {"pongtimeout", &number, 0},
+    {"maxmessagesize", &number, 0},
+    {"maxbuffered", &number, 0},
+    {"maxqueued", &number, 0},
+    {"headers", &headers, 0},
+    {"reuseport", &boolean, 0},
+    {"backlog", &number, 0},
+    {NULL, NULL, 0},
+};
+
+/* What onrequest may return, and request:answer takes. */
+static const option answer_options[] = {
+    {"protocol", &string, 0},
+    {"headers", &headers, 0},
+    {"status", &number, 0},
+    {"body", &string, 0},
     {NULL, NULL, 0},
 };
 
@@ -241,7 +286,7 @@ static void read_value(const reader *r, const char *path, const form *form)
     } else if (type == LUA_TTABLE && types & HEADERS) {
         read_headers(r, path);
     } else if (type == LUA_TTABLE && types & OPTIONS) {
-        if (types & BOOLEAN) set_boolean(r, path, true);
+        if (types & (BOOLEAN | TELLS)) set_boolean(r, path, true);
         read_table(r, path, form->options);
     } else {
         fail_type(r, path, form->words);
@@ -262,8 +307,7 @@ static void read_table(const reader *r, const char *parent, const option *known)
     lua_State *L = r->L;
     luaL_checkstack(L, 16, NULL);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 2)) {
-        if (lua_type(L, -2) != LUA_TSTRING)
-            fail_name(r, parent);
+        if (lua_type(L, -2) != LUA_TSTRING) fail_name(r, parent);
         const char *name = lua_tostring(L, -2);
         const char *path = lua_pushfstring(L, "%s%s%s", parent, *parent ? "." : "", name);
         lua_insert(L, -2);
@@ -277,16 +321,24 @@ static void read_table(const reader *r, const char *parent, const option *known)
     }
 }
 
-void ws_read_options(lua_State *L, ws_options *target)
+static void read_at(lua_State *L, int index, ws_options *target, const char *function, const option *known)
 {
-    reader r = {L, target, "WebSocket"};
-    lua_pushvalue(L, 1);
-    read_table(&r, "", websocket_options);
+    reader r = {L, target, function};
+    lua_pushvalue(L, index);
+    read_table(&r, "", known);
     lua_pop(L, 1);
 }
 
-void ws_read_attempt(lua_State *L, ws_options *target)
+void ws_read_options(lua_State *L, ws_options *target) { read_at(L, 1, target, "WebSocket", websocket_options); }
+
+void ws_read_server_options(lua_State *L, ws_options *target)
 {
-    reader r = {L, target, "WebSocket onattempt"};
-    read_table(&r, "", attempt_options);
+    read_at(L, 1, target, "WebSocket server", server_options);
+}
+
+void ws_read_attempt(lua_State *L, ws_options *target) { read_at(L, -1, target, "WebSocket onattempt", attempt_options); }
+
+void ws_read_answer(lua_State *L, int index, ws_options *target)
+{
+    read_at(L, index, target, "WebSocket onrequest", answer_options);
 }

@@ -93,6 +93,7 @@ int ws_push_values(lua_State *L, const module_state *module, ws_event *event)
     switch (event->type) {
     case WS_EVENT_OPEN:
     case WS_EVENT_CLOSE:
+    case WS_EVENT_REQUEST:
     case WS_EVENT_ERROR: return push_text_and_info(L, module, event);
     case WS_EVENT_DEBUG:
         ws_push_bytes(L, ws_event_payload(event), event->length, &module->delivered);

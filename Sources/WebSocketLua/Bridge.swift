@@ -7,27 +7,27 @@ import WebSocketEngine
 import WebSocketProtocol
 
 /// The object as a pointer for C, which owns one reference until `release`.
-private func retained<Object: AnyObject>(_ object: Object) -> OpaquePointer {
+func retained<Object: AnyObject>(_ object: Object) -> OpaquePointer {
     OpaquePointer(Unmanaged.passRetained(object).toOpaque())
 }
 
 /// Calls `body` with the object. C owns a reference during the call, so no retain is needed.
 @inline(__always)
-private func with<Object: AnyObject, Result>(
+func with<Object: AnyObject, Result>(
     _ pointer: OpaquePointer, as: Object.Type, _ body: (Object) -> Result
 ) -> Result {
     Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer))._withUnsafeGuaranteedRef(body)
 }
 
-private func release<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Type) {
+func release<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Type) {
     Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).release()
 }
 
 extension ws_slice {
-    fileprivate var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: bytes, count: count) }
+    var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: bytes, count: count) }
 
     /// A script's string may be any bytes; the options are text.
-    fileprivate func text() throws(Options.Failure) -> String {
+    func text() throws(Options.Failure) -> String {
         guard let text = String(validating: buffer, as: UTF8.self) else { throw Options.Failure("is not UTF-8") }
         return text
     }
@@ -35,7 +35,7 @@ extension ws_slice {
 
 extension UnsafeMutablePointer<ws_failure> {
     /// Writes the words, shortened to whole characters that fit.
-    fileprivate func set(_ words: String) {
+    func set(_ words: String) {
         withUnsafeMutableBytes(of: &pointee.text) { target in
             var text = Substring(words)
             while text.utf8.count >= target.count { text.removeLast() }
@@ -48,7 +48,7 @@ extension UnsafeMutablePointer<ws_failure> {
 // MARK: - The Lua state
 
 /// One Lua state. Only the thread that runs it uses this; `queue` is shared with the loop.
-private final class LuaState {
+final class LuaState {
     let queue = EventQueue()
     /// The fetched records, which C delivers.
     var fetched = EventRecords()
@@ -66,6 +66,9 @@ public func ws_state_free(_ state: OpaquePointer) {
     with(state, as: LuaState.self) { $0.queue.shut() }
     release(state, as: LuaState.self)
 }
+
+@c @implementation
+public func ws_state_new_id(_ state: OpaquePointer) -> UInt32 { with(state, as: LuaState.self) { $0.queue.newID() } }
 
 @c @implementation
 public func ws_state_queued(_ state: OpaquePointer) -> Int { with(state, as: LuaState.self) { $0.queue.count } }
@@ -112,73 +115,14 @@ public func ws_state_return_block(_ state: OpaquePointer, _ block: ws_block) {
 @c @implementation
 public func ws_shut_down() { Engine.shutDown() }
 
-// MARK: - Options
-
-private final class OptionsBox {
-    var options = Options()
-
-    init() {
-        options.setProxyFromEnvironment()
-        options.setKeyLogFromEnvironment()
-    }
-
-    init(_ options: Options) { self.options = options }
-}
-
-@c @implementation
-public func ws_options_new() -> OpaquePointer { retained(OptionsBox()) }
-
-@c @implementation
-public func ws_options_free(_ options: OpaquePointer) { release(options, as: OptionsBox.self) }
-
-/// Calls `body` with the options. If it throws, writes the reason and returns false.
-private func change(
-    _ options: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>,
-    _ body: (inout Options) throws(Options.Failure) -> Void
-) -> Bool {
-    with(options, as: OptionsBox.self) { box in
-        do throws(Options.Failure) {
-            try body(&box.options)
-            return true
-        } catch {
-            failure.set(error.reason)
-            return false
-        }
-    }
-}
-
-@c @implementation
-public func ws_options_set(
-    _ options: OpaquePointer, _ path: UnsafePointer<CChar>, _ value: ws_option_value,
-    _ failure: UnsafeMutablePointer<ws_failure>
-) -> Bool {
-    change(options, failure) { (options) throws(Options.Failure) in
-        let value: Options.Value =
-            switch value.type {
-            case WS_OPTION_STRING: .string(try value.string.text())
-            case WS_OPTION_NUMBER: .number(value.number)
-            case WS_OPTION_LIST: .list
-            default: .boolean(value.boolean)
-            }
-        try options.set(String(cString: path), value)
-    }
-}
-
-@c @implementation
-public func ws_options_header(
-    _ options: OpaquePointer, _ name: ws_slice, _ value: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
-) -> Bool {
-    change(options, failure) { (options) throws(Options.Failure) in
-        try options.addHeader(name.text(), value.text())
-    }
-}
-
 // MARK: - The websocket
 
 @c @implementation
 public func ws_websocket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id: UInt32) -> OpaquePointer {
     let queue = with(state, as: LuaState.self) { $0.queue }
-    return with(options, as: OptionsBox.self) { retained(WebSocket($0.options, queue: queue, id: id)) }
+    let kind = with(options, as: OptionsBox.self) { $0.kind }
+    guard case .websocket(let options) = kind else { preconditionFailure("made by ws_options_new") }
+    return retained(WebSocket(options, queue: queue, id: id))
 }
 
 @c @implementation
@@ -208,12 +152,15 @@ public func ws_websocket_connect(
 
 @c @implementation
 public func ws_websocket_options(_ websocket: OpaquePointer) -> OpaquePointer {
-    with(websocket, as: WebSocket.self) { retained(OptionsBox($0.options)) }
+    with(websocket, as: WebSocket.self) { retained(OptionsBox(.websocket($0.options))) }
 }
 
 @c @implementation
 public func ws_websocket_answer(_ websocket: OpaquePointer, _ question: UInt32, _ options: OpaquePointer?) {
-    let answer = options.map { with($0, as: OptionsBox.self) { AttemptAnswer.goWith($0.options) } } ?? .go
+    var answer = AttemptAnswer.go
+    if case .websocket(let options) = options.map({ with($0, as: OptionsBox.self) { $0.kind } }) {
+        answer = .goWith(options)
+    }
     with(websocket, as: WebSocket.self) { $0.answer(question, answer) }
 }
 

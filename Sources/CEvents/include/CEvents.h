@@ -19,15 +19,18 @@ enum {
     WS_EVENT_BINARY = 16,
     WS_EVENT_DEBUG = 128,   /* a line for the debug function */
     WS_EVENT_ATTEMPT = 129, /* a question for the function onattempt */
+    WS_EVENT_REQUEST = 130, /* a question for the function onrequest of a server; `socket`: the id that the websocket will have */
     /* No events for the script: */
     WS_EVENT_UNSEEN = 200,
     WS_EVENT_FLUSHED = 200, /* what ws_websocket_flush has waited for */
-    WS_EVENT_ENDED = 201,   /* only carries WS_EVENT_FINAL */
+    WS_EVENT_ENDED = 201,   /* only carries WS_EVENT_FINAL; without it: a request will not lead to an open connection */
+    WS_EVENT_SERVER_ENDED = 202, /* a server is closed, and so are its connections; `socket`: the server's id */
 };
 
 /* ws_event.flags. */
 enum {
     WS_EVENT_DETACHED = 1, /* the message is in a ws_block, which stands in place of the payload */
+    WS_EVENT_ACCEPTED = 4, /* the OPEN of a websocket that a server has accepted: the first record with its id */
     WS_EVENT_FINAL = 2,    /* last record of one connect(): each connect() gets exactly one such record */
 };
 
@@ -36,7 +39,7 @@ enum {
  *   DEBUG                   the line
  *   ATTEMPT                 ws_question
  *   FRAGMENT                uint64_t: bytes of the message received so far
- *   OPEN ERROR CLOSE        uint32_t n, n bytes of error text, then info fields up to the end */
+ *   OPEN ERROR CLOSE REQUEST uint32_t n, n bytes of error text, then info fields up to the end */
 typedef struct ws_event {
     uint32_t socket; /* id of the websocket within its Lua state */
     uint8_t type;

@@ -37,6 +37,8 @@ void ws_state_free(ws_state *_Nonnull state);
 /* In a forked child: forgets the records that the parent has queued. */
 void ws_state_reset(ws_state *_Nonnull state);
 
+/* A number for a websocket or a server of the state, which its records will carry; never 0. */
+uint32_t ws_state_new_id(ws_state *_Nonnull state);
 /* The number of records that were queued since the last ws_state_fetch. */
 size_t ws_state_queued(ws_state *_Nonnull state);
 /* Returns the queued records and writes their number into `count`; they are valid until the next call. Call it when all
@@ -117,6 +119,11 @@ bool ws_may_close(int64_t code, ws_slice reason, ws_failure *_Nonnull failure);
 enum ws_send_status ws_websocket_send(
     ws_state *_Nonnull state, ws_websocket *_Nonnull websocket, uint8_t opcode, const ws_slice *_Nullable parts,
     size_t count, bool first, ws_failure *_Nonnull failure);
+/* Sends one message to each of `count` websockets; NULL stands for one that is not open. `results` has, for each, whether it is the first message
+ * since the last poll; it gets whether the message was taken. Returns false, and sends nothing, if `failure` has a reason. */
+bool ws_broadcast(
+    ws_state *_Nonnull state, uint8_t opcode, ws_slice message, ws_websocket *_Nullable const *_Nonnull websockets,
+    bool *_Nonnull results, size_t count, ws_failure *_Nonnull failure);
 /* Whether no more than `bytes` of what was sent wait for the kernel. If more do (WS_FLUSHING), a WS_EVENT_FLUSHED record
  * will come once that is so. */
 enum ws_flush_status { WS_FLUSHED, WS_FLUSHING, WS_NO_CONNECTION };
@@ -132,5 +139,48 @@ size_t ws_websocket_bufferedamount(ws_websocket *_Nonnull websocket);
 int ws_websocket_attempts(ws_websocket *_Nonnull websocket);
 /* Seconds; negative before the first pong. */
 double ws_websocket_latency(ws_websocket *_Nonnull websocket);
+
+/* ---- One server. */
+
+typedef struct ws_server ws_server;
+typedef struct ws_request ws_request;
+
+/* The options of a server, for ws_options_set. */
+ws_options *_Nonnull ws_options_new_server(void);
+/* Listens; the records of the server will carry `id`. NULL, with a whole sentence, if it can't. Exactly one
+ * WS_EVENT_SERVER_ENDED record will follow. */
+ws_server *_Nullable ws_server_listen(
+    ws_state *_Nonnull state, ws_options *_Nonnull options, uint32_t id, ws_failure *_Nonnull failure);
+/* Closes it as ws_server_close with 1001 does. */
+void ws_server_free(ws_server *_Nonnull server);
+/* In a forked child: closes the child's copy of the listening socket. */
+void ws_server_reset(ws_server *_Nonnull server);
+/* Stops listening at once; the connections are closed in the background. */
+void ws_server_close(ws_server *_Nonnull server, uint16_t code, ws_slice reason);
+const char *_Nonnull ws_server_state(ws_server *_Nonnull server);
+/* Where it listens; valid as long as the server. */
+ws_slice ws_server_address(ws_server *_Nonnull server);
+int ws_server_port(ws_server *_Nonnull server);
+size_t ws_server_connections(ws_server *_Nonnull server);
+
+/* For an OPEN with WS_EVENT_ACCEPTED: the id of the server that has accepted this websocket; 0 if it was taken already. */
+uint32_t ws_state_accepted_by(ws_state *_Nonnull state, uint32_t websocket);
+/* Then the websocket itself, which the caller frees. */
+ws_websocket *_Nullable ws_state_take_accepted(ws_state *_Nonnull state, uint32_t websocket);
+
+/* For a WS_EVENT_REQUEST: the id of the server that was asked; 0 if the request was taken already. */
+uint32_t ws_state_requested_of(ws_state *_Nonnull state, uint32_t websocket);
+/* Then the request itself, which the caller frees. */
+ws_request *_Nullable ws_state_take_request(ws_state *_Nonnull state, uint32_t websocket);
+void ws_request_free(ws_request *_Nonnull request);
+/* The table that onrequest has returned, for ws_options_set. */
+ws_options *_Nonnull ws_options_new_answer(void);
+/* Answers the request; after the client has gone nothing happens. False, with the reason, if the answer can't be sent. */
+enum ws_decision { WS_REQUEST_PROCEED, WS_REQUEST_FORBID, WS_REQUEST_ANSWER };
+bool ws_request_answer(
+    ws_request *_Nonnull request, enum ws_decision decision, ws_options *_Nullable answer,
+    ws_failure *_Nonnull failure);
+/* There is no answer: 500. */
+void ws_request_fail(ws_request *_Nonnull request);
 
 #endif

@@ -52,12 +52,25 @@ struct Address: Sendable, Equatable {
 
     /// `127.0.0.1:80`, `[::1]:80`, `[fe80::1%eth0]:80`, `/path.sock`.
     var description: String {
-        guard family != AF_UNIX else {
-            let path = storage.dropFirst(MemoryLayout<sa_family_t>.size).prefix { $0 != 0 }
-            return String(decoding: path, as: UTF8.self)
-        }
+        if let path { return path }
         guard let (host, port) = names else { return "?" }
         return family == AF_INET6 ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// Of a Unix socket; "" for a client's that has no file. nil for an IP address.
+    var path: String? {
+        guard family == AF_UNIX else { return nil }
+        return String(
+            decoding: storage.dropFirst(MemoryLayout<sa_family_t>.size).prefix { $0 != 0 }, as: UTF8.self)
+    }
+
+    /// 0 for a Unix socket.
+    var port: UInt16 {
+        guard family != AF_UNIX else { return 0 }
+        // The same place in sockaddr_in and sockaddr_in6.
+        return withSockaddr { address, _ in
+            UInt16(bigEndian: UnsafeRawPointer(address).load(as: sockaddr_in.self).sin_port)
+        }
     }
 
     /// `127.0.0.1`, `::1`, `fe80::1` without its zone.
@@ -78,19 +91,28 @@ struct Address: Sendable, Equatable {
     /// The other end of a connected socket; nil if there is none any more, or if the socket is connected to itself: a
     /// socket that connects to a local port without a listener may get that port as its own.
     static func peer(of socket: borrowing FileDescriptor) -> Address? {
-        func name(_ call: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32) -> Address? {
-            var storage = sockaddr_storage()
-            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-            return withUnsafeMutablePointer(to: &storage) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    call($0, &length) == 0 ? Address($0, length) : nil
-                }
-            }
-        }
         let number = socket.number
         let peer = name { getpeername(number, $0, $1) }
         if peer?.family == AF_UNIX { return peer }
-        return peer == name { getsockname(number, $0, $1) } ? nil : peer
+        return peer == own(of: socket) ? nil : peer
+    }
+
+    /// This end of a socket.
+    static func own(of socket: borrowing FileDescriptor) -> Address? {
+        let number = socket.number
+        return name { getsockname(number, $0, $1) }
+    }
+
+    private static func name(
+        _ call: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) -> Address? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        return withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                call($0, &length) == 0 ? Address($0, length) : nil
+            }
+        }
     }
 }
 

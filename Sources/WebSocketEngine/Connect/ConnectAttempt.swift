@@ -8,26 +8,9 @@
 
 import WebSocketProtocol
 
-final class ConnectAttempt {
-    enum Progress {
-        case pending
-        case open(OpenConnection, EventInfo)
-        case failed(Failure)
-    }
-
-    /// What an ERROR event reports.
-    struct Failure {
-        /// `info.kind`
-        var kind: String
-        var reason: String
-        /// Another attempt would fail in the same way.
-        var isPermanent = false
-        /// The reply of a SOCKS proxy; for HTTP it is in `response`.
-        var status: Int?
-        var response: HTTPHead?
-        /// The first bytes of the body of a refused handshake.
-        var body = ""
-    }
+final class ConnectAttempt: Opening {
+    typealias Progress = OpeningProgress
+    typealias Failure = OpeningFailure
 
     /// What the attempt waits for.
     enum Stage {
@@ -78,6 +61,8 @@ final class ConnectAttempt {
         self.url = url
         attemptDeadline = now + Nanoseconds(seconds: options.connectTimeout)
     }
+
+    var peer: String { "to \(options.url?.description ?? "")" }
 
     /// The time of `connecttimeout` begins.
     func renewDeadline(_ now: Nanoseconds) {

@@ -1,6 +1,6 @@
-// The engine's part of one websocket: the attempt to connect, the open connection or the wait for the next attempt, and
+// The engine's part of one websocket: its opening, the open connection or the wait for the next attempt, and
 // the OPEN, ERROR and CLOSE events. ReconnectState decides what comes next. Loop owns the session and calls it, so
-// everything here is on the thread that runs the loop.
+// everything here is on the thread that runs the loop. Session+Opening.swift has the way to an open connection.
 
 import CEvents
 import WebSocketProtocol
@@ -11,17 +11,17 @@ final class Session {
 
     // Which of these is set follows from the phase (`isConsistent`). They are not an enum, so that an event for the
     // open connection reads one pointer.
-    private var connection: OpenConnection?
+    var connection: OpenConnection?
     /// Sockets of connections that are over, the oldest first.
     private var lingeringCloses: [LingeringClose] = []
     /// Lingering sockets of one websocket; for another one the oldest is closed.
     private static let maximumLingeringCloses = 4
-    private var attempt: ConnectAttempt?
-    /// Where the last attempt that has ended was to lead: `onattempt` may have replaced the websocket's URL.
-    private var attemptURL: WebSocketURL?
-    private var reconnectState: ReconnectState
+    var opening: (any Opening)?
+    /// The other end of the last opening that has ended, for errors: `onattempt` may have replaced the websocket's URL.
+    var peer = ""
+    var reconnectState: ReconnectState
     /// Whether any connection of this websocket was open.
-    private var hasOpened = false
+    var hasOpened = false
     /// The deadline of this session in the loop's heap.
     private var scheduled: Nanoseconds?
     /// When the next attempt begins; nil while the script is behind by `maxqueued`.
@@ -36,16 +36,25 @@ final class Session {
             maximumRetries: options.reconnect)
     }
 
+    /// A client of a server. Call `begin` next.
+    init(acceptedBy server: Server, _ transport: Transport, _ address: String, slot: Int, _ loop: inout LoopContext) {
+        websocket = WebSocket(acceptedBy: server)
+        self.slot = slot
+        reconnectState = ReconnectState(backoff: Backoff(minimum: 0, maximum: 0), maximumRetries: 0)
+        _ = reconnectState.connect()
+        opening = Acceptance(websocket, server, transport, address, slot: slot, now: loop.now)
+    }
+
     /// Whether the loop may free the session.
     var isOver: Bool { reconnectState.phase == .stopped && lingeringCloses.isEmpty }
 
     private var isConsistent: Bool {
         switch reconnectState.phase {
-        case .stopped: connection == nil && attempt == nil && retryAt == nil
+        case .stopped: connection == nil && opening == nil && retryAt == nil
         // Without an attempt: it opened after the script's `close`, whose command is on its way.
         case .connecting: connection == nil && retryAt == nil
-        case .open, .closing: connection != nil && attempt == nil && retryAt == nil
-        case .waiting: connection == nil && attempt == nil
+        case .open, .closing: connection != nil && opening == nil && retryAt == nil
+        case .waiting: connection == nil && opening == nil
         }
     }
 
@@ -76,8 +85,8 @@ final class Session {
         case .none: break
         case .startAttempt: startAttempt(&loop)
         case .abort:
-            attempt?.cancel(&loop)
-            attempt = nil
+            opening?.cancel(&loop)
+            opening = nil
             retryAt = nil
             websocket.setState(.closed)
             publishLastEvent(loop: &loop)
@@ -116,27 +125,33 @@ final class Session {
         // `connection` is replaced only in `connectionProgressed`, after this call: no retain for each message.
         if let connection = connection.map({ Unmanaged.passUnretained($0) }) {
             connectionProgressed(connection._withUnsafeGuaranteedRef { $0.ready(readiness, &loop) }, &loop)
-        } else if let attempt {
-            attemptProgressed(attempt.ready(readiness, &loop), &loop)
+        } else if let opening {
+            openingProgressed(opening.ready(readiness, &loop), &loop)
         }
         if !lingeringCloses.isEmpty { lingeringCloses.removeAll { $0.ready(readiness, &loop) } }
     }
 
     /// The script has answered a question of `onattempt`.
     func answered(_ question: UInt32, _ answer: AttemptAnswer, _ loop: inout LoopContext) {
-        guard let attempt else { return }
-        attemptProgressed(attempt.answered(question, answer, &loop), &loop)
+        guard let attempt = opening as? ConnectAttempt else { return }
+        openingProgressed(attempt.answered(question, answer, &loop), &loop)
+    }
+
+    /// The script has answered the request of a server's client (`onrequest`).
+    func answered(_ answer: ServerHandshake.Answer, _ loop: inout LoopContext) {
+        guard let acceptance = opening as? Acceptance else { return }
+        openingProgressed(acceptance.answered(answer, &loop), &loop)
     }
 
     func lookupFinished(_ token: Poller.Token, _ resolution: Resolution, _ loop: inout LoopContext) {
-        guard let attempt else { return }
-        attemptProgressed(attempt.lookupFinished(token, resolution, &loop), &loop)
+        guard let attempt = opening as? ConnectAttempt else { return }
+        openingProgressed(attempt.lookupFinished(token, resolution, &loop), &loop)
     }
 
     func tlsContextFinished(_ token: Poller.Token, _ result: Result<TLSContext, TLSFailure>, _ loop: inout LoopContext)
     {
-        guard let attempt else { return }
-        attemptProgressed(attempt.tlsContextFinished(token, result, &loop), &loop)
+        guard let opening else { return }
+        openingProgressed(opening.tlsContextFinished(token, result, &loop), &loop)
     }
 
     // MARK: - Time
@@ -145,7 +160,7 @@ final class Session {
     @inline(__always)
     func schedule(_ loop: inout LoopContext) {
         assert(isConsistent)
-        let current = connection?.deadline ?? attempt?.deadline ?? retryAt
+        let current = connection?.deadline ?? opening?.deadline ?? retryAt
         let deadline = lingeringCloses.isEmpty ? current : earlier(current, lingeringCloses.first?.deadline)
         // A later deadline is not entered: the earlier one expires, finds nothing due and enters it then.
         if let deadline, let scheduled, scheduled <= deadline { return }
@@ -160,8 +175,8 @@ final class Session {
         if !lingeringCloses.isEmpty { lingeringCloses.removeAll { $0.deadline <= now } }
         if let connection {
             connectionProgressed(connection.timeout(&loop), &loop)
-        } else if let attempt {
-            attemptProgressed(attempt.timeout(&loop), &loop)
+        } else if let opening {
+            openingProgressed(opening.timeout(&loop), &loop)
         } else if let retryAt, retryAt <= loop.now {
             self.retryAt = nil
             retry(&loop)
@@ -176,64 +191,10 @@ final class Session {
         startAttempt(&loop)
     }
 
-    // MARK: - Attempts
-
-    private func startAttempt(_ loop: inout LoopContext) {
-        guard let url = websocket.options.url else { return }
-        websocket.setState(.connecting)
-        websocket.setAttempts(reconnectState.attempts)
-        let attempt = ConnectAttempt(
-            websocket, url, number: reconnectState.attempts, slot: slot, hasWorked: hasOpened, now: loop.now)
-        self.attempt = attempt
-        attemptProgressed(attempt.begin(&loop), &loop)
-    }
-
-    private func attemptProgressed(_ progress: ConnectAttempt.Progress, _ loop: inout LoopContext) {
-        if case .pending = progress { return }
-        attemptURL = attempt?.options.url
-        attempt = nil
-        switch progress {
-        case .pending: break
-        case .failed(let failure): attemptFailed(failure, &loop)
-        case .open(let connection, let info):
-            // Must come before the OPEN event: the script may send from its callback.
-            guard connection.open() else {
-                // The script has called `close`, and the command for it is on its way.
-                _ = connection.close(CloseFrame(code: .goingAway), &loop)
-                linger(on: connection, &loop)
-                return
-            }
-            self.connection = connection
-            hasOpened = true
-            reconnectState.connectionOpened(loop.now)
-            websocket.setAttempts(reconnectState.attempts)
-            connection.onFailure = { [unowned self] in connectionFailed($0, $1, &$2) }
-            publishEvent(WS_EVENT_OPEN, info, &loop)
-            connectionProgressed(connection.start(&loop), &loop)
-        }
-    }
-
-    private func attemptFailed(_ failure: ConnectAttempt.Failure, _ loop: inout LoopContext) {
-        websocket.debugLine("failed: \(failure.reason)", &loop.records)
-        var info = EventInfo(
-            error: "Unable to connect to \(attemptURL?.description ?? ""): \(failure.reason)")
-        info.add("kind", failure.kind)
-        info.add("attempt", reconnectState.attempts)
-        if let status = failure.status ?? failure.response?.status { info.add("status", status) }
-        if let response = failure.response {
-            info.add("headers", response.fields)
-            info.add("body", failure.body)
-        }
-        // Retry-After (RFC 9110 section 10.2.3) counts up to a minute, or up to the script's own maximum.
-        let asked = failure.response?.retryAfter ?? 0
-        let atLeast = min(asked, max(websocket.options.maxReconnectWait, 60))
-        let next = reconnectState.attemptFailed(
-            permanent: failure.isPermanent, atLeast: atLeast, random: loop.random.next() ?? 0)
-        scheduleNext(next, WS_EVENT_ERROR, &info, &loop)
-    }
+    // MARK: - What follows
 
     /// Publishes the event of an end, and begins what follows it.
-    private func scheduleNext(
+    func scheduleNext(
         _ next: ReconnectState.Next, _ type: Int, _ info: inout EventInfo, _ loop: inout LoopContext
     ) {
         switch next {
@@ -254,9 +215,9 @@ final class Session {
 
     // MARK: - The open connection
 
-    private func connectionFailed(_ kind: String, _ reason: String, _ loop: inout LoopContext) {
+    func connectionFailed(_ kind: String, _ reason: String, _ loop: inout LoopContext) {
         websocket.debugLine("failed: \(reason)", &loop.records)
-        var info = EventInfo(error: "Connection to \(attemptURL?.description ?? "") failed: \(reason)")
+        var info = EventInfo(error: "Connection \(peer) failed: \(reason)")
         info.add("kind", kind)
         if case .retry(let seconds) = reconnectState.announceNext(loop.now, random: loop.random.next() ?? 0) {
             info.add("retryin", seconds)
@@ -265,7 +226,7 @@ final class Session {
     }
 
     @inline(__always)
-    private func connectionProgressed(_ progress: OpenConnection.Progress, _ loop: inout LoopContext) {
+    func connectionProgressed(_ progress: OpenConnection.Progress, _ loop: inout LoopContext) {
         if progress == .over { connectionEnded(&loop) }
     }
 
@@ -273,6 +234,7 @@ final class Session {
     private func connectionEnded(_ loop: inout LoopContext) {
         guard let connection else { return }
         self.connection = nil
+        websocket.server?.connectionClosed()
         let summary = connection.finish()
         let result = summary.result
         connection.freeIdleMemory(&loop)
@@ -297,7 +259,7 @@ final class Session {
             + "begun by \(result.isRemote ? "the peer" : "us"), \(summary.unsent) bytes unsent"
     }
 
-    private func linger(on connection: OpenConnection, _ loop: inout LoopContext) {
+    func linger(on connection: OpenConnection, _ loop: inout LoopContext) {
         guard !loop.isShuttingDown else { return }
         let lingeringClose = LingeringClose(
             connection.transport, failed: connection.closing.result?.isClean != true, &loop)
@@ -308,7 +270,7 @@ final class Session {
 
     // MARK: - Events
 
-    private func publishEvent(_ type: Int, _ info: EventInfo, flags: Int = 0, _ loop: inout LoopContext) {
+    func publishEvent(_ type: Int, _ info: EventInfo, flags: Int = 0, _ loop: inout LoopContext) {
         websocket.publishEvent(type, info, flags: flags, &loop.records)
     }
 

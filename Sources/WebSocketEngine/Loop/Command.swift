@@ -14,6 +14,13 @@ enum Command: Sendable {
     case resume(WebSocket)
     /// Lua had no memory for a message of `bytes` bytes of the connection with this number (SendQueue.connection).
     case refuse(WebSocket, bytes: Int, connection: UInt32)
+    /// Accept connections.
+    case listen(Server)
+    /// The listening sockets are closed: close the connections, too.
+    case closeServer(Server, CloseFrame)
+    case closeSession(WebSocket, CloseFrame)
+    /// What is to be written to a server's client that has asked.
+    case answerRequest(WebSocket, ServerHandshake.Answer)
     /// The Lua state of this queue has ended, and its websockets did not close in time.
     case dropSessions(EventQueue)
     case dropSession(WebSocket)

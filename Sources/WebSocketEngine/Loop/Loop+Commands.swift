@@ -35,11 +35,16 @@ extension Loop {
         case .resume(let websocket): withSession(of: websocket) { $0.resume(&$1) }
         case .refuse(let websocket, let bytes, let number):
             withSession(of: websocket) { $0.refuse(bytes, connection: number, &$1) }
+        case .listen(let server): listen(server)
+        case .closeServer(let server, let frame): close(server, frame)
+        case .closeSession(let websocket, let frame): withSession(of: websocket) { $0.close(frame, &$1) }
+        case .answerRequest(let websocket, let answer): withSession(of: websocket) { $0.answered(answer, &$1) }
         case .dropSessions(let queue): appendCommands(forSessions: { $0.queue === queue }) { .dropSession($0) }
         case .dropSession(let websocket): withSession(of: websocket) { $0.drop(&$1) }
         case .shutDown(let done):
             shutdownSignal = done
             context.isShuttingDown = true
+            stopListening()
             appendCommands(forSessions: { _ in true }) { .shutDownSession($0) }
             if slots.isEmpty { done.signal() }
         case .shutDownSession(let websocket): withSession(of: websocket) { $0.leave(&$1) }
@@ -69,7 +74,7 @@ extension Loop {
         withSession(at: slot, body)
     }
 
-    private mutating func appendCommands(forSessions isMeant: (WebSocket) -> Bool, _ command: (WebSocket) -> Command) {
+    mutating func appendCommands(forSessions isMeant: (WebSocket) -> Bool, _ command: (WebSocket) -> Command) {
         for case let session? in sessions where isMeant(session.websocket) {
             commands.append(command(session.websocket))
         }

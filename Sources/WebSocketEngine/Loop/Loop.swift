@@ -20,8 +20,10 @@ struct Loop: ~Copyable {
     var context: LoopContext
     /// The sessions by slot; `slots` is the slot of each websocket that has one, `freeSlots` the empty ones.
     var sessions: [Session?] = []
-    private var freeSlots: [Int] = []
+    var freeSlots: [Int] = []
     var slots: [ObjectIdentifier: Int] = [:]
+    /// The listeners by slot; no session has the same.
+    var listeners: [Int: Listener] = [:]
     /// Commands taken from the command queue. The first `executedCommands` of them are done.
     var commands: [Command] = []
     var executedCommands = 0
@@ -124,7 +126,8 @@ struct Loop: ~Copyable {
             if readiness.token == commandToken {
                 isSignalled = true
             } else {
-                withSession(at: Poller.slot(of: readiness.token)) { $0.ready(readiness, &$1) }
+                let slot = Poller.slot(of: readiness.token)
+                if !withSession(at: slot, { $0.ready(readiness, &$1) }) { accept(readiness.token, at: slot) }
                 if handledEvents < events, slice.isUsedUp() { break }
             }
         }
@@ -137,7 +140,7 @@ struct Loop: ~Copyable {
         // waits for the next turn, which handles sockets first.
         for _ in 0..<context.deadlines.count {
             guard let slot = context.deadlines.popExpired(context.now) else { break }
-            withSession(at: slot) { $0.timeout(&$1) }
+            if !withSession(at: slot, { $0.timeout(&$1) }) { withListener(at: slot) { $0.timeout(&$1) } }
             if slice.isUsedUp() { break }
         }
     }
@@ -195,6 +198,7 @@ struct Loop: ~Copyable {
     /// writing to the closed sockets.
     mutating func dropAll() {
         isStopped = true
+        stopListening()
         for session in sessions { session?.websocket.sendQueue.withLock { _ = $0.close() } }
         sessions.removeAll()
         slots.removeAll()
@@ -203,31 +207,47 @@ struct Loop: ~Copyable {
     /// The slot of the websocket's session. Makes the session if there is none.
     mutating func slot(of websocket: WebSocket) -> Int {
         if let slot = slots[ObjectIdentifier(websocket)] { return slot }
-        let slot = freeSlots.popLast() ?? sessions.count
-        if slot == sessions.count { sessions.append(nil) }
-        sessions[slot] = Session(websocket, slot: slot)
-        slots[ObjectIdentifier(websocket)] = slot
+        let slot = newSlot()
+        add(Session(websocket, slot: slot))
         return slot
     }
 
-    /// Calls `body` with the session, if there is one; then schedules its next deadline, or frees it when it is over.
-    @inline(__always)
-    mutating func withSession(at slot: Int, _ body: (Session, inout LoopContext) -> Void) {
+    mutating func newSlot() -> Int {
+        if let slot = freeSlots.popLast() { return slot }
+        sessions.append(nil)
+        return sessions.count - 1
+    }
+
+    mutating func add(_ session: Session) {
+        sessions[session.slot] = session
+        slots[ObjectIdentifier(session.websocket)] = session.slot
+    }
+
+    /// Calls `body` with the session; then schedules its next deadline, or frees it when it is over. False if there is none.
+    @inline(__always) @discardableResult
+    mutating func withSession(at slot: Int, _ body: (Session, inout LoopContext) -> Void) -> Bool {
         // `body` and `schedule` never touch `sessions`, so the array's reference keeps the session alive: no retain.
         let session = sessions.withUnsafeBufferPointer { sessions in
             slot < sessions.count ? sessions[slot].map { Unmanaged.passUnretained($0) } : nil
         }
-        guard let session else { return }
+        guard let session else { return false }
         let isOver = session._withUnsafeGuaranteedRef { session in
             body(session, &context)
             session.schedule(&context)
             return session.isOver
         }
         assert(context.records.isEmpty, "a session has published its records before another works")
-        guard isOver, let session = sessions[slot] else { return }
+        if isOver { free(slot) }
+        return true
+    }
+
+    @inline(never)
+    private mutating func free(_ slot: Int) {
+        guard let session = sessions[slot] else { return }
         sessions[slot] = nil
         slots[ObjectIdentifier(session.websocket)] = nil
         freeSlots.append(slot)
+        if let server = session.websocket.server { connectionEnded(server) }
         if slots.isEmpty { shutdownSignal?.signal() }
     }
 }

@@ -95,10 +95,14 @@ struct Poller: ~Copyable {
 
     /// Cannot fail: EPOLL_CTL_MOD of a registered descriptor allocates nothing.
     func change(_ descriptor: borrowing FileDescriptor, _ token: Token, to interest: Interest) {
+        change(descriptor.number, token, to: interest)
+    }
+
+    func change(_ number: Int32, _ token: Token, to interest: Interest) {
         // EPOLLHUP is reported even without an interest. EPOLLONESHOT limits that to one event; else the loop would spin.
         let bits = interest.subtracting(.edge).isEmpty ? EPOLLONESHOT.rawValue : interest.rawValue
         var event = epoll_event(events: bits, data: epoll_data(u64: token))
-        epoll_ctl(epoll.number, EPOLL_CTL_MOD, descriptor.number, &event)
+        epoll_ctl(epoll.number, EPOLL_CTL_MOD, number, &event)
     }
 
     /// Waits until `deadline` at the latest; nil means no deadline, 0 does not wait. It may end earlier without an event.

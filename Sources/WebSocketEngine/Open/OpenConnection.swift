@@ -60,19 +60,21 @@ final class OpenConnection {
         self.transport = transport
         unparsed = early
         let options = websocket.options
+        let role = websocket.role
         reader = MessageReader(
-            role: .client, socket: websocket.id, maximumMessageSize: options.maxMessageSize,
-            inflating: agreement.deflate?.server, keepaliveKey: key, debug: options.debug, thresholds: thresholds)
+            role: role, socket: websocket.id, maximumMessageSize: options.maxMessageSize,
+            inflating: agreement.deflate.map(role.incoming), keepaliveKey: key, debug: options.debug,
+            thresholds: thresholds)
         if options.pingInterval > 0 {
             keepalive = Keepalive(interval: options.pingInterval, timeout: options.pongTimeout, key: key, now: now)
             // Our pings replace TCP's probes, whose answers would count as signs of life.
             transport.stopKeepAlive()
         }
         var deflate: OutgoingDeflate?
-        if let direction = agreement.deflate?.client, let options = options.deflate {
-            deflate = OutgoingDeflate(direction, options)
+        if let parameters = agreement.deflate, let options = options.deflate {
+            deflate = OutgoingDeflate(role, parameters, options)
         }
-        writeBuffer = WriteBuffer(deflate)
+        writeBuffer = WriteBuffer(role, deflate)
     }
 
     var token: Poller.Token { transport.token }
@@ -99,8 +101,12 @@ final class OpenConnection {
         // With `debug` the loop writes every frame, since only the loop can report it.
         let direct = compresses || websocket.options.debug ? nil : transport.descriptorForScript
         let recordsWriteTimes = keepalive != nil
+        let role = websocket.role
+        let independent = writeBuffer.independentDeflate
         return websocket.sendQueue.withLock {
-            $0.open(direct: direct, compresses: compresses, recordsWriteTimes: recordsWriteTimes)
+            $0.open(
+                direct: direct, compresses: compresses, recordsWriteTimes: recordsWriteTimes, role: role,
+                independent: independent)
         }
     }
 

@@ -1,4 +1,4 @@
-// Compression of outgoing messages (RFC 7692): turns the unmasked frames of SendQueue into compressed, masked ones. A large
+// Compression of outgoing messages (RFC 7692): turns the unmasked frames of SendQueue into compressed ones, masked if we are the client. A large
 // message takes many turns of the loop. WriteBuffer owns it, on the thread that runs the loop.
 
 import WebSocketProtocol
@@ -20,6 +20,9 @@ struct OutgoingDeflate: ~Copyable {
         var compressed = 0
     }
 
+    private let role: Role
+    /// The negotiated parameters, if each message is compressed on its own.
+    let independent: DeflateParameters.Direction?
     private var deflater: Deflater
     /// Messages of fewer bytes are sent uncompressed.
     private let threshold: Int
@@ -36,8 +39,11 @@ struct OutgoingDeflate: ~Copyable {
     private static let bytesPerWrite = 256 << 10
 
     /// nil if messages are sent uncompressed (see Deflater).
-    init?(_ direction: DeflateParameters.Direction, _ options: Options.Deflate) {
-        guard let deflater = Deflater(direction, level: options.level) else { return nil }
+    init?(_ role: Role, _ parameters: DeflateParameters, _ options: Options.Deflate) {
+        guard let deflater = Deflater(role.outgoing(parameters), level: options.level) else { return nil }
+        self.role = role
+        let direction = role.outgoing(parameters)
+        independent = direction.takeover ? nil : direction
         self.deflater = deflater
         threshold = max(options.threshold, 1)
     }
@@ -59,12 +65,20 @@ struct OutgoingDeflate: ~Copyable {
         while buffer.count < Self.bytesPerWrite, lastCompressedCount < Self.bytesPerTurn,
             let frame = FrameEncoder.first(in: frames)
         {
+            if frame.isCompressed {
+                // Of a Broadcast: ready for the wire.
+                let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(frames.bytes)[..<frame.size])
+                guard buffer.append(bytes) else { return .failed }
+                frames.didRead(frame.size)
+                continue
+            }
             if frame.payload.count > Self.bytesPerTurn {
                 // The small frames before it are written first.
                 guard buffer.isEmpty else { return .made }
                 return compressLarge(frame.opcode, frame.payload, size: frame.size, to: &buffer, &random)
             }
-            guard let key = random.next() else { return .failed }
+            var mask: Mask?
+            guard random.makeMask(&mask, for: role) else { return .failed }
             var payload = frame.payload
             lastCompressedCount += payload.count
             let compresses = !frame.opcode.isControl && payload.count >= threshold
@@ -73,7 +87,7 @@ struct OutgoingDeflate: ~Copyable {
                 guard deflater.deflate(payload, to: &output) else { return .failed }
                 payload = UnsafeRawBufferPointer(output.bytes)
             }
-            guard FrameEncoder.append(frame.opcode, compressed: compresses, payload, mask: Mask(key: key), to: &buffer)
+            guard FrameEncoder.append(frame.opcode, compressed: compresses, payload, mask: mask, to: &buffer)
             else { return .failed }
             frames.didRead(frame.size)
         }
@@ -89,8 +103,9 @@ struct OutgoingDeflate: ~Copyable {
         if let begun = self.large.take() {
             large = begun
         } else {
-            guard let key = random.next(),
-                let frame = FrameBuilder(opcode, compressed: payload.count >= threshold, mask: Mask(key: key))
+            var mask: Mask?
+            guard random.makeMask(&mask, for: role),
+                let frame = FrameBuilder(opcode, compressed: payload.count >= threshold, mask: mask)
             else { return .failed }
             large = LargeMessage(frame: frame)
         }

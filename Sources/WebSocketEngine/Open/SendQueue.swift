@@ -21,14 +21,9 @@ struct SendQueue: ~Copyable {
         /// Ready for the wire, and Lua's thread may write to this socket.
         case writable(socket: Int32)
         /// Ready for the wire; the loop alone writes, as with TLS.
-        case masked
+        case final
         /// Without masks: the loop compresses them and makes the real frames.
-        case unmasked
-
-        var isMasked: Bool {
-            if case .unmasked = self { return false }
-            return true
-        }
+        case uncompressed
     }
 
     /// Frames of a large message and those behind it.
@@ -57,7 +52,11 @@ struct SendQueue: ~Copyable {
     /// The question of `onattempt` that the loop waits for.
     var question: UInt32?
     private var writer = Writer.script
-    private var encoding = Encoding.masked
+    private var encoding = Encoding.final
+    /// Whether the frames here have masks: those of a client, but for the ones that are still to be compressed.
+    private var masks = true
+    /// How messages are compressed, if each is on its own: then one compressed frame fits many connections (Broadcast).
+    private(set) var independentDeflate: DeflateParameters.Direction?
     /// Whether the loop watches what the peer acknowledges. If not, the next direct write wakes it.
     private var isAcknowledgementWatched = false
     /// When Lua's thread wrote to the socket last; only with `pinginterval`.
@@ -87,7 +86,7 @@ struct SendQueue: ~Copyable {
     ) -> SendResult {
         guard accepts(count, limit) else { return refusal(count, limit) }
         var mask: Mask?
-        if encoding.isMasked {
+        if masks {
             guard let key = random.next() else { return Self.noMask }
             mask = Mask(key: key)
         }
@@ -98,6 +97,19 @@ struct SendQueue: ~Copyable {
         guard isAppended else { return Self.noMemory(count) }
         send(directly: directly, &wakes)
         return .sent
+    }
+
+    /// Adds one frame, made for many connections of a server. Sets `wakes` as `append` does.
+    mutating func append(frame: UnsafeRawBufferPointer, limit: Int, directly: Bool, wakes: inout Bool) -> Bool {
+        guard accepts(frame.count, limit) else { return false }
+        if let last = segments.last {
+            guard last.frames.append(frame) else { return false }
+            segmentBytes += frame.count
+        } else {
+            guard frames.append(frame) else { return false }
+        }
+        send(directly: directly, &wakes)
+        return true
     }
 
     @inline(never)
@@ -116,7 +128,7 @@ struct SendQueue: ~Copyable {
     ) -> SendResult? {
         guard accepts(count, limit) else { return refusal(count, limit) }
         frame.connection = connection
-        if encoding.isMasked {
+        if masks {
             guard let key = random.next() else { return Self.noMask }
             frame.mask = Mask(key: key)
         }
@@ -227,13 +239,19 @@ struct SendQueue: ~Copyable {
     }
 
     /// The loop has a connection. False when the script has called `close` for it already.
-    mutating func open(direct: Int32?, compresses: Bool, recordsWriteTimes: Bool) -> Bool {
+    /// - Parameter independent: how messages are compressed, if each is on its own.
+    mutating func open(
+        direct: Int32?, compresses: Bool, recordsWriteTimes: Bool, role: Role = .client,
+        independent: DeflateParameters.Direction? = nil
+    ) -> Bool {
         guard pendingCalls == 0 else { return false }
         assert(queuedBytes == 0, "frames of an earlier connection")
         state = .open
         connection &+= 1
         isConnected = true
-        encoding = compresses ? .unmasked : direct.map { .writable(socket: $0) } ?? .masked
+        encoding = compresses ? .uncompressed : direct.map { .writable(socket: $0) } ?? .final
+        masks = role.masks && !compresses
+        independentDeflate = compresses ? independent : nil
         self.recordsWriteTimes = recordsWriteTimes
         return true
     }
@@ -249,7 +267,7 @@ struct SendQueue: ~Copyable {
         let unsent = count
         isConnected = false
         writer = .script
-        encoding = .masked
+        encoding = .final
         isAcknowledgementWatched = false
         lastDirectWrite = nil
         inFlightBytes = 0

@@ -7,10 +7,22 @@ import WebSocketProtocol
 struct WriteBuffer: ~Copyable {
     private var frames = ByteBuffer()
     private var deflate: OutgoingDeflate?
+    private let role: Role
 
-    init(_ deflate: consuming OutgoingDeflate?) { self.deflate = deflate }
+    init(_ role: Role, _ deflate: consuming OutgoingDeflate?) {
+        self.role = role
+        self.deflate = deflate
+    }
 
     var compresses: Bool { deflate != nil }
+
+    /// How messages are compressed, if each is on its own.
+    var independentDeflate: DeflateParameters.Direction? {
+        switch deflate {
+        case let deflate?: deflate.independent
+        case nil: nil
+        }
+    }
 
     /// The next bytes for the socket, valid until the next mutation.
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(frames.bytes) }
@@ -55,8 +67,9 @@ struct WriteBuffer: ~Copyable {
         _ random: inout RandomPool
     ) -> Bool {
         takeOwnership(sendQueue)
-        guard let key = random.next() else { return false }
-        return FrameEncoder.append(opcode, payload, mask: Mask(key: key), to: &frames)
+        var mask: Mask?
+        guard random.makeMask(&mask, for: role) else { return false }
+        return FrameEncoder.append(opcode, payload, mask: mask, to: &frames)
     }
 
     /// The kernel has taken `count` bytes.

@@ -1,5 +1,5 @@
-// The payload of OPEN, ERROR and CLOSE records, in the form of CEvents.h: the error message, then the fields of the `info`
-// table. Made by Session and ConnectAttempt, on the thread that runs the loop; read by values.c.
+// The payload of OPEN, ERROR, CLOSE and REQUEST records, in the form of CEvents.h: the error message, then the fields of the `info`
+// table. Made by Session, ConnectAttempt and Acceptance, on the thread that runs the loop; read by values.c.
 
 import CEvents
 import WebSocketProtocol
@@ -50,6 +50,19 @@ struct EventInfo {
     mutating func add(_ name: String, _ headers: HeaderFields) {
         tag(WS_INFO_TABLE, name)
         for field in headers.joined { add(field.name, field.value) }
+        put(UInt8(WS_INFO_END))
+    }
+
+    mutating func add(_ name: String, _ list: [String]) {
+        tag(WS_INFO_TABLE, name)
+        for element in list { add("", element) }
+        put(UInt8(WS_INFO_END))
+    }
+
+    /// A table of the fields that `body` adds.
+    mutating func addTable(_ name: String, _ body: (inout EventInfo) -> Void) {
+        tag(WS_INFO_TABLE, name)
+        body(&self)
         put(UInt8(WS_INFO_END))
     }
 

@@ -26,6 +26,13 @@ public final class EventQueue: Sendable {
         /// By their ids, the websockets for which a last record is still to be published; `starts`: how many, one for each
         /// `connect`.
         var live: [UInt32: (websocket: WebSocket, starts: Int)] = [:]
+        /// The last id that was given to a websocket or a server.
+        var lastID: UInt32 = 0
+        /// Servers that listen, by their ids.
+        var servers: [UInt32: Server] = [:]
+        /// By their ids, accepted websockets and requests whose records Lua has not read.
+        var accepted: [UInt32: WebSocket] = [:]
+        var requests: [UInt32: IncomingRequest] = [:]
         /// An eventfd, made for the first wait; see `Signal`.
         var wakeup: FileDescriptor?
         /// Made when the script asks for it.
@@ -154,9 +161,10 @@ public final class EventQueue: Sendable {
             return shared.live.values
         }
         var records = EventRecords()
+        endServers(reason, &records)
         for (websocket, starts) in live {
             let wasOpen = websocket.engineEnded()
-            var error = EventInfo(error: "Connection to \(websocket.options.url?.description ?? "") failed: \(reason)")
+            var error = EventInfo(error: "Connection \(websocket.peer) failed: \(reason)")
             error.add("kind", "system")
             websocket.publishEvent(WS_EVENT_ERROR, error, flags: wasOpen ? 0 : WS_EVENT_FINAL, &records)
             if wasOpen {
@@ -298,12 +306,14 @@ public final class EventQueue: Sendable {
         let deadline = now() + Nanoseconds(seconds: Engine.farewell)
         shared.withLock { shared in
             shared.isShut = true
+            shared.requests = [:]
             shared.records.removeAll()
             shared.rests = []
             queued.store(0, ordering: .relaxed)
             shared.descriptor = nil
             descriptorExists.store(false, ordering: .relaxed)
         }
+        for websocket in acceptedWebSockets() { websocket.abandon() }
         while setAwaited(if: { !$0.live.isEmpty }), let engine = Engine.withCurrent({ $0 }) {
             guard now() < deadline else {
                 engine.post(.dropSessions(self))

@@ -37,11 +37,27 @@ public final class WebSocket: Sendable {
     /// The bits of a Double, in seconds; negative before the first pong.
     private let latestLatency = Atomic((-1.0).bitPattern)
 
+    /// The server that has accepted it; nil for a client.
+    let server: Server?
+
     public init(_ options: Options, queue: EventQueue, id: UInt32) {
         self.options = options
         self.queue = queue
         self.id = id
+        server = nil
     }
+
+    init(acceptedBy server: Server) {
+        options = server.options.connection
+        queue = server.queue
+        id = queue.newID()
+        self.server = server
+    }
+
+    /// The other end, for errors.
+    var peer: String { server.map { "of the server at \($0.address)" } ?? "to \(options.url?.description ?? "")" }
+
+    var role: Role { server == nil ? .client : .server }
 
     // MARK: - Lua's thread
 
@@ -116,6 +132,16 @@ public final class WebSocket: Sendable {
         let result = enqueue(opcode, parts, random: &random, directly: directly, wakes: &wakes)
         if wakes { wakeLoop() }
         return result
+    }
+
+    /// Queues or writes a frame that is made for many connections of a server.
+    func send(frame: UnsafeRawBufferPointer, directly: Bool) -> Bool {
+        var wakes = false
+        let isTaken = sendQueue.withLock {
+            $0.append(frame: frame, limit: options.maxBuffered, directly: directly, wakes: &wakes)
+        }
+        if wakes { wakeLoop() }
+        return isTaken
     }
 
     @inline(never)

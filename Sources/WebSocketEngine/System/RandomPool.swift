@@ -3,6 +3,7 @@
 
 import CLinux
 import Glibc
+import WebSocketProtocol
 
 // Sendable: the pool has one owner, who alone uses its memory.
 public struct RandomPool: ~Copyable, @unchecked Sendable {
@@ -24,6 +25,15 @@ public struct RandomPool: ~Copyable, @unchecked Sendable {
         let value = bytes.load(fromByteOffset: used, as: UInt32.self)
         used += 4
         return value
+    }
+
+    /// Makes the mask of a frame, or none if this end sends without (RFC 6455 section 5.1). False if getrandom fails.
+    @inline(__always)
+    mutating func makeMask(_ mask: inout Mask?, for role: Role) -> Bool {
+        guard role.masks else { return true }
+        guard let key = next() else { return false }
+        mask = Mask(key: key)
+        return true
     }
 
     private mutating func refill() -> Bool {

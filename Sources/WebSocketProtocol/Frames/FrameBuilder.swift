@@ -1,18 +1,18 @@
 // Builds one large frame of a client from pieces of its message, so that no turn of the loop works on all of it: each
-// piece is compressed, or copied, and masked in place. The length is known only at the end, so the header is written
+// piece is compressed, or copied, and masked in place if we are the client. The length is known only at the end, so the header is written
 // last, in front of the payload. Used on the loop thread by OutgoingDeflate; FrameEncoder makes whole frames.
 
 public struct FrameBuilder: ~Copyable {
     private let opcode: Opcode
     private let compressed: Bool
-    private let mask: Mask
+    private let mask: Mask?
     /// `headerSpace` bytes for the header, then the payload so far.
     private var buffer = ByteBuffer()
 
     private static let headerSpace = FrameHeader.maximumSize
 
     /// nil if allocation fails.
-    public init?(_ opcode: Opcode, compressed: Bool, mask: Mask) {
+    public init?(_ opcode: Opcode, compressed: Bool, mask: Mask?) {
         self.opcode = opcode
         self.compressed = compressed
         self.mask = mask
@@ -33,7 +33,7 @@ public struct FrameBuilder: ~Copyable {
             guard buffer.append(piece) else { return false }
         }
         let added = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[before...])
-        if let bytes = added.baseAddress {
+        if let mask, let bytes = added.baseAddress {
             mask.advanced(by: before - Self.headerSpace).apply(bytes, bytes, added.count)
         }
         return true

@@ -47,13 +47,14 @@ public enum FrameEncoder {
     /// payload is valid until the buffer's next mutation.
     public static func first(
         in frames: borrowing ByteBuffer
-    ) -> (opcode: Opcode, payload: UnsafeRawBufferPointer, size: Int)? {
+    ) -> (opcode: Opcode, isCompressed: Bool, payload: UnsafeRawBufferPointer, size: Int)? {
         guard let p = frames.bytes.baseAddress, frames.count > 0, let header = try? FrameHeader(reading: p) else {
             return nil
         }
         let start = FrameHeader.size(secondByte: p.load(fromByteOffset: 1, as: UInt8.self))
         return (
-            header.opcode, UnsafeRawBufferPointer(start: p + start, count: header.length), start + header.length
+            header.opcode, header.rsv1, UnsafeRawBufferPointer(start: p + start, count: header.length),
+            start + header.length
         )
     }
 

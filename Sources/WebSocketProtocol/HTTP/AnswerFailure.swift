@@ -5,7 +5,7 @@ public struct AnswerFailure: Error, Equatable, Sendable {
     /// A clause for an error message; "it" is the script's answer.
     public let reason: String
 
-    init(_ reason: String) { self.reason = reason }
+    public init(_ reason: String) { self.reason = reason }
 }
 
 extension HeaderFields {

@@ -28,5 +28,11 @@ public struct RequestRefusal: Error, Equatable, Sendable {
     /// The script gave no answer that can be sent: it raised an error, or see AnswerFailure.
     public static let noAnswer = RequestRefusal(status: 500, "the server's script has failed")
 
+    /// RFC 9110 section 15.5.9.
+    public static func timeout(_ reason: String) -> RequestRefusal { RequestRefusal(status: 408, reason) }
+
+    /// The script has not answered in time.
+    public static func unanswered(_ reason: String) -> RequestRefusal { RequestRefusal(status: 503, reason) }
+
     public var response: HTTPResponse { HTTPResponse(self) }
 }

@@ -21,6 +21,15 @@ public enum OriginPolicy: Equatable, Sendable {
         }
     }
 
+    /// Whether a browser may send this text as an origin (RFC 6454 section 6.1).
+    public static func isOrigin(_ text: String) -> Bool {
+        if text == "null" { return true }
+        let reference = URIReference(text[...])
+        let authority = reference.authority.flatMap { try? Authority($0) }
+        return reference.scheme != nil && authority != nil && authority?.user == nil && reference.path.isEmpty
+            && reference.query == nil
+    }
+
     private static func isSame(_ origin: String, _ host: Authority?) -> Bool {
         let reference = URIReference(origin[...])
         // A proxy may have removed TLS, so the scheme of the request is unknown: that of the website counts.

@@ -12,8 +12,6 @@
 import CEvents
 
 public struct MessageReader: ~Copyable {
-    public enum Role: Sendable { case client, server }
-
     public enum Outcome: Equatable {
         case open
         /// The peer's Close frame. Answer it unless our Close was sent before (section 5.5.1).

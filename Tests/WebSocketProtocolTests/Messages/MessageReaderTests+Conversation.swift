@@ -56,7 +56,7 @@ extension MessageReaderTests {
     }
 
     @Test func twoPeersOfOneRoleFail() {
-        for role in [MessageReader.Role.client, .server] {
+        for role in [Role.client, .server] {
             var one = Peer(role, sends: .init(), receives: .init())
             var other = Peer(role, sends: .init(), receives: .init())
             one.sendText("Hello", compressed: false)
@@ -69,14 +69,14 @@ extension MessageReaderTests {
 
 /// One side of a connection, with the bytes that it has to send.
 private struct Peer: ~Copyable {
-    private let role: MessageReader.Role
+    private let role: Role
     private var reader: MessageReader
     private var events = EventRecords()
     private var deflater: Deflater
     private var output = ByteBuffer()
     private var keys = SeededGenerator(seed: 3)
 
-    init(_ role: MessageReader.Role, sends: DeflateParameters.Direction, receives: DeflateParameters.Direction) {
+    init(_ role: Role, sends: DeflateParameters.Direction, receives: DeflateParameters.Direction) {
         self.role = role
         reader = MessageReader(role: role, maximumMessageSize: 1 << 20, inflating: receives)
         deflater = Deflater(sends, level: 6)!

@@ -184,7 +184,7 @@ extension MessageReaderTests {
     }
 
     /// Between the pauses the engine applies its limits and lets other connections work.
-    @Test(arguments: [MessageReader.Role.client, .server]) func inflatingPausesWithinAMessage(role: MessageReader.Role)
+    @Test(arguments: [Role.client, .server]) func inflatingPausesWithinAMessage(role: Role)
         throws
     {
         let message = [UInt8](repeating: 0, count: 1 << 20)

@@ -16,7 +16,7 @@ struct Reception: Equatable {
 }
 
 struct FeedVerifier {
-    var role = MessageReader.Role.client
+    var role = Role.client
     var maximumMessageSize = 1 << 20
     var inflating: DeflateParameters.Direction?
 

@@ -1,0 +1,140 @@
+/* The option onrequest: calls the function for a request (WS_EVENT_REQUEST), and gives its answer back, at once or later. Called by
+ * deliver.c, on the thread that called poll or run. */
+#include "deliver.h"
+
+/* A request that has no answer yet. Scripts see the table of its fields; this userdata is found by it in the private table. When the
+ * script has dropped the table, or has raised an error, there will be no answer. */
+typedef struct owner {
+    ws_request *request; /* NULL once it is answered */
+    ws_options *answer;  /* while it is read */
+    uint32_t id;         /* of the websocket that may come of it */
+} owner;
+
+/* Stack positions while onrequest is called. */
+enum { INDEX_OWNER = INDEX_QUESTION, INDEX_REQUEST, INDEX_ANSWER };
+
+static void release(owner *o)
+{
+    if (o->request) ws_request_free(o->request);
+    o->request = NULL;
+}
+
+/* __close and __gc. */
+static int end_request(lua_State *L)
+{
+    owner *o = lua_touserdata(L, 1);
+    if (o->answer) ws_options_free(o->answer);
+    o->answer = NULL;
+    if (o->request) ws_request_fail(o->request);
+    release(o);
+    return 0;
+}
+
+/* Only an error closes it: an answer may come later. */
+static int close_request(lua_State *L) { return lua_isnil(L, 2) ? 0 : end_request(L); }
+
+const luaL_Reg ws_request_owner_metamethods[] = {{"__gc", end_request}, {"__close", close_request}, {NULL, NULL}};
+
+/* Keeps the request at the given index for the OPEN that follows. May raise; then nothing was answered. */
+static void keep_for_open(lua_State *L, int request, uint32_t id)
+{
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_REQUESTS);
+    lua_pushvalue(L, request);
+    lua_rawseti(L, -2, id);
+    lua_pop(L, 1);
+}
+
+static int fail_answer(lua_State *L, const char *reason)
+{
+    return luaL_error(L, "WebSocket onrequest: the answer can't be sent: %s", reason);
+}
+
+/* Gives the answer at the index `answer` to the engine. Raises if it is wrong, and then the request still has no answer. */
+static void answer_request(lua_State *L, owner *o, int request, int answer)
+{
+    enum ws_decision decision = WS_REQUEST_PROCEED;
+    ws_failure failure;
+    int type = lua_type(L, answer);
+    if (type == LUA_TBOOLEAN && !lua_toboolean(L, answer)) {
+        decision = WS_REQUEST_FORBID;
+    } else if (type == LUA_TTABLE) {
+        decision = WS_REQUEST_ANSWER;
+        if (o->answer) ws_options_free(o->answer);
+        o->answer = ws_options_new_answer();
+        ws_read_answer(L, answer, o->answer);
+    } else if (type != LUA_TNIL && type != LUA_TBOOLEAN && type != LUA_TNONE) {
+        luaL_error(L, "WebSocket onrequest must return a table, a boolean, the request or nothing, not %s", luaL_typename(L, answer));
+    }
+    if (decision != WS_REQUEST_FORBID) keep_for_open(L, request, o->id);
+    /* A finalizer may have answered meanwhile. */
+    bool is_sent = !o->request || ws_request_answer(o->request, decision, o->answer, &failure);
+    if (o->answer) ws_options_free(o->answer);
+    o->answer = NULL;
+    if (!is_sent) fail_answer(L, failure.text);
+    release(o);
+}
+
+/* request:answer([decision]) -> whether the client was still to be answered */
+static int answer(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    ws_module(L);
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_WAITING_REQUESTS);
+    lua_pushvalue(L, 1);
+    lua_rawget(L, -2);
+    owner *o = lua_touserdata(L, -1);
+    bool is_waiting = o && o->request;
+    if (is_waiting) answer_request(L, o, 1, 2);
+    lua_pushboolean(L, is_waiting);
+    return 1;
+}
+
+const luaL_Reg ws_request_methods[] = {{"answer", answer}, {NULL, NULL}};
+
+int ws_ask_request(
+    lua_State *L, module_state *module, ws_event *event, lua_Integer count, lua_KFunction continuation)
+{
+    uint64_t before = module->delivered;
+    uint32_t id = event->socket;
+    lua_settop(L, INDEX_HANDLER);
+    owner *o = lua_newuserdatauv(L, sizeof *o, 0);
+    *o = (owner){.id = id};
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_REQUEST_OWNER_METATABLE);
+    lua_setmetatable(L, -2);
+    if (ws_push_values(L, module, event) == 3) {
+        lua_replace(L, INDEX_REQUEST);
+        lua_settop(L, INDEX_REQUEST);
+        lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_REQUEST_METATABLE);
+        lua_setmetatable(L, INDEX_REQUEST);
+        lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_WAITING_REQUESTS);
+        lua_pushvalue(L, INDEX_REQUEST);
+        lua_pushvalue(L, INDEX_OWNER);
+        lua_rawset(L, -3);
+        lua_settop(L, INDEX_REQUEST);
+        lua_toclose(L, INDEX_OWNER);
+        lua_getiuservalue(L, INDEX_WEBSOCKET, WS_SERVER_REQUEST);
+        lua_pushvalue(L, INDEX_REQUEST);
+    }
+    /* A finalizer has polled, and that poll has delivered the record. */
+    if (module->delivered != before) {
+        lua_settop(L, INDEX_HANDLER);
+        return 0;
+    }
+    o->request = ws_state_take_request(module->state, id);
+    ws_skip_record(L, module, event);
+    ws_show(module);
+    lua_callk(L, 1, 1, (lua_KContext)(count + 1), continuation);
+    ws_take_request_answer(L);
+    return 1;
+}
+
+bool ws_is_request(lua_State *L) { return lua_rawlen(L, INDEX_QUESTION) == sizeof(owner); }
+
+void ws_take_request_answer(lua_State *L)
+{
+    owner *o = lua_touserdata(L, INDEX_OWNER);
+    bool is_later = lua_rawequal(L, INDEX_ANSWER, INDEX_REQUEST);
+    if (o->request && !is_later) answer_request(L, o, INDEX_REQUEST, INDEX_ANSWER);
+    lua_settop(L, INDEX_HANDLER);
+}

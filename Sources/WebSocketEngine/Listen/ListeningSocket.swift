@@ -1,0 +1,89 @@
+// Owns one listening socket, and the file of a Unix socket. Made on Lua's thread by Server, which locks each use; the thread
+// that runs the loop accepts from it.
+
+import CLinux
+import Glibc
+
+struct ListeningSocket: ~Copyable {
+    private let descriptor: FileDescriptor
+    /// Where it listens, with the port that the system has chosen.
+    let address: Address
+    /// Device and inode of the Unix socket's file, which another server may have replaced.
+    private let file: FileIdentity?
+    /// Number of the epoll descriptor, once it is registered.
+    private var poller: Int32?
+
+    private struct FileIdentity: Equatable {
+        let device: dev_t
+        let inode: ino_t
+    }
+
+    /// Binds and listens.
+    static func listen(
+        at address: Address, isDual: Bool, reusesPort: Bool, backlog: Int
+    ) throws(SystemError) -> ListeningSocket {
+        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        let descriptor = try FileDescriptor(socket(address.family, type, 0), from: "socket")
+        let number = descriptor.number
+        func set(_ level: Int32, _ option: Int32, _ value: Int32) throws(SystemError) {
+            var value = value
+            guard setsockopt(number, level, option, &value, socklen_t(MemoryLayout<Int32>.size)) == 0 else {
+                throw SystemError("setsockopt")
+            }
+        }
+        if let path = address.path {
+            try removeStaleSocket(path, address)
+        } else {
+            // A port whose last connections are in TIME_WAIT is free.
+            try set(SOL_SOCKET, SO_REUSEADDR, 1)
+            if reusesPort { try set(SOL_SOCKET, SO_REUSEPORT, 1) }
+            if address.family == AF_INET6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, isDual ? 0 : 1) }
+        }
+        guard address.withSockaddr({ bind(number, $0, $1) }) == 0 else { throw SystemError("bind") }
+        guard Glibc.listen(number, Int32(backlog)) == 0 else { throw SystemError("listen") }
+        let bound = Address.own(of: descriptor) ?? address
+        return ListeningSocket(
+            descriptor: descriptor, address: bound, file: address.path.flatMap(identity), poller: nil)
+    }
+
+    var number: Int32 { descriptor.number }
+
+    /// The number for a registration with epoll, which `stop` ends.
+    mutating func register(with poller: Int32) -> Int32 {
+        self.poller = poller
+        return descriptor.number
+    }
+
+    /// Accepts one connection, as a non-blocking socket.
+    func accept() throws(SystemError) -> FileDescriptor {
+        let number = Int32(retrying { Int(ws_accept(descriptor.number)) })
+        return try FileDescriptor(number, from: "accept")
+    }
+
+    /// Stops listening at once, also where a forked child still holds the socket, and removes the file of a Unix socket. To be
+    /// called once, and not in a child of fork.
+    consuming func stop() {
+        if let path = address.path, let file, Self.identity(path) == file { unlink(path) }
+        guard descriptor.isOurs else { return }
+        if let poller { Poller.remove(descriptor.number, from: poller) }
+        shutdown(descriptor.number, Int32(SHUT_RDWR))
+    }
+
+    // MARK: - Unix sockets
+
+    private static func identity(_ path: String) -> FileIdentity? {
+        var status = stat()
+        return lstat(path, &status) == 0 ? FileIdentity(device: status.st_dev, inode: status.st_ino) : nil
+    }
+
+    /// A server that has crashed leaves its socket's file behind: then nobody answers there.
+    private static func removeStaleSocket(_ path: String, _ address: Address) throws(SystemError) {
+        var status = stat()
+        guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
+        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        let probe = try FileDescriptor(socket(AF_UNIX, type, 0), from: "socket")
+        let result = address.withSockaddr { connect(probe.number, $0, $1) }
+        guard result != 0, errno == ECONNREFUSED else { return }
+        unlink(path)
+    }
+}

@@ -1,0 +1,155 @@
+// One server of a script, shared by Lua's thread and the thread that runs the loop: its listening sockets, its options, the
+// count of its connections. Owned by Lua's userdata; the loop's part is Listener, and each accepted WebSocket has a reference.
+
+import CEvents
+import CLinux
+import Glibc
+import Synchronization
+public import WebSocketProtocol
+
+public final class Server: Sendable {
+    /// The values of `server.state`.
+    public enum State: Sendable {
+        case listening, closing, closed
+    }
+
+    let queue: EventQueue
+    /// The id in the records of its requests and debug lines.
+    let id: UInt32
+    let options: ServerOptions
+    let handshake: ServerHandshake
+    /// Where it listens, as the option `address` is written, with the port that the system has chosen.
+    public let address: String
+    /// The same for C.
+    public let addressBytes: [UInt8]
+    /// 0 for a Unix socket.
+    public let port: Int
+    /// Empty once the server is closed. Locked for each use: Lua's thread closes them at once.
+    private let sockets: Mutex<ListeningSockets>
+    /// The numbers of the sockets, for a child of fork.
+    private let numbers: [Int32]
+    private let isClosed = Atomic(false)
+    private let openConnections = Atomic(0)
+    /// Set when neither a listening socket nor the socket of a connection is left.
+    private let hasEnded = Atomic(false)
+
+    /// Listens at once. Reads the files of the option `tls` before, so that a wrong one is an error here and not at the first
+    /// client.
+    public init(_ options: ServerOptions, queue: EventQueue, id: UInt32) throws(ServerFailure) {
+        if options.isSecure {
+            let tls = options.connection.tls
+            do throws(TLSFailure) {
+                _ = try Fork.whileBlocked { () throws(TLSFailure) in try TLSContext.make(tls) }
+            } catch {
+                throw ServerFailure("WebSocket server option 'tls': \(error.reason)")
+            }
+        }
+        guard let place = options.address else {
+            throw ServerFailure("WebSocket server option 'address' is missing; it is as in \"127.0.0.1:9000\"")
+        }
+        do throws(SystemError) {
+            let sockets = try ListeningSockets(place, options)
+            address = sockets.description
+            addressBytes = Array(address.utf8)
+            port = Int(sockets.port)
+            numbers = sockets.numbers
+            self.sockets = Mutex(sockets)
+        } catch {
+            let reason = SystemError.message(error.number)
+            throw ServerFailure("WebSocket server can't listen at \(place.description): \(reason)")
+        }
+        self.options = options
+        self.queue = queue
+        self.id = id
+        handshake = options.handshake
+    }
+
+    // MARK: - Lua's thread
+
+    /// Begins to accept.
+    public func start() throws(ServerFailure) {
+        do throws(SystemError) {
+            let engine = try Engine.startedIfNeeded(for: queue)
+            queue.serverStarted(self)
+            engine.post(.listen(self))
+            engine.endWebsocketsIfFailed(queue)
+        } catch {
+            throw ServerFailure("WebSocket server can't listen at \(address): \(error.description)")
+        }
+    }
+
+    public var state: State {
+        if !isClosed.load(ordering: .acquiring) { return .listening }
+        return openConnections.load(ordering: .relaxed) > 0 ? .closing : .closed
+    }
+
+    /// Connections that are open or being closed.
+    public var connections: Int { openConnections.load(ordering: .relaxed) }
+
+    /// Stops listening at once, and closes each connection.
+    public func close(_ frame: CloseFrame) {
+        guard stop() else { return }
+        queue.serverEnded(self)
+        let isPosted: Void? = Engine.withCurrent { $0.post(.closeServer(self, frame)) }
+        if isPosted == nil { hasEnded.store(true, ordering: .releasing) }
+    }
+
+    /// Closes the listening sockets. False if they are closed already.
+    @discardableResult
+    func stop() -> Bool {
+        guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+        sockets.withLock { $0.stop() }
+        return true
+    }
+
+    /// In a child of fork: the sockets and connections are the parent's. The child closes its copies of the listening sockets,
+    /// else the port would stay taken when the parent ends.
+    public func reset() {
+        let wasListening = !isClosed.exchange(true, ordering: .relaxed)
+        sockets.reset(to: ListeningSockets())
+        hasEnded.store(true, ordering: .relaxed)
+        openConnections.store(0, ordering: .relaxed)
+        guard wasListening else { return }
+        for number in numbers where Self.isListening(number) { Glibc.close(number) }
+    }
+
+    /// Whether the number stands for a listening socket: the host may have closed ours.
+    private static func isListening(_ number: Int32) -> Bool {
+        var value: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        return getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &value, &length) == 0 && value == 1
+    }
+
+    // MARK: - The thread that runs the loop
+
+    func withSockets<Result>(_ body: (inout ListeningSockets) -> Result) -> Result { sockets.withLock { body(&$0) } }
+
+    /// Accepts a connection from one of the listening sockets.
+    func accept(from index: Int) throws(SystemError) -> FileDescriptor {
+        try sockets.withLock { sockets throws(SystemError) in try sockets.accept(from: index) }
+    }
+
+    func connectionOpened() { openConnections.add(1, ordering: .relaxed) }
+    func connectionClosed() { openConnections.subtract(1, ordering: .relaxed) }
+
+    /// The server is closed, and its last connection has ended: tells Lua, once.
+    func ended(_ records: inout EventRecords) {
+        guard !hasEnded.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        EventInfo().payload.withUnsafeBytes { records.append(essential: WS_EVENT_SERVER_ENDED, socket: id, $0) }
+        queue.publish(&records)
+    }
+
+    /// Publishes a line for the server's `debug` function, if there is one.
+    func debugLine(_ line: @autoclosure () -> String, _ records: inout EventRecords) {
+        guard options.connection.debug else { return }
+        records.append(line: replacingControlCharacters(line()), socket: id)
+        queue.publish(&records)
+    }
+}
+
+/// Why a server can't listen: a sentence for the script.
+public struct ServerFailure: Error, Equatable, Sendable {
+    public let reason: String
+
+    init(_ reason: String) { self.reason = reason }
+}
