@@ -76,6 +76,12 @@ public final class Engine: Sendable {
         }
     }
 
+    /// A list of the queues that shares no memory with `queues`, because another thread changes that in place as soon as the
+    /// reference count of a copy allows it: ThreadSanitizer does not see reference counts.
+    private func registeredQueues(where isWanted: (EventQueue) -> Bool = { _ in true }) -> [EventQueue] {
+        queues.withLock { $0.filter(isWanted) }
+    }
+
     /// The queue has got a descriptor. Before its first connect the queue is not registered, and the loop has nothing for it.
     func addLoop(to queue: EventQueue) throws(SystemError) {
         if queues.withLock({ $0.contains { $0 === queue } }) { try queue.addLoop(epoll) }
@@ -88,7 +94,7 @@ public final class Engine: Sendable {
         clearCurrent()
         Fork.whileBlocked {
             let reason = "the engine can't go on: \(error.description); \(Self.likelyCause)"
-            for queue in queues.withLock({ $0 }) { queue.endWebsockets(reason) }
+            for queue in registeredQueues() { queue.endWebsockets(reason) }
         }
     }
 
@@ -138,12 +144,9 @@ public final class Engine: Sendable {
     private func reportLoop(_ isReported: Bool) -> Bool {
         ws_begin_turn()
         defer { ws_end_turn() }
-        var areAny = false
-        for queue in queues.withLock({ $0 }) where queue.hasDescriptor {
-            queue.reportLoop(isReported)
-            areAny = true
-        }
-        return areAny
+        let queues = registeredQueues { $0.hasDescriptor }
+        for queue in queues { queue.reportLoop(isReported) }
+        return !queues.isEmpty
     }
 
     // MARK: - Scripts' threads
@@ -228,7 +231,7 @@ public final class Engine: Sendable {
 
     /// Has the next connect make another engine.
     private func clearCurrent() {
-        for queue in queues.withLock({ $0 }) { queue.removeLoop() }
+        for queue in registeredQueues() { queue.removeLoop() }
         let this = Unmanaged.passUnretained(self)
         _ = Self.current.compareExchange(expected: this, desired: nil, ordering: .sequentiallyConsistent)
     }
