@@ -1,5 +1,5 @@
--- Eight threads, each with its own server and its own Lua state, which is made anew time and again: states begin and end
--- while others connect, talk and wait. A message comes back once, to the state that sent it.
+-- Eight threads, each with its own server and its own Lua state, which is made anew time and again: states begin and
+-- end while others connect, talk and wait. A message comes back once, to the state that sent it.
 -- WEBSOCKET_STATES is the number of seconds that this takes.
 -- Runs on every version of Lua.
 
