@@ -152,7 +152,10 @@ static int send_message(lua_State *L, uint8_t opcode, const char *what)
     if (!ws->started) return luaL_error(L, "WebSocket is not connected, can't send %s", what);
     switch (ws_websocket_send(module->state, ws->engine_side, opcode, parts, (size_t)count, first, &failure)) {
     case WS_SENT: return 0;
-    case WS_SEND_CLOSED: return luaL_error(L, "WebSocket is not connected, can't send %s", what);
+    case WS_SEND_CLOSED:
+        /* A client may go at any time, and the script can't know before its CLOSE. An error would end the server. */
+        if (ws->is_accepted && ws->is_open) return 0;
+        return luaL_error(L, "WebSocket is not connected, can't send %s", what);
     case WS_SEND_FAILED: break;
     }
     return luaL_error(L, "WebSocket failed to send %s: %s", what, failure.text);

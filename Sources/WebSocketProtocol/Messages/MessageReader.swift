@@ -6,7 +6,7 @@
 // that it has read. Then it looks at the outcome, at `dequeuePong` and at `unconsumed`. After `.closed` or `.failed`
 // every further byte is ignored (section 1.4).
 //
-// This file has the input and the fast path; +Frames the rules for frames, +Messages those for messages, +Inflating
+// This file has the input; +WholeMessages the fast path, +Frames the rules for frames, +Messages those for messages, +Inflating
 // compressed ones, +LargePayloads the reads into a message.
 
 import CEvents
@@ -34,7 +34,7 @@ public struct MessageReader: ~Copyable {
     public private(set) var unconsumed = 0
 
     // The frame that is being read.
-    private var headerAssembler = HeaderAssembler()
+    var headerAssembler = HeaderAssembler()
     var frame: IncomingFrame?
     /// Payload of the control frame that is being read.
     var control = ByteBuffer()
@@ -95,7 +95,7 @@ public struct MessageReader: ~Copyable {
         do throws(ProtocolFailure) {
             while p < end {
                 if frame == nil {
-                    p = try readWholeFrames(p, end, &records)
+                    p = try readWholeMessages(p, end, &records)
                     guard p < end, let header = try readHeader(&p, end) else { break }
                     try beginFrame(header, &records)
                 }
@@ -129,35 +129,5 @@ public struct MessageReader: ~Copyable {
             }
         }
         return try headerAssembler.append(&p, end)
-    }
-
-    /// The fast path: messages of a server that are one frame, not compressed, and whole in the input are copied from
-    /// there into records. Returns the first byte of anything else.
-    private mutating func readWholeFrames(
-        _ start: UnsafeMutableRawPointer, _ end: UnsafeMutableRawPointer, _ records: inout EventRecords
-    ) throws(ProtocolFailure) -> UnsafeMutableRawPointer {
-        guard role == .client, messageOpcode == nil, headerAssembler.count == 0, !debug else { return start }
-        var p = start
-        while end - p >= 4 {
-            let isText = p.load(as: UInt8.self) == 0x81
-            guard isText || p.load(as: UInt8.self) == 0x82 else { break }
-            var length = Int(p.load(fromByteOffset: 1, as: UInt8.self))
-            var payload = p + 2
-            if length > 125 {
-                guard length == 126 else { break }
-                length = Int(UInt16(bigEndian: p.loadUnaligned(fromByteOffset: 2, as: UInt16.self)))
-                // A length that is not in its shortest form is left to FrameHeader, which rejects it.
-                guard length > 125 else { break }
-                payload += 2
-            }
-            guard length <= end - payload, length <= maximumMessageSize else { break }
-            let message = UnsafeRawBufferPointer(start: payload, count: length)
-            if isText { guard UTF8Validator.isText(message) else { throw notUTF8 } }
-            guard records.append(type: isText ? WS_EVENT_TEXT : WS_EVENT_BINARY, socket: socket, message) else {
-                throw outOfMemory(length)
-            }
-            p = payload + length
-        }
-        return p
     }
 }
