@@ -50,9 +50,10 @@ describe("dropped websockets:", function()
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
-  local function prints(expected, text)
+  --- `first`: the beginning of the script, before the module is loaded.
+  local function prints(expected, text, first)
     local output, code = helper.finish(helper.start("timeout -s KILL 100 " .. helper.lua,
-      helper.write_script(prelude .. text), python:url("/echo"), raw:url("/frames?end=mute"), raw:url("/silence")))
+      helper.write_script((first or "") .. prelude .. text), python:url("/echo"), raw:url("/frames?end=mute"), raw:url("/silence")))
     assert.equal(expected, output)
     assert.equal(0, code)
   end
@@ -214,28 +215,6 @@ describe("dropped websockets:", function()
 
   it("finalizers that use them at the end of the state are harmless in any order", function()
     prints("done\n", [[
-      local objects = {}
-      -- Made before and after what it uses; each uses all.
-      local function watch()
-        finalizers = finalizers or {}
-        finalizers[#finalizers + 1] = setmetatable({}, { __gc = function()
-          for _, ws in ipairs(objects) do
-            for _, name in ipairs { "sendText", "sendPing", "close", "connect", "receive", "waitopen", "flush" } do
-              pcall(ws[name], ws, name ~= "close" and 0 or nil)
-            end
-            local _ = tostring(ws), ws.url, ws.state, ws.bufferedamount, ws.attempts
-            debug.getmetatable(ws).__gc(ws)
-          end
-          pcall(websocket.poll, 0.01)
-          pcall(websocket.run, 0.01)
-          pcall(websocket.stop)
-          pcall(websocket.fd)
-          pcall(websocket.after, 0, error)
-          pcall(WebSocket, { url = echo })
-          for _, timer in ipairs(timers) do timer:cancel() end
-          for _, co in ipairs(coroutines) do coroutine.resume(co) end
-        end })
-      end
       timers, coroutines = {}, {}
       watch()
       websocket.fd()
@@ -255,6 +234,31 @@ describe("dropped websockets:", function()
         watch()
       end
       print "done"
+    ]], [[
+      objects, url = {}, ...
+      -- Made before and after what it uses; each uses all.
+      function watch()
+        finalizers = finalizers or {}
+        finalizers[#finalizers + 1] = setmetatable({}, { __gc = function()
+          local websocket = package.loaded.websocket
+          for _, ws in ipairs(objects) do
+            for _, name in ipairs { "sendText", "sendPing", "close", "connect", "receive", "waitopen", "flush" } do
+              pcall(ws[name], ws, name ~= "close" and 0 or nil)
+            end
+            local _ = tostring(ws), ws.url, ws.state, ws.bufferedamount, ws.attempts
+            debug.getmetatable(ws).__gc(ws)
+          end
+          pcall(websocket.poll, 0.01)
+          pcall(websocket.run, 0.01)
+          pcall(websocket.stop)
+          pcall(websocket.fd)
+          pcall(websocket.after, 0, error)
+          pcall(websocket.WebSocket, { url = url })
+          for _, timer in ipairs(timers) do timer:cancel() end
+          for _, co in ipairs(coroutines) do coroutine.resume(co) end
+        end })
+      end
+      watch()
     ]])
   end)
 
