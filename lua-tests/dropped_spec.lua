@@ -53,7 +53,8 @@ describe("dropped websockets:", function()
   --- `first`: the beginning of the script, before the module is loaded.
   local function prints(expected, text, first)
     local output, code = helper.finish(helper.start("timeout -s KILL 100 " .. helper.lua,
-      helper.write_script((first or "") .. prelude .. text), python:url("/echo"), raw:url("/frames?end=mute"), raw:url("/silence")))
+      helper.write_script((first or "") .. prelude .. text),
+      python:url("/echo"), raw:url("/frames?end=mute"), raw:url("/silence")))
     assert.equal(expected, output)
     assert.equal(0, code)
   end
