@@ -5,7 +5,7 @@ source = {
    url = "git+file://.",
 }
 description = {
-   summary = "WebSocket client in one C module: background engine, reconnecting, compression",
+   summary = "WebSocket client and server in one C module: background engine, reconnecting, compression",
    detailed = [[
       A WebSocket client for any stock Lua interpreter, with the API of Aseprite's scripts. An engine
       on a thread of its own connects, answers pings, closes and reconnects while the script computes;

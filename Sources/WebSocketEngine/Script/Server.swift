@@ -17,6 +17,8 @@ public final class Server: Sendable {
     /// The id in the records of its requests and debug lines.
     let id: UInt32
     let options: ServerOptions
+    /// Those of each connection.
+    let connectionOptions: SharedOptions
     let handshake: ServerHandshake
     /// Where it listens, as the option `address` is written, with the port that the system has chosen.
     public let address: String
@@ -61,6 +63,7 @@ public final class Server: Sendable {
         self.options = options
         self.queue = queue
         self.id = id
+        connectionOptions = SharedOptions(options.connection)
         handshake = options.handshake
     }
 

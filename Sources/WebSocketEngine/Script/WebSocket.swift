@@ -27,7 +27,7 @@ public final class WebSocket: Sendable {
     /// Number of undelivered bytes at which Lua's thread posts the requested `resume`.
     private let resumeLimit = Atomic(0)
     let sendQueue = Mutex(SendQueue())
-    public let options: Options
+    private let sharedOptions: SharedOptions
 
     /// Whether `SendQueue.flushLimit` is set.
     private let isFlushAwaited = Atomic(false)
@@ -41,18 +41,21 @@ public final class WebSocket: Sendable {
     let server: Server?
 
     public init(_ options: Options, queue: EventQueue, id: UInt32) {
-        self.options = options
+        sharedOptions = SharedOptions(options)
         self.queue = queue
         self.id = id
         server = nil
     }
 
     init(acceptedBy server: Server) {
-        options = server.options.connection
+        sharedOptions = server.connectionOptions
         queue = server.queue
         id = queue.newID()
         self.server = server
     }
+
+    @inline(__always)
+    public var options: Options { sharedOptions.value }
 
     /// The other end, for errors.
     var peer: String { server.map { "of the server at \($0.address)" } ?? "to \(options.url?.description ?? "")" }
