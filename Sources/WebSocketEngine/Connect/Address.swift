@@ -54,6 +54,11 @@ struct Address: Sendable, Equatable {
     var description: String {
         if let path { return path }
         guard let (host, port) = names else { return "?" }
+        // An IPv4 client of a server that listens at every address (RFC 4291 section 2.5.5.2).
+        let mapped = "::ffff:"
+        if host.hasPrefix(mapped), host.utf8.contains(UInt8(ascii: ".")) {
+            return "\(host.dropFirst(mapped.count)):\(port)"
+        }
         return family == AF_INET6 ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
