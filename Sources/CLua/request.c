@@ -84,7 +84,7 @@ static int answer(lua_State *L)
     lua_pushvalue(L, 1);
     lua_rawget(L, -2);
     owner *o = lua_touserdata(L, -1);
-    bool is_waiting = o && o->request;
+    bool is_waiting = o && o->request && !ws_request_is_over(o->request);
     if (is_waiting) answer_request(L, o, 1, 2);
     lua_pushboolean(L, is_waiting);
     return 1;
@@ -135,6 +135,6 @@ void ws_take_request_answer(lua_State *L)
 {
     owner *o = lua_touserdata(L, INDEX_OWNER);
     bool is_later = lua_rawequal(L, INDEX_ANSWER, INDEX_REQUEST);
-    if (o->request && !is_later) answer_request(L, o, INDEX_REQUEST, INDEX_ANSWER);
+    if (o->request && !is_later && !ws_request_is_over(o->request)) answer_request(L, o, INDEX_REQUEST, INDEX_ANSWER);
     lua_settop(L, INDEX_HANDLER);
 }

@@ -218,15 +218,10 @@ static void adopt(lua_State *L, module_state *module, ws_event *event)
     lua_pushvalue(L, INDEX_WEBSOCKET);
     lua_setiuservalue(L, index, WS_VALUE_SERVER);
     lua_pushvalue(L, index);
+    /* A finalizer that polls may have delivered the record meanwhile, to a websocket of its own. The next call runs none. */
+    if (module->delivered != before) return;
     lua_rawseti(L, WS_UP_LIVE, id);
-    /* A finalizer that polls may have delivered the record meanwhile, to a websocket of its own. */
-    ws_websocket *websocket = module->delivered == before ? ws_state_take_accepted(module->state, id) : NULL;
-    if (!websocket) {
-        lua_pushnil(L);
-        lua_rawseti(L, WS_UP_LIVE, id);
-        return;
-    }
-    ws->engine_side = websocket;
+    ws->engine_side = ws_state_take_accepted(module->state, id);
     ws->id = id;
     ws->is_accepted = true;
     ws->started = true;

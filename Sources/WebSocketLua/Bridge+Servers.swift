@@ -115,6 +115,11 @@ public func ws_request_answer(
 }
 
 @c @implementation
+public func ws_request_is_over(_ request: OpaquePointer) -> Bool {
+    with(request, as: IncomingRequest.self) { $0.hasEnded }
+}
+
+@c @implementation
 public func ws_request_fail(_ request: OpaquePointer) { with(request, as: IncomingRequest.self) { $0.fail() } }
 
 @c @implementation

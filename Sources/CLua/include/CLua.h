@@ -180,6 +180,8 @@ enum ws_decision { WS_REQUEST_PROCEED, WS_REQUEST_FORBID, WS_REQUEST_ANSWER };
 bool ws_request_answer(
     ws_request *_Nonnull request, enum ws_decision decision, ws_options *_Nullable answer,
     ws_failure *_Nonnull failure);
+/* Whether the client waits no longer. If so, a WS_EVENT_ENDED or an OPEN has followed or will. */
+bool ws_request_is_over(ws_request *_Nonnull request);
 /* There is no answer: 500. */
 void ws_request_fail(ws_request *_Nonnull request);
 

@@ -16,6 +16,7 @@ extension Acceptance {
 
     func respond(_ answer: ServerHandshake.Answer, _ loop: inout LoopContext) -> OpeningProgress {
         renewDeadline(loop.now)
+        question?.isOver.store(true, ordering: .releasing)
         stage = .response(answer)
         let head: HTTPHead
         let isAppended: Bool
@@ -72,7 +73,7 @@ extension Acceptance {
         info.add("extensions", agreement.extensions)
         info.add("address", address)
         info.add("url", request?.url(isSecure: server.options.isSecure))
-        if !isAsked { info.addTable("request") { addRequest(to: &$0) } }
+        if question == nil { info.addTable("request") { addRequest(to: &$0) } }
         let connection = OpenConnection(websocket, transport, agreement, early, key: key, now: loop.now)
         return .open(connection, info)
     }

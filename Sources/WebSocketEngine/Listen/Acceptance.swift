@@ -39,8 +39,8 @@ final class Acceptance: Opening {
     var early: [UInt8] = []
     /// What is still to be written of the response.
     var output = ByteBuffer()
-    /// Whether the script was asked: it must be told if the connection does not open.
-    private(set) var isAsked = false
+    /// The script's request, if it was asked: it must be told if the connection does not open.
+    private(set) var question: IncomingRequest?
 
     init(
         _ websocket: WebSocket, _ server: Server, _ transport: Transport, _ address: String, slot: Int, now: Nanoseconds
@@ -84,10 +84,11 @@ final class Acceptance: Opening {
     func end(_ words: String, _ loop: inout LoopContext) -> OpeningProgress {
         stage = .over
         debugLine(words, &loop)
-        if isAsked {
-            isAsked = false
+        if let question {
+            question.isOver.store(true, ordering: .releasing)
             server.queue.requestEnded(websocket.id, &loop.records)
         }
+        question = nil
         return .failed(OpeningFailure(kind: "handshake", reason: words))
     }
 
@@ -166,11 +167,11 @@ final class Acceptance: Opening {
             }
         }
         stage = .answer
-        isAsked = true
         renewDeadline(loop.now)
         var info = EventInfo()
         addRequest(to: &info)
         let question = IncomingRequest(websocket, server, demand)
+        self.question = question
         server.queue.ask(question, info, &loop.records)
         return .pending
     }

@@ -1,12 +1,15 @@
 // A request that waits for the answer of the script's function onrequest. Made by Acceptance on the thread that runs the loop;
 // Lua's thread takes it from the EventQueue with its record, answers it, and releases it.
 
+import Synchronization
 public import WebSocketProtocol
 
 public final class IncomingRequest: Sendable {
     let websocket: WebSocket
     let server: Server
     private let demand: ServerHandshake.Demand
+    /// Set by the loop when the client waits no longer.
+    let isOver = Atomic(false)
 
     init(_ websocket: WebSocket, _ server: Server, _ demand: ServerHandshake.Demand) {
         self.websocket = websocket
@@ -17,6 +20,9 @@ public final class IncomingRequest: Sendable {
     /// The id of its websocket, which OPEN will have, too.
     public var id: UInt32 { websocket.id }
     public var serverID: UInt32 { server.id }
+
+    /// Whether the client waits no longer.
+    public var hasEnded: Bool { isOver.load(ordering: .acquiring) }
 
     /// Sends the answer. If the client does not wait for it any more, nothing happens.
     /// - Throws: if the decision can't be sent; then nothing is sent.
