@@ -55,7 +55,7 @@ static int end_question(lua_State *L)
         lua_pushliteral(L, "it has raised an error");
     ws_slice reason = ws_slice_at(L, 3);
     lua_getiuservalue(L, 1, VALUE_WEBSOCKET);
-    lua_websocket *ws = lua_touserdata(L, -1);
+    lua_websocket *ws = ws_known_at(L, -1);
     if (ws->engine_side) ws_websocket_fail_attempt(ws->engine_side, q->number, reason);
     return 0;
 }
@@ -63,7 +63,7 @@ static int end_question(lua_State *L)
 const luaL_Reg ws_question_metamethods[] = {{"__gc", end_question}, {"__close", end_question}, {NULL, NULL}};
 
 /* For lua_pcall: the arguments are the question and the table that onattempt has returned. */
-static int read_answer(lua_State *L)
+int ws_read_answer_function(lua_State *L)
 {
     question *q = lua_touserdata(L, 1);
     ws_read_attempt(L, q->options);
@@ -74,7 +74,7 @@ static int read_answer(lua_State *L)
 static bool answer_with_table(lua_State *L, question *q, lua_websocket *ws)
 {
     q->options = ws_websocket_options(ws->engine_side);
-    lua_pushcfunction(L, read_answer);
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_READ_ANSWER);
     lua_pushvalue(L, INDEX_QUESTION);
     lua_pushvalue(L, -3);
     bool is_right = lua_pcall(L, 2, 0, 0) == LUA_OK;
@@ -108,7 +108,7 @@ static bool answer(lua_State *L, question *q, lua_websocket *ws)
 void ws_take_answer(lua_State *L)
 {
     question *q = lua_touserdata(L, INDEX_QUESTION);
-    lua_websocket *ws = lua_touserdata(L, INDEX_WEBSOCKET);
+    lua_websocket *ws = ws_known_at(L, INDEX_WEBSOCKET);
     /* The script may have called the websocket's __gc. */
     if (ws->engine_side && !answer(L, q, ws)) {
         ws_slice reason = {"", 0};

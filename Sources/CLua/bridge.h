@@ -15,7 +15,8 @@
 #define WS_UP_PRIVATE lua_upvalueindex(4)   /* table: see below */
 enum { WS_UPVALUES = 4 };
 
-/* Keys of the private table. The other keys are the addresses of timers that are set; the values are the timers. */
+/* Keys of the private table. The other keys are addresses: of timers that are set, the values are the timers; and of
+ * lua_websockets and lua_servers, the values are the userdata that have this memory. */
 enum {
     WS_PRIVATE_MODULE = 1,      /* the module's table */
     WS_PRIVATE_POLL,            /* functions of waits.lua: poll and run in a coroutine, poll with a descriptor */
@@ -33,6 +34,7 @@ enum {
     WS_PRIVATE_SERVERS,         /* id -> server, until its WS_EVENT_SERVER_ENDED */
     WS_PRIVATE_REQUESTS,        /* id of a websocket -> the request that was accepted, until its OPEN */
     WS_PRIVATE_WAITING_REQUESTS, /* weak: table of onrequest -> userdata behind it */
+    WS_PRIVATE_READ_ANSWER,
     WS_PRIVATE_WEAK_METATABLE,  /* of tables that do not keep their keys alive */
     WS_PRIVATE_RUNNING,         /* table: coroutine that has called run -> true */
 };
@@ -49,7 +51,8 @@ enum {
     WS_VALUE_INBOX,       /* messages for `receive`, if there is no handler: waits.c */
     WS_VALUE_WAITING,     /* table: coroutine that waits in websocket.yield -> true */
     WS_VALUE_SERVER,      /* the server that has accepted it */
-    WS_VALUES = WS_VALUE_SERVER
+    WS_VALUE_MEMORY,      /* userdata: memory of the lua_websocket */
+    WS_VALUES = WS_VALUE_MEMORY
 };
 
 /* User values of a server. */
@@ -57,7 +60,8 @@ enum {
     WS_SERVER_HANDLER = 1, /* option onreceive, for each accepted websocket */
     WS_SERVER_REQUEST,     /* option onrequest */
     WS_SERVER_DEBUG,       /* option debug */
-    WS_SERVER_VALUES = WS_SERVER_DEBUG
+    WS_SERVER_MEMORY,      /* userdata: memory of the lua_server */
+    WS_SERVER_VALUES = WS_SERVER_MEMORY
 };
 
 typedef struct lua_websocket lua_websocket;
@@ -102,8 +106,16 @@ typedef struct module_state {
     pthread_t nested_thread;
 } module_state;
 
+/* The userdata that a script has for a websocket or a server. The object has memory of its own, which the private table keeps
+ * until the handle's finalizer has run. If Lua has no memory for the call of the finalizer, it frees the handle without it;
+ * then the object stays until the state closes. */
+typedef struct ws_handle {
+    const void *tag; /* a websocket's: its module_state; a server's: the address of module_state.servers */
+    void *memory;    /* a lua_websocket or a lua_server */
+} ws_handle;
+
 struct lua_websocket {
-    module_state *module;      /* type tag: a userdata is ours if it has our size and this pointer */
+    module_state *module;
     ws_options *options;       /* only while the constructor runs */
     ws_websocket *engine_side; /* from the constructor's end to the release */
     uint32_t id;               /* what the records of this websocket carry */
@@ -181,9 +193,10 @@ extern const luaL_Reg ws_loop_methods[];
 /* The descriptor of ws_fd is made readable, or not, as what is left to deliver says. */
 void ws_show_remaining(module_state *module);
 
-/* For lua_pcall: values.c, waits.c. */
+/* For lua_pcall: values.c, waits.c, attempt.c. */
 int ws_push_values_function(lua_State *L);
 int ws_make_room_function(lua_State *L);
+int ws_read_answer_function(lua_State *L);
 
 /* waits.c */
 extern const luaL_Reg ws_wait_functions[];
@@ -226,6 +239,10 @@ int ws_broadcast_binary(lua_State *L);
 /* object.c; ws_new_websocket pushes a websocket without an engine's side. ws_release closes the websocket and takes it out of module_state.websockets. */
 int ws_constructor(lua_State *L);
 lua_websocket *ws_new_websocket(lua_State *L, module_state *module);
+/* Pushes a handle whose object has `size` zeros; the last user value is the memory. The finalizer that the caller gives it has
+ * to call ws_forget_memory. Once this has not raised, neither that nor lua_setmetatable raises. */
+void *ws_new_handle(lua_State *L, size_t size, int values, const void *tag);
+void ws_forget_memory(lua_State *L, void *memory);
 void ws_release(lua_websocket *ws);
 /* __index: a method, or else a property; nil for any other name. The table of methods is its upvalue behind the
  * others. */
@@ -265,12 +282,20 @@ static inline module_state *ws_module(lua_State *L)
     return module;
 }
 
+/* The websocket at this index, where there is one or nil. */
+static inline lua_websocket *ws_known_at(lua_State *L, int index)
+{
+    ws_handle *handle = lua_touserdata(L, index);
+    return handle ? handle->memory : NULL;
+}
+
 /* The websocket at this index; NULL if it is something else. luaL_checkudata, which compares metatables, would take a tenth
  * of a short send. */
 static inline __attribute__((always_inline)) lua_websocket *ws_at(lua_State *L, int index)
 {
-    lua_websocket *ws = lua_touserdata(L, index);
-    return ws && lua_rawlen(L, index) == sizeof *ws && ws->module == ws_module(L) ? ws : NULL;
+    ws_handle *handle = lua_touserdata(L, index);
+    bool is_ours = handle && lua_rawlen(L, index) == sizeof *handle && handle->tag == ws_module(L);
+    return is_ours ? handle->memory : NULL;
 }
 
 static inline ws_slice ws_slice_at(lua_State *L, int index)

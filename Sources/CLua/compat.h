@@ -62,6 +62,10 @@ typedef int (*lua_KFunction)(lua_State *L, int status, lua_KContext context);
     ((void)(context), (void)(continuation), lua_call(L, arguments, results))
 #endif
 
+/* Whether a garbage collection leaves alone what lua_checkstack has reserved (LuaJIT, with the API of 5.1, does not), and
+ * the CallInfo of a call that has returned (5.2 does not). */
+enum { WS_STACK_STAYS = LUA_VERSION_NUM != 501, WS_CALLINFO_STAYS = LUA_VERSION_NUM != 502 };
+
 /* ---- Before 5.4 a userdata has one user value at most, or an environment: here a table of them, which is made with
  * room for all, so that setting one takes no memory. */
 

@@ -89,10 +89,26 @@ bool ws_is_nested_too_deep(module_state *module)
     return module->nested_count == WS_MAX_NESTED;
 }
 
+/* Slots for a call of any function. */
+enum { CALL_SLOTS = 280 };
+
 void ws_reserve_call(lua_State *L)
 {
-    luaL_checkstack(L, 280, NULL);
+    luaL_checkstack(L, CALL_SLOTS, NULL);
     ws_call_empty_function(L);
+}
+
+void ws_reserve_call_again(lua_State *L, module_state *module)
+{
+    if (!WS_STACK_STAYS && !lua_checkstack(L, CALL_SLOTS)) {
+        ws_show(module);
+        luaL_error(L, "stack overflow");
+    }
+    if (WS_CALLINFO_STAYS) return;
+    lua_pushcfunction(L, empty_function);
+    if (lua_pcall(L, 0, 0, 0) == LUA_OK) return;
+    ws_show(module);
+    lua_error(L);
 }
 
 /* The next record to deliver; NULL when this delivery is over. */
@@ -111,7 +127,7 @@ static recipient find_recipient(lua_State *L, const module_state *module, uint32
     recipient found = {.id = id};
     lua_settop(L, INDEX_LAST_RECORD);
     lua_rawgeti(L, WS_UP_LIVE, id);
-    found.websocket = lua_touserdata(L, INDEX_WEBSOCKET);
+    found.websocket = ws_known_at(L, INDEX_WEBSOCKET);
     if (found.websocket) {
         found.has_handler = lua_getiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_HANDLER) != LUA_TNIL;
         found.is_target = found.websocket == target;
@@ -221,6 +237,7 @@ static inline __attribute__((always_inline)) int deliver_record(
     bool is_called = is_plain || to->has_handler || event->type == WS_EVENT_DEBUG;
     int arguments = push_call(L, module, event, ws, is_plain);
     if (arguments < 0) return 0;
+    if (is_called) ws_keep_call_reserved(L, module);
     if (!is_plain && event->type >= WS_EVENT_OPEN && event->type <= WS_EVENT_ERROR) keep_info(L, event, ws);
     if (!is_called) {
         size_t kept = keep_for_receive(L, event, ws, arguments);
@@ -251,6 +268,7 @@ static int ask(lua_State *L, module_state *module, ws_event *event, lua_websocke
         lua_settop(L, INDEX_HANDLER);
         return 0;
     }
+    ws_keep_call_reserved(L, module);
     ws_begin_question(L);
     advance_cursor(L, module, event, ws, 0);
     ws_show(module);

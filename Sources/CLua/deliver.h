@@ -60,6 +60,13 @@ void ws_call_empty_function(lua_State *L);
 /* deliver.c: reserves what a call of a handler takes, so that it can't fail once a record is consumed: stack for any Lua
  * function, a CallInfo, and one more level before the limit of C calls. Called before records are fetched. */
 void ws_reserve_call(lua_State *L);
+/* deliver.c: the same once more, after the pushes and before a record is consumed, where a garbage collection during the
+ * pushes may have freed it. If it raises, a descriptor of the script says that a record remains. */
+void ws_reserve_call_again(lua_State *L, module_state *module);
+static inline void ws_keep_call_reserved(lua_State *L, module_state *module)
+{
+    if (!WS_STACK_STAYS || !WS_CALLINFO_STAYS) ws_reserve_call_again(L, module);
+}
 
 /* deliver.c: moves past a record that belongs to no websocket. */
 void ws_skip_record(lua_State *L, module_state *module, ws_event *event);

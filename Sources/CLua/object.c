@@ -11,10 +11,31 @@ static inline __attribute__((always_inline)) lua_websocket *check_websocket(lua_
     return ws;
 }
 
+void *ws_new_handle(lua_State *L, size_t size, int values, const void *tag)
+{
+    ws_handle *handle = lua_newuserdatauv(L, sizeof *handle, values);
+    int index = lua_gettop(L);
+    void *memory = lua_newuserdatauv(L, size, 0);
+    memset(memory, 0, size);
+    *handle = (ws_handle){tag, memory};
+    lua_pushlightuserdata(L, memory);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, WS_UP_PRIVATE);
+    lua_setiuservalue(L, index, values);
+    return memory;
+}
+
+void ws_forget_memory(lua_State *L, void *memory)
+{
+    lua_pushlightuserdata(L, memory);
+    lua_pushnil(L);
+    lua_rawset(L, WS_UP_PRIVATE);
+}
+
 lua_websocket *ws_new_websocket(lua_State *L, module_state *module)
 {
-    lua_websocket *ws = lua_newuserdatauv(L, sizeof *ws, WS_VALUES);
-    *ws = (lua_websocket){.module = module};
+    lua_websocket *ws = ws_new_handle(L, sizeof *ws, WS_VALUES, module);
+    ws->module = module;
     lua_pushvalue(L, WS_UP_METATABLE);
     lua_setmetatable(L, -2);
     ws->next = module->websockets;
@@ -75,6 +96,7 @@ static int finalize(lua_State *L)
         lua_rawseti(L, WS_UP_LIVE, ws->id);
     }
     ws_release(ws);
+    ws_forget_memory(L, ws);
     return 0;
 }
 

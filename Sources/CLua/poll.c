@@ -230,7 +230,7 @@ int ws_run(lua_State *L)
 static delivery step_delivery(lua_State *L, const module_state *module, lua_KFunction continuation, double until)
 {
     const ws_run_state *run = ws_run_at(L, INDEX_TARGET, module);
-    const lua_websocket *target = run ? NULL : lua_touserdata(L, INDEX_TARGET);
+    const lua_websocket *target = run ? NULL : ws_known_at(L, INDEX_TARGET);
     return (delivery){continuation, until, target, run ? &run->is_stopped : NULL};
 }
 

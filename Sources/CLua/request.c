@@ -121,6 +121,7 @@ int ws_ask_request(
         lua_settop(L, INDEX_HANDLER);
         return 0;
     }
+    ws_keep_call_reserved(L, module);
     o->request = ws_state_take_request(module->state, id);
     ws_skip_record(L, module, event);
     ws_show(module);

@@ -3,15 +3,12 @@
 #include "deliver.h"
 #include <string.h>
 
-/* ws_at tells the two userdata apart by their sizes. */
-_Static_assert(sizeof(lua_server) != sizeof(lua_websocket), "a server could be taken for a websocket");
-
 static lua_server *check_server(lua_State *L)
 {
-    lua_server *server = lua_touserdata(L, 1);
-    bool is_server = server && lua_rawlen(L, 1) == sizeof *server && server->module == ws_module(L);
+    ws_handle *handle = lua_touserdata(L, 1);
+    bool is_server = handle && lua_rawlen(L, 1) == sizeof *handle && handle->tag == &ws_module(L)->servers;
     if (!is_server) luaL_typeerror(L, 1, "WebSocketServer");
-    return server;
+    return handle->memory;
 }
 
 /* Pushes a table of the private table. */
@@ -32,8 +29,8 @@ int ws_listen(lua_State *L)
     if (!module->state) return luaL_error(L, "WebSocket server can't listen while the Lua state closes");
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    lua_server *server = lua_newuserdatauv(L, sizeof *server, WS_SERVER_VALUES);
-    *server = (lua_server){.module = module};
+    lua_server *server = ws_new_handle(L, sizeof *server, WS_SERVER_VALUES, &module->servers);
+    server->module = module;
     push_private(L, WS_PRIVATE_SERVER_METATABLE);
     lua_setmetatable(L, -2);
     server->next = module->servers;
@@ -114,6 +111,7 @@ static int finalize(lua_State *L)
         set_server(L, server->id);
     }
     ws_release_server(server);
+    ws_forget_memory(L, server);
     return 0;
 }
 
@@ -192,7 +190,8 @@ static lua_server *find_server(lua_State *L, uint32_t id)
     push_private(L, WS_PRIVATE_SERVERS);
     lua_rawgeti(L, -1, id);
     lua_remove(L, -2);
-    return lua_touserdata(L, INDEX_WEBSOCKET);
+    ws_handle *handle = lua_touserdata(L, INDEX_WEBSOCKET);
+    return handle ? handle->memory : NULL;
 }
 
 /* Makes the websocket of an OPEN. The record stays, and is the next one to deliver. All that may raise comes first, and if it
@@ -240,6 +239,7 @@ static int debug_line(lua_State *L, module_state *module, ws_event *event, lua_I
     lua_getiuservalue(L, INDEX_WEBSOCKET, WS_SERVER_DEBUG);
     ws_push_bytes(L, ws_event_payload(event), event->length, &module->delivered);
     if (module->delivered != before) return 0;
+    ws_keep_call_reserved(L, module);
     ws_skip_record(L, module, event);
     ws_show(module);
     lua_callk(L, 1, 0, (lua_KContext)(count + 1), continuation);

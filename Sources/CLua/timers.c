@@ -128,6 +128,7 @@ void ws_run_timers(lua_State *L, module_state *module, double now, lua_KContext 
         lua_pushlightuserdata(L, timer);
         lua_rawget(L, WS_UP_PRIVATE);
         lua_getiuservalue(L, -1, VALUE_FUNCTION);
+        ws_keep_call_reserved(L, module);
         unset(L, timer);
         lua_remove(L, -2);
         module->timers_run++;

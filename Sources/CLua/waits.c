@@ -97,7 +97,7 @@ static void remove_pair(lua_State *L, lua_websocket *ws)
     }
 }
 
-static lua_websocket *websocket_at_1(lua_State *L) { return lua_touserdata(L, 1); }
+static lua_websocket *websocket_at_1(lua_State *L) { return ws_known_at(L, 1); }
 
 /* Pushes why the websocket is not open: the code and the reason of its last end. */
 static int push_end(lua_State *L)
@@ -266,7 +266,7 @@ static int end_yield(lua_State *L)
 
 /* Whether the coroutine waits in websocket.yield for an event of this websocket: then waits.lua's yield is on its stack, with
  * the websocket as the first variable. An error that was raised there, perhaps caught since, leaves nothing of the kind. */
-static bool is_in_yield(lua_State *coroutine, const lua_websocket *ws, const void *yield)
+static bool is_in_yield(lua_State *coroutine, const ws_handle *handle, const void *yield)
 {
     int status = lua_status(coroutine);
     if (status != LUA_OK && status != LUA_YIELD) return false;
@@ -276,7 +276,7 @@ static bool is_in_yield(lua_State *coroutine, const lua_websocket *ws, const voi
         bool is_yield = lua_topointer(coroutine, -1) == yield;
         lua_pop(coroutine, 1);
         if (!is_yield || !lua_getlocal(coroutine, &call, 1)) continue;
-        bool is_for_this = lua_touserdata(coroutine, -1) == ws;
+        bool is_for_this = lua_touserdata(coroutine, -1) == handle;
         lua_pop(coroutine, 1);
         if (is_for_this) return true;
     }
@@ -288,11 +288,12 @@ void ws_forget_dead_coroutines(lua_State *L, lua_websocket *ws)
     ws->waiting_coroutines = 0;
     lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_YIELD);
     const void *yield = lua_topointer(L, -1);
+    const ws_handle *handle = lua_touserdata(L, INDEX_WEBSOCKET);
     lua_pop(L, 1);
     int table = lua_gettop(L) + 1;
     push_waiting(L, INDEX_WEBSOCKET);
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-        if (is_in_yield(lua_tothread(L, -2), ws, yield)) {
+        if (is_in_yield(lua_tothread(L, -2), handle, yield)) {
             ws->waiting_coroutines++;
             continue;
         }
