@@ -29,6 +29,7 @@ local helper = {
   version = version,
   prefix = prefix,
   folder = folder,
+  cpath = cpath,
   lua = os.getenv("WEBSOCKET_LUA") or interpreters[version] or "lua" .. version,
   python = os.getenv("WEBSOCKET_PYTHON") or "build/venv/bin/python",
   node = os.getenv("WEBSOCKET_NODE") or "node",

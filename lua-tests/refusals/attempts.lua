@@ -54,12 +54,13 @@ expect()
 
 -- Errors. Before 5.4, the attempt fails when Lua has collected the garbage.
 local answers = {
-  ["must return a table"] = function() return 7 end,
-  ["option 'url'"] = function() return { url = "wrong" } end,
-  ["raised"] = function() error "raised" end,
+  { "raised", function() error "raised" end },
+  { "must return a table", function() return 7 end },
+  { "option 'url'", function() return { url = "wrong" } end },
 }
-for text, answer in pairs(answers) do
-  ws = start(answer, { reconnect = false })
+for _, case in ipairs(answers) do
+  local text = case[1]
+  ws = start(case[2], { reconnect = false })
   local has_failed = false
   script.host.raises(text, function()
     repeat

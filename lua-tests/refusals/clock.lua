@@ -43,9 +43,17 @@ expect "ERROR .*"
 -- Without a handler the messages wait for receive.
 ws = make { url = raw .. "/together", reconnect = false }
 call(ws, "connect")
-wait(function() return ws.state == "closed" and ws.closecode == 4001 end, turn)
-assert(call(ws, "receive", 0) == "first" and call(ws, "receive", 0) == "second")
-assert(select(3, call(ws, "receive", 0)) == 4001)
+local data, reason, code
+local function receive() data, reason, code = ws:receive(0) end
+local function turn_and_receive()
+  turn()
+  receive()
+end
+wait(function() return data == "first" end, turn_and_receive)
+try(receive)
+assert(data == "second")
+wait(function() return code == 4001 end, turn_and_receive)
+assert(reason == "closed")
 
 -- poll with a descriptor of the host: that of the module itself is readable with a timer.
 try(websocket.after, 0, timer "due")

@@ -1,5 +1,5 @@
--- What the scripts of refusals_spec.lua share: loads the module, records events, waits. The argument is the host's table
--- of functions (refusals.c); each script gets the result as its first.
+-- What the scripts of refusals_spec.lua share: loads the module, records events, waits. The argument is the table of
+-- the host's functions (refusals.c); each script gets the result as its first argument.
 
 local host = ...
 local try, quiet = host.try, host.quiet
@@ -33,8 +33,7 @@ local function record(name, data, err, info)
   log[#log + 1] = table.concat(line, " ")
 end
 
---- An onreceive that records each event, then calls f, if given, with the same arguments; `g` the same, but no allocation
---- fails in it.
+--- An onreceive that records each event, then calls g, in which no allocation fails, then f with the same arguments.
 function script.handler(f, g)
   return quiet(function(kind, data, err, info)
     record(names[kind], data, err, info)

@@ -8,7 +8,8 @@ local on_debug = script.host.quiet(function(line) debug_lines[#debug_lines + 1] 
 
 -- One event of each type. The second large message is handed over as a block of memory.
 local hex = "82021122" .. "81026869" .. "010161" .. "000162" .. "800163" .. "890170" .. "8a0171"
-local ws = script.make { url = raw .. "/frames?size=200000&hex=" .. hex, onreceive = script.handler(), debug = on_debug }
+local ws = script.make { url = raw .. "/frames?size=200000&hex=" .. hex, onreceive = script.handler(),
+  debug = on_debug }
 call(ws, "connect")
 wait(function() return script.count() == 9 end)
 expect("OPEN {.*protocol= url=.*}", "BINARY 200000 bytes", "BINARY \17\"", "TEXT hi", "FRAGMENT {received=1}",
@@ -23,8 +24,8 @@ assert(get(ws, "closecode") == 4000 and get(ws, "closereason") == "enough" and g
 assert(#debug_lines > 10)
 
 -- Sends, with compression, and what they raise.
-ws = script.make { url = python .. "/echo", onreceive = script.handler(), deflate = { threshold = 0 }, reconnect = false,
-  protocols = { "chat" }, headers = { ["X-Token"] = "1" } }
+ws = script.make { url = python .. "/echo", onreceive = script.handler(), reconnect = false,
+  deflate = { threshold = 0 }, protocols = { "chat" }, headers = { ["X-Token"] = "1" } }
 script.host.raises("WebSocket is not connected, can't send text", ws.sendText, ws, "too early")
 call(ws, "connect")
 wait(function() return ws.state == "open" end)
@@ -38,14 +39,14 @@ call(ws, "sendPing", "ping")
 wait(function() return script.count() == 5 end)
 call(ws, "close")
 script.finish()
-expect("OPEN {.*extensions=permessage%-deflate.* protocol=chat .*}", "TEXT one 2 three 4.5", "BINARY " .. ("49"):rep(20),
-  "TEXT 100000 bytes", "PONG ping", "CLOSE {clean=true code=1000 .*}")
+expect("OPEN {.*extensions=permessage%-deflate.* protocol=chat .*}", "TEXT one 2 three 4.5",
+  "BINARY " .. ("49"):rep(20), "TEXT 100000 bytes", "PONG ping", "CLOSE {clean=true code=1000 .*}")
 
 -- A handler that needs much of the stack.
 local variables = {}
 for i = 1, 150 do variables[i] = "a" .. i end
 local source = "local count = 0 return function() count = count + 1 local %s end, function() return count end"
-local handler, count = (loadstring or load)(source:format(table.concat(variables, ", ")))()
+local handler, count = (rawget(_G, "loadstring") or load)(source:format(table.concat(variables, ", ")))()
 ws = script.make { url = raw .. "/burst", onreceive = handler }
 call(ws, "connect")
 wait(function() return count() == 1 end)

@@ -55,7 +55,7 @@ local function run(body)
   while true do
     local fd, timeout = try(step)
     if has_ended then return end
-    assert(host.await(fd, math.min(timeout, 5)), "the descriptor is not readable")
+    assert(host.await(fd, math.min(timeout, 5)) or timeout < 5, "the descriptor is not readable")
   end
 end
 
