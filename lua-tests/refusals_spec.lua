@@ -46,6 +46,7 @@ describe("when Lua's allocator refuses an allocation:", function()
     waits = "receive and the other waits, also in coroutines",
     clock = "timers, run, and the descriptor for loops of the host",
     secure = "TLS",
+    server = "a server: requests, connections, broadcasts",
   } do
     it(what, function()
       if not host then return pending("needs cc and Lua's headers") end
