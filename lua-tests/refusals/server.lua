@@ -4,7 +4,7 @@ local script = ...
 local host, websocket = script.host, script.websocket
 local try, call, wait = host.try, script.call, script.wait
 
---- The answer to the next request. An answer that Lua has no memory for is a failed handshake, and the client tries again.
+--- The answer to the next request. If Lua has no memory to read it, the handshake fails, and the client tries again.
 local answer
 local accepted = {}
 local keep = host.quiet(function(kind, _, _, _, ws)
