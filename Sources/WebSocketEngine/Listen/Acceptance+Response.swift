@@ -16,7 +16,7 @@ extension Acceptance {
 
     func respond(_ answer: ServerHandshake.Answer, _ loop: inout LoopContext) -> OpeningProgress {
         renewDeadline(loop.now)
-        question?.isOver.store(true, ordering: .releasing)
+        question?.end()
         stage = .response(answer)
         let head: HTTPHead
         let isAppended: Bool

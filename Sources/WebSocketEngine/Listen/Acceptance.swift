@@ -85,7 +85,7 @@ final class Acceptance: Opening {
         stage = .over
         debugLine(words, &loop)
         if let question {
-            question.isOver.store(true, ordering: .releasing)
+            question.end()
             server.queue.requestEnded(websocket.id, &loop.records)
         }
         question = nil

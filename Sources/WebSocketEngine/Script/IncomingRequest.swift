@@ -8,8 +8,7 @@ public final class IncomingRequest: Sendable {
     let websocket: WebSocket
     let server: Server
     private let demand: ServerHandshake.Demand
-    /// Set by the loop when the client waits no longer.
-    let isOver = Atomic(false)
+    private let isOver = Atomic(false)
 
     init(_ websocket: WebSocket, _ server: Server, _ demand: ServerHandshake.Demand) {
         self.websocket = websocket
@@ -23,6 +22,9 @@ public final class IncomingRequest: Sendable {
 
     /// Whether the client waits no longer.
     public var hasEnded: Bool { isOver.load(ordering: .acquiring) }
+
+    /// On the loop: the client waits no longer.
+    func end() { isOver.store(true, ordering: .releasing) }
 
     /// Sends the answer. If the client does not wait for it any more, nothing happens.
     /// - Throws: if the decision can't be sent; then nothing is sent.
