@@ -35,6 +35,7 @@ enum {
     WS_PRIVATE_REQUESTS,        /* id of a websocket -> the request that was accepted, until its OPEN */
     WS_PRIVATE_WAITING_REQUESTS, /* weak: table of onrequest -> userdata behind it */
     WS_PRIVATE_READ_ANSWER,
+    WS_PRIVATE_ANSWER_REQUEST,
     WS_PRIVATE_WEAK_METATABLE,  /* of tables that do not keep their keys alive */
     WS_PRIVATE_RUNNING,         /* table: coroutine that has called run -> true */
 };
@@ -193,10 +194,11 @@ extern const luaL_Reg ws_loop_methods[];
 /* The descriptor of ws_fd is made readable, or not, as what is left to deliver says. */
 void ws_show_remaining(module_state *module);
 
-/* For lua_pcall: values.c, waits.c, attempt.c. */
+/* For lua_pcall: values.c, waits.c, attempt.c; request.c, with the upvalues. */
 int ws_push_values_function(lua_State *L);
 int ws_make_room_function(lua_State *L);
 int ws_read_answer_function(lua_State *L);
+int ws_answer_request_function(lua_State *L);
 
 /* waits.c */
 extern const luaL_Reg ws_wait_functions[];

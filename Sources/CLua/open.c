@@ -196,6 +196,9 @@ static void run_waits(lua_State *L, int upvalues, int module, int methods)
     lua_rawseti(L, private, WS_PRIVATE_MAKE_ROOM);
     lua_pushcfunction(L, ws_read_answer_function);
     lua_rawseti(L, private, WS_PRIVATE_READ_ANSWER);
+    push_copies(L, upvalues);
+    lua_pushcclosure(L, ws_answer_request_function, WS_UPVALUES);
+    lua_rawseti(L, private, WS_PRIVATE_ANSWER_REQUEST);
 }
 
 int ws_open(lua_State *L)

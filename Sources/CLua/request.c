@@ -19,14 +19,19 @@ static void release(owner *o)
     o->request = NULL;
 }
 
-/* __close and __gc. */
-static int end_request(lua_State *L)
+/* There is no answer: the client is told so. */
+static void fail_request(owner *o)
 {
-    owner *o = lua_touserdata(L, 1);
     if (o->answer) ws_options_free(o->answer);
     o->answer = NULL;
     if (o->request) ws_request_fail(o->request);
     release(o);
+}
+
+/* __close and __gc. */
+static int end_request(lua_State *L)
+{
+    fail_request(lua_touserdata(L, 1));
     return 0;
 }
 
@@ -132,10 +137,24 @@ int ws_ask_request(
 
 bool ws_is_request(lua_State *L) { return lua_rawlen(L, INDEX_QUESTION) == sizeof(owner); }
 
+int ws_answer_request_function(lua_State *L)
+{
+    answer_request(L, lua_touserdata(L, 1), 2, 3);
+    return 0;
+}
+
+/* If the answer is wrong, or Lua has no memory to read it, the request fails at once: before 5.4 nothing closes it. */
 void ws_take_request_answer(lua_State *L)
 {
     owner *o = lua_touserdata(L, INDEX_OWNER);
     bool is_later = lua_rawequal(L, INDEX_ANSWER, INDEX_REQUEST);
-    if (o->request && !is_later && !ws_request_is_over(o->request)) answer_request(L, o, INDEX_REQUEST, INDEX_ANSWER);
+    if (o->request && !is_later && !ws_request_is_over(o->request)) {
+        lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_ANSWER_REQUEST);
+        for (int i = INDEX_OWNER; i <= INDEX_ANSWER; i++) lua_pushvalue(L, i);
+        if (lua_pcall(L, 3, 0, 0) != LUA_OK) {
+            fail_request(o);
+            lua_error(L);
+        }
+    }
     lua_settop(L, INDEX_HANDLER);
 }

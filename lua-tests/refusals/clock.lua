@@ -46,8 +46,8 @@ call(ws, "connect")
 local data, reason, code
 local function receive() data, reason, code = ws:receive(0) end
 local function turn_and_receive()
-  turn()
   receive()
+  if reason == "timeout" then turn() end
 end
 wait(function() return data == "first" end, turn_and_receive)
 try(receive)
