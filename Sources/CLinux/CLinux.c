@@ -9,9 +9,9 @@ int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigse
     return ppoll(&entry, 1, timeout, mask);
 }
 
-int ws_accept(int listener)
+int ws_accept(int listener, struct sockaddr *peer, socklen_t *length)
 {
-    return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return accept4(listener, peer, length, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
 unsigned *ws_held_locks(void)

@@ -39,7 +39,7 @@ struct Server {
         }
         clients.removeAll { $0.isOver }
         if descriptors[0].revents != 0 {
-            let number = ws_accept(listener)
+            let number = ws_accept(listener, nil, nil)
             if number >= 0 { clients.append(Client(number)) }
         }
     }

@@ -47,7 +47,7 @@ static inline void ws_futex_wait(void *word, unsigned value)
 static inline void ws_futex_wake(void *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
 
 /* accept4 of a close-on-exec, non-blocking socket. */
-int ws_accept(int listener);
+int ws_accept(int listener, struct sockaddr *peer, socklen_t *length);
 /* A word of the calling thread's own (LockLevel.swift). */
 unsigned *ws_held_locks(void);
 /* Names the calling thread. */

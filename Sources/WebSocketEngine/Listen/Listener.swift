@@ -58,7 +58,7 @@ final class Listener {
     }
 
     /// Accepts the next connection; nil if there is none, or none may be accepted.
-    func accept(_ token: Poller.Token, _ loop: inout LoopContext) -> FileDescriptor? {
+    func accept(_ token: Poller.Token, _ loop: inout LoopContext) -> AcceptedSocket? {
         guard case .accepting = state, let index = tokens.firstIndex(of: token) else { return nil }
         guard connections < server.options.maxConnections else {
             server.debugLine("accepting pauses: there are maxconnections (\(connections))", &loop.records)
@@ -66,9 +66,9 @@ final class Listener {
             return nil
         }
         do throws(SystemError) {
-            let descriptor = try server.accept(from: index)
+            let accepted = try server.accept(from: index)
             connections += 1
-            return descriptor
+            return accepted
         } catch {
             acceptFailed(error, &loop)
             return nil

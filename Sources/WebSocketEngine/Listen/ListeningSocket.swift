@@ -4,6 +4,12 @@
 import CLinux
 import Glibc
 
+/// A connection, and its other end.
+struct AcceptedSocket: ~Copyable {
+    let descriptor: FileDescriptor
+    let peer: Address
+}
+
 struct ListeningSocket: ~Copyable {
     private let descriptor: FileDescriptor
     /// Where it listens, with the port that the system has chosen.
@@ -20,7 +26,7 @@ struct ListeningSocket: ~Copyable {
 
     /// Binds and listens.
     static func listen(
-        at address: Address, isDual: Bool, reusesPort: Bool, backlog: Int
+        at address: Address, isDual: Bool, _ options: ServerOptions
     ) throws(SystemError) -> ListeningSocket {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let descriptor = try FileDescriptor(socket(address.family, type, 0), from: "socket")
@@ -31,16 +37,20 @@ struct ListeningSocket: ~Copyable {
                 throw SystemError("setsockopt")
             }
         }
+        if address.family != AF_UNIX {
+            // Pings take the place of TCP's probes.
+            Transport.setTCPOptions(number, keepsAlive: options.keepsAlive)
+        }
         if let path = address.path {
             try removeStaleSocket(path, address)
         } else {
             // A port whose last connections are in TIME_WAIT is free.
             try set(SOL_SOCKET, SO_REUSEADDR, 1)
-            if reusesPort { try set(SOL_SOCKET, SO_REUSEPORT, 1) }
+            if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1) }
             if address.family == AF_INET6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, isDual ? 0 : 1) }
         }
         guard address.withSockaddr({ bind(number, $0, $1) }) == 0 else { throw SystemError("bind") }
-        guard Glibc.listen(number, Int32(backlog)) == 0 else { throw SystemError("listen") }
+        guard Glibc.listen(number, Int32(options.backlog)) == 0 else { throw SystemError("listen") }
         let bound = Address.own(of: descriptor) ?? address
         return ListeningSocket(
             descriptor: descriptor, address: bound, file: address.path.flatMap(identity), poller: nil)
@@ -55,9 +65,16 @@ struct ListeningSocket: ~Copyable {
     }
 
     /// Accepts one connection, as a non-blocking socket.
-    func accept() throws(SystemError) -> FileDescriptor {
-        let number = Int32(retrying { Int(ws_accept(descriptor.number)) })
-        return try FileDescriptor(number, from: "accept")
+    func accept() throws(SystemError) -> AcceptedSocket {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        return try withUnsafeMutablePointer(to: &storage) { storage throws(SystemError) in
+            try storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { peer throws(SystemError) in
+                let number = Int32(retrying { Int(ws_accept(descriptor.number, peer, &length)) })
+                return AcceptedSocket(
+                    descriptor: try FileDescriptor(number, from: "accept"), peer: Address(peer, length))
+            }
+        }
     }
 
     /// Stops listening at once, also where a forked child still holds the socket, and removes the file of a Unix socket. To be

@@ -13,8 +13,7 @@ struct ListeningSockets: ~Copyable {
 
     init(_ address: ListenAddress, _ options: ServerOptions) throws(SystemError) {
         func listen(at address: Address, isDual: Bool = false) throws(SystemError) -> ListeningSocket {
-            try ListeningSocket.listen(
-                at: address, isDual: isDual, reusesPort: options.reusePort, backlog: options.backlog)
+            try ListeningSocket.listen(at: address, isDual: isDual, options)
         }
         switch address.place {
         case .unixSocket(let path):
@@ -101,11 +100,11 @@ struct ListeningSockets: ~Copyable {
     }
 
     /// Accepts a connection from the socket of this index, as `ListeningSocket.accept`.
-    func accept(from index: Int) throws(SystemError) -> FileDescriptor {
+    func accept(from index: Int) throws(SystemError) -> AcceptedSocket {
         index == 0 ? try Self.accept(from: first) : try Self.accept(from: second)
     }
 
-    private static func accept(from socket: borrowing ListeningSocket?) throws(SystemError) -> FileDescriptor {
+    private static func accept(from socket: borrowing ListeningSocket?) throws(SystemError) -> AcceptedSocket {
         switch socket {
         case .some(let socket): return try socket.accept()
         // Closed by Lua's thread.

@@ -19,19 +19,21 @@ extension Loop {
         guard let listener = listeners[slot] else { return }
         var slice = TimeSlice()
         repeat {
-            guard let descriptor = listener.accept(token, &context) else { break }
-            open(descriptor, listener.server)
+            guard let accepted = listener.accept(token, &context) else { break }
+            open(accepted, listener.server)
         } while !slice.isUsedUp()
         schedule(listener)
     }
 
-    private mutating func open(_ descriptor: consuming FileDescriptor, _ server: Server) {
-        let address = Address.peer(of: descriptor)
-        let isUnix = address?.family == AF_UNIX
-        let name = isUnix ? server.address : address?.description ?? ""
+    private mutating func open(_ accepted: consuming AcceptedSocket, _ server: Server) {
+        let isUnix = accepted.peer.family == AF_UNIX
+        let name = isUnix ? server.address : accepted.peer.description
         let slot = newSlot()
         do throws(SystemError) {
-            let transport = try Transport(accepted: descriptor, isUnix: isUnix, slot: slot, &context.poller)
+            let transport = try Transport(
+                accepted: accepted.descriptor, isUnix: isUnix, keepsAlive: server.options.keepsAlive && !isUnix,
+                slot: slot,
+                &context.poller)
             add(Session(acceptedBy: server, transport, name, slot: slot, &context))
             withSession(at: slot) { $0.begin(&$1) }
         } catch {

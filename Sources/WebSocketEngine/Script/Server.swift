@@ -128,7 +128,7 @@ public final class Server: Sendable {
     func withSockets<Result>(_ body: (inout ListeningSockets) -> Result) -> Result { sockets.withLock { body(&$0) } }
 
     /// Accepts a connection from one of the listening sockets.
-    func accept(from index: Int) throws(SystemError) -> FileDescriptor {
+    func accept(from index: Int) throws(SystemError) -> AcceptedSocket {
         try sockets.withLock { sockets throws(SystemError) in try sockets.accept(from: index) }
     }
 

@@ -68,6 +68,9 @@ public struct ServerOptions: Sendable {
         connection.headers.append(name, value)
     }
 
+    /// Whether the kernel probes the connections: pings take the place of that.
+    var keepsAlive: Bool { connection.pingInterval == 0 }
+
     /// What answers each request.
     var handshake: ServerHandshake {
         ServerHandshake(

@@ -40,6 +40,8 @@ final class Transport {
     private let poller: Int32
     let token: Poller.Token
     private var interest: Poller.Interest
+    /// Whether the kernel probes the connection.
+    private var keepsAlive: Bool
     /// Whether `token` is in `LoopContext.unfinished`.
     private var isUnfinished = false
 
@@ -60,7 +62,8 @@ final class Transport {
         guard number >= 0 else { throw SystemError("socket") }
         descriptor = FileDescriptor(number)
         shortReadEmptiesSocket = address.family != AF_UNIX
-        if address.family != AF_UNIX { Self.setTCPOptions(number) }
+        keepsAlive = address.family != AF_UNIX
+        if keepsAlive { Self.setTCPOptions(number, keepsAlive: true) }
         if let local {
             // The system chooses the port in connect(), when it knows the peer: two sockets may have the same port then.
             Self.set(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1, on: number)
@@ -73,21 +76,26 @@ final class Transport {
         token = try poller.add(descriptor, slot: slot, [.write, .edge])
     }
 
-    /// - Parameter descriptor: a connected socket, of accept4 with SOCK_NONBLOCK and SOCK_CLOEXEC.
-    init(accepted descriptor: consuming FileDescriptor, isUnix: Bool, slot: Int, _ poller: inout Poller)
-        throws(SystemError)
-    {
+    /// - Parameters:
+    ///   - descriptor: of ListeningSocket, from which it has the options of TCP.
+    ///   - keepsAlive: whether SO_KEEPALIVE is among them.
+    init(
+        accepted descriptor: consuming FileDescriptor, isUnix: Bool, keepsAlive: Bool, slot: Int,
+        _ poller: inout Poller
+    ) throws(SystemError) {
         self.descriptor = descriptor
         shortReadEmptiesSocket = !isUnix
-        if !isUnix { Self.setTCPOptions(self.descriptor.number) }
+        self.keepsAlive = keepsAlive
         self.poller = poller.descriptorNumber
         interest = .read
         token = try poller.add(self.descriptor, slot: slot, [.read, .edge])
     }
 
-    private static func setTCPOptions(_ socket: Int32) {
+    /// Accepted sockets have the options of the listening one (tcp(7)).
+    static func setTCPOptions(_ socket: Int32, keepsAlive: Bool) {
         // No Nagle: messages are written whole, and the last segment of one must not wait for an acknowledgement.
         set(Int32(IPPROTO_TCP), TCP_NODELAY, 1, on: socket)
+        guard keepsAlive else { return }
         set(SOL_SOCKET, SO_KEEPALIVE, 1, on: socket)
         for (option, value) in keepAlive { set(Int32(IPPROTO_TCP), option, value, on: socket) }
     }
@@ -213,6 +221,8 @@ final class Transport {
 
     /// Turns off SO_KEEPALIVE: an answer to one of its probes would count as a sign of life of the peer.
     func stopKeepAlive() {
+        guard keepsAlive else { return }
+        keepsAlive = false
         Self.set(SOL_SOCKET, SO_KEEPALIVE, 0, on: descriptor.number)
     }
 

@@ -28,12 +28,15 @@ import Testing
 
     /// A connection that we have accepted, and the client's socket, which blocks.
     private func accept() throws -> (Transport, peer: Int32) {
+        var options = ServerOptions()
+        options.connection.pingInterval = 0
+        let listening = try WebSocketEngine.ListeningSocket.listen(at: address(port: 0), isDual: false, options)
         let peer = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        let status = try address(port: server.port).withSockaddr { Glibc.connect(peer, $0, $1) }
+        let status = listening.address.withSockaddr { Glibc.connect(peer, $0, $1) }
         try #require(status == 0)
-        let number = try server.accept()
-        try #require(fcntl(number, F_SETFL, O_NONBLOCK) == 0)
-        let transport = try Transport(accepted: FileDescriptor(number), isUnix: false, slot: 3, &loop.poller)
+        let accepted = try listening.accept()
+        let copy = FileDescriptor(fcntl(accepted.descriptor.number, F_DUPFD_CLOEXEC, 0))
+        let transport = try Transport(accepted: copy, isUnix: false, keepsAlive: true, slot: 3, &loop.poller)
         return (transport, peer)
     }
 
@@ -125,7 +128,8 @@ import Testing
     @Test func anAcceptedUnixSocketMayHaveMoreBehindAShortRead() throws {
         let (ours, theirs) = try makeSocketPair()
         defer { close(theirs) }
-        let transport = try Transport(accepted: FileDescriptor(ours), isUnix: true, slot: 3, &loop.poller)
+        let transport = try Transport(
+            accepted: FileDescriptor(ours), isUnix: true, keepsAlive: false, slot: 3, &loop.poller)
         #expect(!transport.shortReadEmptiesSocket)
         try LocalServer.send([1, 2, 3], to: theirs)
         #expect(try #require(event()).readable && isBytes(transport.read(into: loop.readBuffer), 3))
@@ -133,8 +137,10 @@ import Testing
 
     @Test func tlsInBothRoles() throws {
         let (ours, theirs) = try makeSocketPair()
-        let server = try Transport(accepted: FileDescriptor(ours), isUnix: true, slot: 3, &loop.poller)
-        let client = try Transport(accepted: FileDescriptor(theirs), isUnix: true, slot: 4, &loop.poller)
+        let server = try Transport(
+            accepted: FileDescriptor(ours), isUnix: true, keepsAlive: false, slot: 3, &loop.poller)
+        let client = try Transport(
+            accepted: FileDescriptor(theirs), isUnix: true, keepsAlive: false, slot: 4, &loop.poller)
         let identity = try TestCertificate()
         try server.startTLS(accepting: try TLSContext.server(identity))
         try client.startTLS(try TLSContext.client(trusting: identity), host: "localhost", port: 443)
