@@ -51,8 +51,8 @@ public struct Broadcast: ~Copyable {
 
     /// nil if the websocket takes the plain one, which it may compress itself.
     private mutating func compressedFrame(for websocket: WebSocket) -> Frame? {
-        guard let direction = websocket.sendQueue.withLock({ $0.independentDeflate }),
-            let options = websocket.options.deflate, message.count >= max(options.threshold, 1)
+        guard let options = websocket.options.deflate, message.count >= max(options.threshold, 1),
+            let direction = websocket.sendQueue.withLock({ $0.independentDeflate })
         else { return nil }
         let setting = Setting(windowBits: direction.windowBits, level: options.level)
         if let frame = compressed[setting] { return frame }
