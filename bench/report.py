@@ -1,5 +1,4 @@
-"""Writes the results of the benchmarks: docs/benchmarks.md and docs/benchmarks.svg, and those of bench/servers.py:
-docs/server-benchmarks.md."""
+"""Writes the results of the benchmarks: docs/benchmarks.md and docs/benchmarks.svg."""
 
 from workloads import LIMITS, MODULE, PEERS
 
@@ -71,13 +70,8 @@ def table(facts, results):
             cells += ["", ""]
         cells.append("; ".join(verdict_text(v, workload) for v in result["verdicts"]))
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "## All clients", "", *all_figures(results, names), "", machine(facts), *failures(results)]
-    return "\n".join(lines) + "\n"
-
-
-def all_figures(results, names):
-    """A table of the module and the others with these names."""
-    lines = ["| workload | unit | module | " + " | ".join(names) + " |", "|---|---|---|" + "---|" * len(names)]
+    lines += ["", "## All clients", "", "| workload | unit | module | " + " | ".join(names) + " |"]
+    lines.append("|---|---|---|" + "---|" * len(names))
     for result in results:
         workload, clients = result["workload"], result["clients"]
         cells = [workload.title, workload.unit]
@@ -85,63 +79,24 @@ def all_figures(results, names):
             found = clients.get(name, {})
             cells.append(figure(found["value"], workload.unit) if "value" in found else "failed" if found else "")
         lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def machine(facts):
     peers = ", ".join(f"{name} {version}".strip() for name, version in facts["versions"].items())
     left_out = ", ".join(f"{name} ({why})" for name, why in facts["left out"].items())
-    priority = ", over which the benchmark had priority" if facts.get("priority") else ""
-    return (
-        f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}; meanwhile other "
-        f"processes used {facts['others']} % of the processors{priority}. Peers: {peers}. "
-        f"Left out: {left_out or 'none'}."
-    )
-
-
-def failures(results):
-    """A list of the failed runs, or nothing."""
-    lines = [
+    failures = [
         f"- {result['workload'].title}: {name}: {found['failed']}"
         for result in results
         for name, found in result["clients"].items()
         if "failed" in found
     ]
-    return ["", "Failed:", "", *lines] if lines else []
-
-
-def server_table(facts, results):
-    names = [name for name in facts["versions"] if any(name in r["clients"] for r in results)]
-    lines = [
-        "# Benchmarks of the server",
+    lines += [
         "",
         (
-            "Written by `scripts/bench --server`. Each server runs alone on one processor, and the load client "
-            "([bench/load.c](../bench/load.c)), which checks each message, on another; each workload runs with every server "
-            f"in turn, {facts['rounds']} rounds, at most 3 of those that only connect. Figures are medians; a ratio is the median "
-            "of the rounds' ratios. The module's server calls a Lua callback for each message ([bench/server.lua](../bench/server.lua)); the others: "
-            "[bench/peers](../bench/peers). Compare ratios, not figures, between machines or days."
+            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}; meanwhile other "
+            f"processes used {facts['others']} % of the processors. Peers: {peers}. "
+            f"Left out: {left_out or 'none'}."
         ),
-        "",
-        "## Targets of the module",
-        "",
-        (
-            "The last column compares the messages, or the connections, for each second of processor time that the server "
-            "used: the ratio to the best peer. It changes less than the others when other processes use the machine."
-        ),
-        "",
-        "| workload | unit | module | wanted | for the same processor time |",
-        "|---|---|---|---|---|",
     ]
-    for result in results:
-        workload, clients = result["workload"], result["clients"]
-        own = clients[MODULE.name].get("value")
-        ratios = [(clients[name]["efficiency ratio"], name) for name in names if "ratio" in clients.get(name, {})]
-        cells = [workload.title, workload.unit, "failed" if own is None else figure(own, workload.unit)]
-        cells.append("; ".join(verdict_text(v, workload) for v in result["verdicts"]))
-        cells.append("{:.2f} × {}".format(*min(ratios)) if ratios and not workload.lower else "")
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "## All servers", "", *all_figures(results, names), "", machine(facts), *failures(results)]
+    if failures:
+        lines += ["", "Failed:", "", *failures]
     return "\n".join(lines) + "\n"
 
 
@@ -186,7 +141,3 @@ def chart(path, results):
 def write(root, facts, results):
     (root / "docs/benchmarks.md").write_text(table(facts, results))
     chart(root / "docs/benchmarks.svg", results)
-
-
-def write_servers(root, facts, results):
-    (root / "docs/server-benchmarks.md").write_text(server_table(facts, results))

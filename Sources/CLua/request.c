@@ -40,11 +40,12 @@ static int close_request(lua_State *L) { return lua_isnil(L, 2) ? 0 : end_reques
 
 const luaL_Reg ws_request_owner_metamethods[] = {{"__gc", end_request}, {"__close", close_request}, {NULL, NULL}};
 
-/* Keeps the request at the given index for the OPEN that follows. May raise; then nothing was answered. */
-static void keep_for_open(lua_State *L, int request, uint32_t id)
+/* Keeps the request, which is on top of the stack, for the OPEN that follows; nil: keeps none. May raise with a request, and
+ * then nothing was answered. */
+static void keep_for_open(lua_State *L, uint32_t id)
 {
     lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_REQUESTS);
-    lua_pushvalue(L, request);
+    lua_insert(L, -2);
     lua_rawseti(L, -2, id);
     lua_pop(L, 1);
 }
@@ -70,12 +71,20 @@ static void answer_request(lua_State *L, owner *o, int request, int answer)
     } else if (type != LUA_TNIL && type != LUA_TBOOLEAN && type != LUA_TNONE) {
         luaL_error(L, "WebSocket onrequest must return a table, a boolean, the request or nothing, not %s", luaL_typename(L, answer));
     }
-    if (decision != WS_REQUEST_FORBID) keep_for_open(L, request, o->id);
+    if (decision != WS_REQUEST_FORBID) {
+        lua_pushvalue(L, request);
+        keep_for_open(L, o->id);
+    }
     /* A finalizer may have answered meanwhile. */
     bool is_sent = !o->request || ws_request_answer(o->request, decision, o->answer, &failure);
     if (o->answer) ws_options_free(o->answer);
     o->answer = NULL;
-    if (!is_sent) fail_answer(L, failure.text);
+    if (!is_sent) {
+        /* The script may drop the request now. */
+        lua_pushnil(L);
+        keep_for_open(L, o->id);
+        fail_answer(L, failure.text);
+    }
     release(o);
 }
 

@@ -125,8 +125,8 @@ static int close(lua_State *L)
     if (code != 1001 && !ws_may_close(code, reason, &failure)) return luaL_error(L, "%s", failure.text);
     if (code == 1001 && !ws_may_close(1000, reason, &failure)) return luaL_error(L, "%s", failure.text);
     if (!server->is_live) return 0;
-    end_live(server);
-    ws_server_close(server->engine_side, (uint16_t)code, reason);
+    /* Else it is live until no OPEN can come any more, so that `run` delivers those that have come, and their CLOSE. */
+    if (!ws_server_close(server->engine_side, (uint16_t)code, reason)) end_live(server);
     return 0;
 }
 
@@ -274,7 +274,7 @@ int ws_deliver_server_record(
     case WS_EVENT_SERVER_ENDED: {
         lua_server *server = find_server(L, id);
         if (server) end_live(server);
-        forget(L, WS_PRIVATE_SERVERS, id);
+        if (event->flags & WS_EVENT_FINAL) forget(L, WS_PRIVATE_SERVERS, id);
         break;
     }
     case WS_EVENT_ENDED: forget(L, WS_PRIVATE_REQUESTS, id); break;

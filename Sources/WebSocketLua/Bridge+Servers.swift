@@ -29,7 +29,7 @@ public func ws_server_listen(
 
 @c @implementation
 public func ws_server_free(_ server: OpaquePointer) {
-    with(server, as: Server.self) { $0.close(CloseFrame(code: .goingAway)) }
+    with(server, as: Server.self) { _ = $0.close(CloseFrame(code: .goingAway)) }
     release(server, as: Server.self)
 }
 
@@ -37,9 +37,9 @@ public func ws_server_free(_ server: OpaquePointer) {
 public func ws_server_reset(_ server: OpaquePointer) { with(server, as: Server.self) { $0.reset() } }
 
 @c @implementation
-public func ws_server_close(_ server: OpaquePointer, _ code: UInt16, _ reason: ws_slice) {
+public func ws_server_close(_ server: OpaquePointer, _ code: UInt16, _ reason: ws_slice) -> Bool {
     let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_may_close
-    with(server, as: Server.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
+    return with(server, as: Server.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
 }
 
 @c @implementation

@@ -24,7 +24,7 @@ enum {
     WS_EVENT_UNSEEN = 200,
     WS_EVENT_FLUSHED = 200, /* what ws_websocket_flush has waited for */
     WS_EVENT_ENDED = 201,   /* only carries WS_EVENT_FINAL; without it: a request will not lead to an open connection */
-    WS_EVENT_SERVER_ENDED = 202, /* a server is closed, and so are its connections; `socket`: the server's id */
+    WS_EVENT_SERVER_ENDED = 202, /* a server is closed, no OPEN follows; with WS_EVENT_FINAL: its connections have ended; `socket`: its id */
 };
 
 /* ws_event.flags. */

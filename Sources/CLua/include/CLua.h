@@ -148,15 +148,16 @@ typedef struct ws_request ws_request;
 /* The options of a server, for ws_options_set. */
 ws_options *_Nonnull ws_options_new_server(void);
 /* Listens; the records of the server will carry `id`. NULL, with a whole sentence, if it can't. Exactly one
- * WS_EVENT_SERVER_ENDED record will follow. */
+ * WS_EVENT_SERVER_ENDED record with WS_EVENT_FINAL will follow. */
 ws_server *_Nullable ws_server_listen(
     ws_state *_Nonnull state, ws_options *_Nonnull options, uint32_t id, ws_failure *_Nonnull failure);
 /* Closes it as ws_server_close with 1001 does. */
 void ws_server_free(ws_server *_Nonnull server);
 /* In a forked child: closes the child's copy of the listening socket. */
 void ws_server_reset(ws_server *_Nonnull server);
-/* Stops listening at once; the connections are closed in the background. */
-void ws_server_close(ws_server *_Nonnull server, uint16_t code, ws_slice reason);
+/* Stops listening at once; the connections are closed in the background. False if no WS_EVENT_SERVER_ENDED follows, because
+ * the engine has gone. */
+bool ws_server_close(ws_server *_Nonnull server, uint16_t code, ws_slice reason);
 const char *_Nonnull ws_server_state(ws_server *_Nonnull server);
 /* Where it listens; valid as long as the server. */
 ws_slice ws_server_address(ws_server *_Nonnull server);

@@ -261,8 +261,9 @@ final class Session {
 
     func linger(on connection: OpenConnection, _ loop: inout LoopContext) {
         guard !loop.isShuttingDown else { return }
-        let lingeringClose = LingeringClose(
-            connection.transport, failed: connection.closing.result?.isClean != true, &loop)
+        // A server closes TCP first (RFC 6455 section 7.1.1): its client waits for that.
+        let closesNow = websocket.role == .server || connection.closing.result?.isClean != true
+        let lingeringClose = LingeringClose(connection.transport, closesNow: closesNow, &loop)
         guard !lingeringClose.isOver(&loop) else { return }
         if lingeringCloses.count == Self.maximumLingeringCloses { lingeringCloses.removeFirst() }
         lingeringCloses.append(lingeringClose)

@@ -66,6 +66,8 @@ extension Acceptance {
     private static var bytesPerTurn: Int { 1 << 20 }
 
     private func open(_ agreement: ServerHandshake.Agreement, _ loop: inout LoopContext) -> OpeningProgress {
+        // After `Server.stoppedOpening` no OPEN may follow.
+        guard server.state == .listening else { return end("the server is closed", &loop) }
         guard let key = loop.random.next() else { return end(SystemError("getrandom").description, &loop) }
         stage = .over
         var info = EventInfo()
@@ -81,7 +83,7 @@ extension Acceptance {
     /// The peer gets the end of our side behind the response. If the socket were closed with bytes unread, the response could
     /// be lost (RFC 9112 section 9.6).
     private func linger(_ loop: inout LoopContext) -> OpeningProgress {
-        let close = LingeringClose(transport, failed: true, &loop)
+        let close = LingeringClose(transport, closesNow: true, &loop)
         deadline = close.deadline
         stage = .lingering(close)
         return close.isOver(&loop) ? end("closed", &loop) : .pending

@@ -156,6 +156,7 @@ final class Acceptance: Opening {
     private func received(
         _ request: HTTPRequest, _ loop: inout LoopContext
     ) throws(RequestRefusal) -> OpeningProgress {
+        guard server.state == .listening else { return end("the server is closed", &loop) }
         self.request = request
         if websocket.options.debug {
             for line in request.head.redactedLines { debugLine("> \(line)", &loop) }

@@ -45,6 +45,7 @@ extension Loop {
 
     /// The listening sockets are closed.
     mutating func close(_ server: Server, _ frame: CloseFrame) {
+        server.stoppedOpening(&context.records)
         appendCommands(forSessions: { $0.server === server }) { .closeSession($0, frame) }
         for slot in listeners.keys where listeners[slot]?.server === server { withListener(at: slot) { _, _ in } }
     }

@@ -1,4 +1,4 @@
-// A socket whose WebSocket connection is over. The server closes TCP first (RFC 6455 section 7.1.1). Closing our side with
+// A socket whose WebSocket connection is over. The server closes TCP first (RFC 6455 section 7.1.1). Closing a socket with
 // bytes unread would reset the connection, and our Close frame might be lost. So bytes that still come are read and
 // discarded, until the peer closes or 5 s have passed. Session owns it, on the thread that runs the loop.
 
@@ -11,11 +11,12 @@ final class LingeringClose {
 
     private static let timeout = Nanoseconds(seconds: 5)
 
-    /// - Parameter failed: the WebSocket connection has failed, so our side is closed at once (section 7.1.7).
-    init(_ transport: Transport, failed: Bool, _ loop: inout LoopContext) {
+    /// - Parameter closesNow: our side is closed at once: the server's, and a client's whose WebSocket connection has failed
+    ///   (section 7.1.7).
+    init(_ transport: Transport, closesNow: Bool, _ loop: inout LoopContext) {
         self.transport = transport
         deadline = loop.now + Self.timeout
-        if failed { transport.shutDownWriting() } else { transport.sendCloseNotify() }
+        if closesNow { transport.shutDownWriting() } else { transport.sendCloseNotify() }
         transport.watchForDiscard(loop.poller)
     }
 

@@ -78,10 +78,6 @@ extension EventQueue {
             defer { shared.servers = [:] }
             return shared.servers.values
         }
-        for server in servers {
-            server.stop()
-            server.debugLine("failed: \(reason)", &records)
-            server.ended(&records)
-        }
+        for server in servers { server.engineFailed(reason, &records) }
     }
 }

@@ -89,12 +89,16 @@ public final class Server: Sendable {
     /// Connections that are open or being closed.
     public var connections: Int { openConnections.load(ordering: .relaxed) }
 
-    /// Stops listening at once, and closes each connection.
-    public func close(_ frame: CloseFrame) {
-        guard stop() else { return }
-        queue.serverEnded(self)
+    /// Stops listening at once, and closes each connection. False if the engine has gone: then no record follows.
+    @discardableResult
+    public func close(_ frame: CloseFrame) -> Bool {
+        guard stop() else { return true }
         let isPosted: Void? = Engine.withCurrent { $0.post(.closeServer(self, frame)) }
-        if isPosted == nil { hasEnded.store(true, ordering: .releasing) }
+        if isPosted == nil {
+            hasEnded.store(true, ordering: .releasing)
+            queue.serverEnded(self)
+        }
+        return isPosted != nil
     }
 
     /// Closes the listening sockets. False if they are closed already.
@@ -135,11 +139,28 @@ public final class Server: Sendable {
     func connectionOpened() { openConnections.add(1, ordering: .relaxed) }
     func connectionClosed() { openConnections.subtract(1, ordering: .relaxed) }
 
-    /// The server is closed, and its last connection has ended: tells Lua, once.
-    func ended(_ records: inout EventRecords) {
-        guard !hasEnded.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    /// No OPEN follows from here on: publishes a record of that.
+    func stoppedOpening(_ records: inout EventRecords) {
         EventInfo().payload.withUnsafeBytes { records.append(essential: WS_EVENT_SERVER_ENDED, socket: id, $0) }
         queue.publish(&records)
+    }
+
+    /// The server is closed, and its last connection has ended: publishes the last record, once.
+    func ended(_ records: inout EventRecords) {
+        guard !hasEnded.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        queue.serverEnded(self)
+        EventInfo().payload.withUnsafeBytes {
+            records.append(essential: WS_EVENT_SERVER_ENDED, socket: id, flags: WS_EVENT_FINAL, $0)
+        }
+        queue.publish(&records)
+    }
+
+    /// The engine has failed: nobody accepts any more, and the connections are gone without `connectionClosed`.
+    func engineFailed(_ reason: String, _ records: inout EventRecords) {
+        stop()
+        openConnections.store(0, ordering: .relaxed)
+        debugLine("failed: \(reason)", &records)
+        ended(&records)
     }
 
     /// Publishes a line for the server's `debug` function, if there is one.
