@@ -68,6 +68,7 @@ public struct HTTPResponse: Equatable, Sendable {
         case 403: "Forbidden"
         case 404: "Not Found"
         case 405: "Method Not Allowed"
+        case 408: "Request Timeout"
         case 409: "Conflict"
         case 410: "Gone"
         case 414: "URI Too Long"
