@@ -1,4 +1,4 @@
--- Wrong requests and frames, byte by byte, to a server of websocket.listen: what the client gets, and which events come.
+-- Wrong requests and frames to a server of websocket.listen: what the client gets, and which events come.
 
 local helper = require "helper"
 local raw = require "raw_clients"
@@ -65,7 +65,8 @@ case("white space before the first field", 400, "GET / HTTP/1.1\r\n Host: localh
 case("a space before a colon", 400, with "A : b\r\n")
 case("a line without a colon", 400, with "A\r\n")
 case("an empty name", 400, with ": b\r\n")
-case("Content-Length and Transfer-Encoding", 400, with "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n" .. "0\r\n\r\n")
+case("Content-Length and Transfer-Encoding", 400,
+  with "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n" .. "0\r\n\r\n")
 case("two Content-Lengths", 400, with "Content-Length: 0\r\nContent-Length: 0\r\n")
 case("Content-Length: +0", 400, with "Content-Length: +0\r\n")
 case("Content-Length: 0, 0", 400, with "Content-Length: 0, 0\r\n")
@@ -129,10 +130,10 @@ describe("hostile clients: the server gets", function()
     server = websocket.listen {
       address = "127.0.0.1:0",
       maxmessagesize = 100000,
-      onrequest = function(request)
-        request.number = request.headers["x-case"]
+      onrequest = function(asked)
+        asked.number = asked.headers["x-case"]
       end,
-      onreceive = function(kind, _, _, info, ws)
+      onreceive = function(kind, _, _, _, ws)
         local number = ws.request.number or "another"
         events[number] = (events[number] and events[number] .. " " or "") .. names[kind]
       end,

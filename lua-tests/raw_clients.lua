@@ -1,5 +1,5 @@
--- For the specs of hostile clients: a server in its own process, whose memory and processor time can be measured, and the
--- clients of servers/raw_client.py.
+-- For the specs of hostile clients: a server in its own process, whose memory and processor time can be measured, and
+-- the clients of servers/raw_client.py.
 
 local helper = require "helper"
 
@@ -65,7 +65,7 @@ end
 local Server = {}
 Server.__index = Server
 
--- Echoes messages; a client at /deaf is sent to until that raises. Prints what its argument names.
+-- Echoes texts. A client at /deaf is sent to until that raises, and the error is printed.
 local script = [[
   local websocket = require "websocket"
   local types = websocket.WebSocketMessageType
@@ -89,7 +89,8 @@ local script = [[
   websocket.run()
 ]]
 
---- Starts a server with these options, which are Lua source. `limit`: its number of descriptors, by default as many as may be.
+--- Starts a server with these options, which are Lua source. `limit`: its number of descriptors, by default as many as
+--- may be.
 function raw.serve(options, limit)
   local command = ("ulimit -n %s; exec %s %s"):format(limit or "$(ulimit -Hn)", helper.lua, helper.write_script(script))
   local process = helper.start("bash", "-c", command .. ' "$0"', options)

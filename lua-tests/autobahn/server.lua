@@ -5,11 +5,11 @@ local types = websocket.WebSocketMessageType
 
 local server = websocket.listen{
     address = "127.0.0.1:0",
-    -- 12.*.1 and 13.*.1 send 16 bytes, and the suite fails if such messages come back uncompressed: hence threshold = 0.
+    -- 12.*.1 and 13.*.1 send 16 bytes, and the suite fails if those come back uncompressed: hence threshold = 0.
     deflate = { threshold = 0 },
     maxmessagesize = 256 << 20,
     maxbuffered = 256 << 20,
-    onreceive = function(type, data, err, info, ws)
+    onreceive = function(type, data, _, _, ws)
         if type == types.TEXT then
             ws:sendText(data)
         elseif type == types.BINARY then
