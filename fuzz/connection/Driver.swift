@@ -12,6 +12,7 @@ final class Driver {
 
     struct Setup {
         var options = Options()
+        var role = Role.client
         var agreement: DeflateParameters?
         var thresholds = Thresholds()
         /// Bytes of the loop's read buffer.
@@ -48,7 +49,7 @@ final class Driver {
             setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
         }
         let early = accept()
-        socket = WebSocket(setup.options, queue: queue, id: 1)
+        socket = try Self.webSocket(setup, queue)
         var agreement = ClientHandshake.Agreement()
         agreement.deflate = setup.agreement
         let connection = OpenConnection(
@@ -57,6 +58,14 @@ final class Driver {
         require(connection.open())
         self.connection = connection
         work { $0.start(&$1) }
+    }
+
+    private static func webSocket(_ setup: Setup, _ queue: EventQueue) throws -> WebSocket {
+        guard setup.role == .server else { return WebSocket(setup.options, queue: queue, id: 1) }
+        var options = ServerOptions()
+        options.address = try ListenAddress("127.0.0.1:0")
+        options.connection = setup.options
+        return WebSocket(acceptedBy: try Server(options, queue: queue, id: 1))
     }
 
     var isOver: Bool { summary != nil }
@@ -146,8 +155,8 @@ final class Driver {
         isTimedOut = isInTimeout
         connection.freeIdleMemory(&loop)
         if connection.lingers {
-            let lingeringClose = LingeringClose(
-                connection.transport, failed: connection.closing.result?.isClean != true, &loop)
+            let closesNow = socket.role == .server || connection.closing.result?.isClean != true
+            let lingeringClose = LingeringClose(connection.transport, closesNow: closesNow, &loop)
             if !lingeringClose.isOver(&loop) { self.lingeringClose = lingeringClose }
         }
         socket.publish(&loop.records)

@@ -1,4 +1,4 @@
-// The server's side of a run: it sends frames in any cut, and checks the frames of the connection. It parses frames
+// The other side of a run, a server or a client: it sends frames in any cut, and checks the frames of the connection. It parses frames
 // itself; only for inflating it uses the library.
 
 import CEvents
@@ -20,6 +20,7 @@ final class Peer {
     private var inflatingReader: MessageReader
     private var decoded = EventRecords()
     let key: UInt32
+    private let role: Role
 
     // Sending.
     private var output: [UInt8] = []
@@ -46,11 +47,13 @@ final class Peer {
     private(set) var latestPong = -1
     private(set) var closeReceived: CloseFrame?
 
-    init(_ descriptor: Int32, _ agreement: DeflateParameters?, key: UInt32) {
+    init(_ descriptor: Int32, _ role: Role, _ agreement: DeflateParameters?, key: UInt32) {
         self.descriptor = descriptor
+        self.role = role
         self.key = key
-        deflater = agreement.flatMap { Deflater($0.server, level: 1) }
-        inflatingReader = MessageReader(role: .server, maximumMessageSize: 1 << 30, inflating: agreement?.client)
+        deflater = agreement.flatMap { Deflater(role.outgoing($0), level: 1) }
+        inflatingReader = MessageReader(
+            role: role, maximumMessageSize: 1 << 30, inflating: agreement.map(role.incoming))
     }
 
     deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
@@ -74,15 +77,27 @@ final class Peer {
 
     private func append(_ first: UInt8, _ payload: ArraySlice<UInt8>, _ event: Event?) {
         output.append(first)
+        let maskBit: UInt8 = role.masks ? 0x80 : 0
         switch payload.count {
-        case ..<126: output.append(UInt8(payload.count))
-        case ..<65536: output += [126, UInt8(payload.count >> 8), UInt8(payload.count & 0xFF)]
+        case ..<126: output.append(maskBit | UInt8(payload.count))
+        case ..<65536: output += [maskBit | 126, UInt8(payload.count >> 8), UInt8(payload.count & 0xFF)]
         default:
-            output.append(127)
+            output.append(maskBit | 127)
             for shift in stride(from: 56, through: 0, by: -8) { output.append(UInt8(payload.count >> shift & 0xFF)) }
         }
-        output += payload
+        if role.masks {
+            let start = output.count
+            output += mask
+            for (index, byte) in payload.enumerated() { output.append(byte ^ output[start + index & 3]) }
+        } else {
+            output += payload
+        }
         if let event { events.append((event, output.count)) }
+    }
+
+    /// Another key for each frame.
+    private var mask: [UInt8] {
+        withUnsafeBytes(of: UInt32(truncatingIfNeeded: output.count &* 0x9E37_79B1)) { Array($0) }
     }
 
     /// Queues a message, in one frame or in fragments.
@@ -139,9 +154,24 @@ final class Peer {
         output += trailing
     }
 
-    /// Sends `bytes` that break a rule, and `trailing` bytes, which the connection must ignore.
-    func violate(_ bytes: [UInt8], _ kind: String, _ code: CloseCode, trailing: [UInt8]) {
+    /// Sends a frame that only the other role may send: a client's without a mask, a server's with one.
+    func violateMasking(trailing: [UInt8]) {
         guard !isDone else { return }
+        let frame: [UInt8] = role.masks ? [0x81, 0] : [0x81, 0x80, 0, 0, 0, 0]
+        violate(unmasked: false, frame, "protocol", .protocolError, trailing: trailing)
+    }
+
+    /// Sends `bytes`, the beginning of a frame without a mask, that break a rule, and `trailing` bytes, which the connection must ignore.
+    func violate(
+        unmasked: Bool = true, _ bytes: [UInt8], _ kind: String, _ code: CloseCode, trailing: [UInt8]
+    ) {
+        guard !isDone else { return }
+        var bytes = bytes
+        if unmasked, role.masks {
+            let header = bytes[1] == 127 ? 10 : 2
+            bytes[1] |= 0x80
+            bytes.insert(contentsOf: [0, 0, 0, 0], at: min(header, bytes.count))
+        }
         output += bytes
         violation = (kind, code)
         endOffset = output.count
@@ -217,16 +247,17 @@ final class Peer {
     /// First byte and payload of the frame at `start`, and the offset after it; nil when the frame is not whole.
     private func frame(at start: Int) -> ((first: UInt8, payload: [UInt8]), end: Int)? {
         guard input.count - start >= 2 else { return nil }
-        require(input[start + 1] & 0x80 != 0, "a frame has no mask")
+        let isMasked = input[start + 1] & 0x80 != 0
+        require(isMasked != role.masks, "a frame of the other role")
         var length = Int(input[start + 1] & 0x7F)
         let extended = length == 126 ? 2 : length == 127 ? 8 : 0
-        let head = start + 2 + extended + 4
+        let head = start + 2 + extended + (isMasked ? 4 : 0)
         guard input.count >= head else { return nil }
         if extended > 0 { length = input[start + 2..<start + 2 + extended].reduce(0) { $0 << 8 | Int($1) } }
         require(length >= 0 && length <= 1 << 20, "a frame is too long")
         guard input.count - head >= length else { return nil }
         var payload = Array(input[head..<head + length])
-        for index in payload.indices { payload[index] ^= input[head - 4 + index & 3] }
+        for index in payload.indices where isMasked { payload[index] ^= input[head - 4 + index & 3] }
         return ((input[start], payload), head + length)
     }
 

@@ -40,7 +40,7 @@ final class Run {
             if var size = receiveBuffer {
                 setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
             }
-            peer = Peer(descriptor, setup.agreement, key: setup.keepaliveKey)
+            peer = Peer(descriptor, setup.role == .client ? .server : .client, setup.agreement, key: setup.keepaliveKey)
             for number in 0..<Int(early % 4) {
                 peer.send(
                     Message(opcode: .text, payload: Content.make(40, isText: true, compresses: true, number: number)),
@@ -77,6 +77,7 @@ final class Run {
         if third & 6 == 2 { setup.options.pingInterval = 1 }
         if third & 6 == 4 { setup.options.pingInterval = 100 }
         setup.options.pongTimeout = 3
+        if third & 8 != 0 { setup.role = .server }
         return setup
     }
 
@@ -121,7 +122,7 @@ final class Run {
         case 2: peer.close(CloseFrame(code: .noStatus), trailing: trailing)
         case 3: peer.answerClose()
         case 4: peer.violate([0x83, 0], "protocol", .protocolError, trailing: trailing)
-        case 5: peer.violate([0x81, 0x80, 0, 0, 0, 0], "protocol", .protocolError, trailing: trailing)
+        case 5: peer.violateMasking(trailing: trailing)
         case 6: peer.violate([0x81, 2, 0xC3, 0x28], "protocol", .invalidData, trailing: trailing)
         case 7: peer.violate([0x82, 127, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF], "size", .tooBig, trailing: trailing)
         case 8: peer.violate([0x88, 2, 0x03, 0xEE], "protocol", .protocolError, trailing: trailing)
