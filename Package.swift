@@ -22,7 +22,6 @@ let package = Package(
     name: "websocket",
     products: [
         .library(name: "websocket", type: .dynamic, targets: ["WebSocketLua"]),
-        .executable(name: "EchoServer", targets: ["EchoServer"]),
     ],
     targets: [
         .target(name: "CEvents"),
@@ -65,11 +64,6 @@ let package = Package(
                 ]),
                 .unsafeFlags(isSanitized ? [] : ["-static-stdlib", "-L", "linking", "-Xlinker", "-s"]),
             ]
-        ),
-        .executableTarget(
-            name: "EchoServer",
-            dependencies: ["WebSocketProtocol", "CEvents", "CLinux"],
-            swiftSettings: settings
         ),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(

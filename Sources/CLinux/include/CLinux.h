@@ -1,5 +1,4 @@
-/* System calls and headers that Swift's Glibc module does not have. WebSocketEngine and EchoServer use them, on any
- * thread. */
+/* System calls and headers that Swift's Glibc module does not have. WebSocketEngine uses them, on any thread. */
 #ifndef WS_CLINUX_H
 #define WS_CLINUX_H
 
