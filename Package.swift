@@ -21,7 +21,7 @@ let settings: [SwiftSetting] = [
 let package = Package(
     name: "websocket",
     products: [
-        .library(name: "websocket", type: .dynamic, targets: ["WebSocketLua"]),
+        .library(name: "websocket", type: .dynamic, targets: ["WebSocketLua"])
     ],
     targets: [
         .target(name: "CEvents"),
