@@ -65,14 +65,16 @@ case("white space before the first field", 400, "GET / HTTP/1.1\r\n Host: localh
 case("a space before a colon", 400, with "A : b\r\n")
 case("a line without a colon", 400, with "A\r\n")
 case("an empty name", 400, with ": b\r\n")
+-- Requests for a page, which are well-formed but for the length of their body: otherwise they would get 426.
+local function page(more) return request({ Upgrade = false }, more) end
 case("Content-Length and Transfer-Encoding", 400,
-  with "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n" .. "0\r\n\r\n")
-case("two Content-Lengths", 400, with "Content-Length: 0\r\nContent-Length: 0\r\n")
-case("Content-Length: +0", 400, with "Content-Length: +0\r\n")
-case("Content-Length: 0, 0", 400, with "Content-Length: 0, 0\r\n")
+  page "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n" .. "0\r\n\r\n")
+case("two Content-Lengths", 400, page "Content-Length: 0\r\nContent-Length: 0\r\n")
+case("Content-Length: +0", 400, page "Content-Length: +0\r\n")
+case("Content-Length: 0, 0", 400, page "Content-Length: 0, 0\r\n")
 case("a body with a length", 400, with "Content-Length: 5\r\n" .. "hello")
 case("a body in chunks", 400, with "Transfer-Encoding: chunked\r\n" .. "0\r\n\r\n")
-case("Transfer-Encoding: gzip, chunked", 400, with "Transfer-Encoding: gzip, chunked\r\n")
+case("Transfer-Encoding: gzip, chunked", 400, page "Transfer-Encoding: gzip, chunked\r\n")
 case("Transfer-Encoding with HTTP/1.0", 400, request(nil, "Transfer-Encoding: chunked\r\n", "GET / HTTP/1.0"))
 case("a field of 70 KB", 431, with("A: " .. ("b"):rep(70000) .. "\r\n"))
 case("fields without end", 431, { "GET / HTTP/1.1\r\n" .. ("A: b\r\n"):rep(10000) })
