@@ -336,7 +336,8 @@ describe("a server's life:", function()
         local ws = websocket.WebSocket { url = "ws://" .. server.address, reconnect = false }
         ws:connect()
         repeat websocket.poll(0.1) until log[1] == 1 and ws.state == "open"
-        local pipe = io.popen("ls -l /proc/$PPID/fd")
+        local file = io.open("/proc/self/stat")
+        local pipe = io.popen(("ls -l /proc/%d/fd"):format(file:read("n")))
         local found = {}
         for line in pipe:lines() do
           local number, target = line:match("(%d+) %-> (.*)")

@@ -76,6 +76,45 @@ describe("a server's limits:", function()
     c:close()
   end)
 
+  it("no descriptor left: accepting pauses, other connections go on, nothing spins; later it goes on", function()
+    local process = helper.start("bash", "-c", ("ulimit -n 64; exec %s %s"):format(helper.lua, helper.write_script [[
+      local websocket = require "websocket"
+      local files, pauses, cpu = {}, 0, nil
+      local server = websocket.listen { address = "127.0.0.1:0",
+        debug = function(line)
+          if line:find("accepting pauses: .*Too many open files") then pauses = pauses + 1 end
+        end,
+        onreceive = function(type, data, _, _, ws)
+          if type ~= 0 then return end
+          if data == "fill" then repeat files[#files + 1] = io.open("/dev/null") until not io.open("/dev/null") end
+          if data == "free" then
+            for _, file in ipairs(files) do file:close() end
+            print(pauses > 0, pauses < 100, os.clock() - cpu < 0.3)
+            io.stdout:flush()
+          end
+          cpu = os.clock()
+          ws:sendText(data)
+        end }
+      print(server.port)
+      io.stdout:flush()
+      websocket.run(20)
+    ]]))
+    local url = ("ws://127.0.0.1:%d/"):format(process.pipe:read("n", "l"))
+    local first = helper.client { url = url, reconnect = false }
+    first:open()
+    first.ws:sendText("fill")
+    first:get("TEXT")
+    local second = helper.client { url = url, reconnect = false }
+    websocket.run(0.5)
+    assert.equal("", second:list())
+    first.ws:sendText("still")
+    assert.equal("still", first:get("TEXT", 2).data)
+    first.ws:sendText("free")
+    second:open()
+    assert.equal("true\ttrue\ttrue", process.pipe:read("l"))
+    process:stop("KILL")
+  end)
+
   describe("connecttimeout", function()
     it("is for the whole request: 408", function()
       local s = own.listen { connecttimeout = 0.2 }
