@@ -8,18 +8,18 @@ local MiB = 1024 * 1024
 describe("a server and the client", function()
   local servers = {}
 
-  --- Starts an echo server. With `is_secure` it has TLS, and one of the tests' certificates.
-  local function listen(is_secure)
+  --- Starts a server, an echo server without `onreceive`. With `is_secure` it has TLS, and one of the tests' certificates.
+  local function listen(is_secure, onreceive)
     local folder = helper.certificates
     if is_secure then assert(os.execute(helper.folder .. "/certificates.sh '" .. folder .. "'")) end
     local server = websocket.listen {
       address = "127.0.0.1:0",
-      deflate = true,
+      deflate = not onreceive,
       maxmessagesize = 16 * MiB,
       maxbuffered = 40 * MiB,
-      protocols = { "dumb-increment-protocol" }, -- the test client of libwebsockets asks for it
+      protocols = { "dumb-increment-protocol", "lws-mirror-protocol" }, -- of the test client of libwebsockets
       tls = is_secure and { cert = folder .. "/good.pem", key = folder .. "/good.key" } or nil,
-      onreceive = function(type, data, _, _, ws)
+      onreceive = onreceive or function(type, data, _, _, ws)
         if type == types.TEXT then ws:sendText(data) end
         if type == types.BINARY then ws:sendBinary(data) end
       end,
@@ -63,5 +63,30 @@ describe("a server and the client", function()
         end)
       end
     end
+  end
+
+  for _, is_secure in ipairs { false, true } do
+    it("libwebsockets, " .. (is_secure and "TLS" or "TCP") .. ", none, exchange messages", function()
+      local pongs, commands = {}, 0
+      local server = listen(is_secure, function(type, data, _, _, ws)
+        if type == types.OPEN then
+          for _, size in ipairs { 0, 1, 125, 126, 65535, 65536, MiB } do ws:sendText(("x"):rep(size)) end
+          ws:sendPing("after the messages")
+        elseif type == types.PONG then
+          pongs[ws.protocol] = data
+        elseif type == types.TEXT then
+          assert(data:find("^c #%x+ %d+ %d+ %d+;$"), data)
+          commands = commands + 1
+        end
+      end)
+      local secure = is_secure and "--ssl --ssl-ca='" .. helper.certificates .. "/ca.pem'" or ""
+      local client = helper.start(("timeout 30 libwebsockets-test-client localhost --port=%d %s"):format(
+        server.port, secure))
+      helper.wait(function() return pongs["dumb-increment-protocol"] and pongs["lws-mirror-protocol"] end, "pongs")
+      assert.equal("after the messages", pongs["dumb-increment-protocol"])
+      assert.equal("after the messages", pongs["lws-mirror-protocol"])
+      helper.wait(function() return commands > 0 end, "a message of the client")
+      client:stop()
+    end)
   end
 end)
