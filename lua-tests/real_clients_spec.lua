@@ -8,7 +8,8 @@ local MiB = 1024 * 1024
 describe("a server and the client", function()
   local servers = {}
 
-  --- Starts a server, an echo server without `onreceive`. With `is_secure` it has TLS, and one of the tests' certificates.
+  --- Starts a server; without `onreceive` it echoes, and compresses. With `is_secure` it has TLS, and one of the tests'
+  --- certificates.
   local function listen(is_secure, onreceive)
     local folder = helper.certificates
     if is_secure then assert(os.execute(helper.folder .. "/certificates.sh '" .. folder .. "'")) end
@@ -66,7 +67,7 @@ describe("a server and the client", function()
   end
 
   for _, is_secure in ipairs { false, true } do
-    it("libwebsockets, " .. (is_secure and "TLS" or "TCP") .. ", none, exchange messages", function()
+    it("libwebsockets, " .. (is_secure and "TLS" or "TCP") .. ", without deflate, exchange messages", function()
       local pongs, commands = {}, 0
       local server = listen(is_secure, function(type, data, _, _, ws)
         if type == types.OPEN then
