@@ -274,7 +274,8 @@ describe("dropped websockets:", function()
     end
     local function compare(count, resident)
       local count_now, resident_now = measure()
-      print(count_now - count < 100 or count_now - count, resident_now - resident < 3000 or resident_now - resident)
+      -- Lua's own table of strings may stay at 128 KiB; ten thousand leaks would be more than 1000.
+      print(count_now - count < 300 or count_now - count, resident_now - resident < 3000 or resident_now - resident)
     end
   ]]
 

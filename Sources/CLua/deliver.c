@@ -237,7 +237,10 @@ static inline __attribute__((always_inline)) int deliver_record(
     bool is_called = is_plain || to->has_handler || event->type == WS_EVENT_DEBUG;
     int arguments = push_call(L, module, event, ws, is_plain);
     if (arguments < 0) return 0;
-    if (is_called) ws_keep_call_reserved(L, module);
+    if (is_called && !ws_keep_call_reserved(L, module)) {
+        lua_settop(L, INDEX_HANDLER);
+        return 0;
+    }
     if (!is_plain && event->type >= WS_EVENT_OPEN && event->type <= WS_EVENT_ERROR) keep_info(L, event, ws);
     if (!is_called) {
         size_t kept = keep_for_receive(L, event, ws, arguments);
@@ -264,11 +267,10 @@ static int ask(lua_State *L, module_state *module, ws_event *event, lua_websocke
     uint64_t before = module->delivered;
     int arguments = ws_push_question(L, event);
     /* A finalizer has polled, and that poll has delivered the record. */
-    if (module->delivered != before) {
+    if (module->delivered != before || !ws_keep_call_reserved(L, module)) {
         lua_settop(L, INDEX_HANDLER);
         return 0;
     }
-    ws_keep_call_reserved(L, module);
     ws_begin_question(L);
     advance_cursor(L, module, event, ws, 0);
     ws_show(module);

@@ -61,11 +61,15 @@ void ws_call_empty_function(lua_State *L);
  * function, a CallInfo, and one more level before the limit of C calls. Called before records are fetched. */
 void ws_reserve_call(lua_State *L);
 /* deliver.c: the same once more, after the pushes and before a record is consumed, where a garbage collection during the
- * pushes may have freed it. If it raises, a descriptor of the script says that a record remains. */
+ * pushes may have freed it. If it raises, a descriptor of the script says that a record remains. In 5.2 this call may collect
+ * garbage, too: returns false if a finalizer has polled, and that poll has delivered records. */
 void ws_reserve_call_again(lua_State *L, module_state *module);
-static inline void ws_keep_call_reserved(lua_State *L, module_state *module)
+static inline bool ws_keep_call_reserved(lua_State *L, module_state *module)
 {
-    if (!WS_STACK_STAYS || !WS_CALLINFO_STAYS) ws_reserve_call_again(L, module);
+    if (WS_STACK_STAYS && WS_CALLINFO_STAYS) return true;
+    uint64_t before = module->delivered;
+    ws_reserve_call_again(L, module);
+    return module->delivered == before;
 }
 
 /* deliver.c: moves past a record that belongs to no websocket. */

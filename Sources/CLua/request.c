@@ -131,11 +131,10 @@ int ws_ask_request(
         lua_pushvalue(L, INDEX_REQUEST);
     }
     /* A finalizer has polled, and that poll has delivered the record. */
-    if (module->delivered != before) {
+    if (module->delivered != before || !ws_keep_call_reserved(L, module)) {
         lua_settop(L, INDEX_HANDLER);
         return 0;
     }
-    ws_keep_call_reserved(L, module);
     o->request = ws_state_take_request(module->state, id);
     ws_skip_record(L, module, event);
     ws_show(module);

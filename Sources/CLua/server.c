@@ -238,8 +238,7 @@ static int debug_line(lua_State *L, module_state *module, ws_event *event, lua_I
     lua_settop(L, INDEX_HANDLER);
     lua_getiuservalue(L, INDEX_WEBSOCKET, WS_SERVER_DEBUG);
     ws_push_bytes(L, ws_event_payload(event), event->length, &module->delivered);
-    if (module->delivered != before) return 0;
-    ws_keep_call_reserved(L, module);
+    if (module->delivered != before || !ws_keep_call_reserved(L, module)) return 0;
     ws_skip_record(L, module, event);
     ws_show(module);
     lua_callk(L, 1, 0, (lua_KContext)(count + 1), continuation);

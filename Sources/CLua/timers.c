@@ -129,6 +129,11 @@ void ws_run_timers(lua_State *L, module_state *module, double now, lua_KContext 
         lua_rawget(L, WS_UP_PRIVATE);
         lua_getiuservalue(L, -1, VALUE_FUNCTION);
         ws_keep_call_reserved(L, module);
+        /* A finalizer has polled, and that poll has run it. */
+        if (!timer->position) {
+            lua_pop(L, 2);
+            continue;
+        }
         unset(L, timer);
         lua_remove(L, -2);
         module->timers_run++;
