@@ -6,12 +6,7 @@ local own = require "own_server"
 local raises = helper.raises
 
 describe("an accepted websocket:", function()
-  after_each(function()
-    own.close()
-    helper.close_clients()
-    helper.stop_servers()
-    helper.remove_files()
-  end)
+  after_each(own.clean_up)
 
   describe("its properties", function()
     it("are those of the request", function()

@@ -6,12 +6,7 @@ local own = require "own_server"
 local websocket, raises = helper.websocket, helper.raises
 
 describe("broadcast", function()
-  after_each(function()
-    own.close()
-    helper.close_clients()
-    helper.stop_servers()
-    helper.remove_files()
-  end)
+  after_each(own.clean_up)
 
   --- A server with n clients; each option table of `more` makes a client, too.
   local function room(n, options, more)

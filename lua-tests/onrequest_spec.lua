@@ -9,12 +9,7 @@ local it_yields = helper.callbacks_yield and it or function() end
 local closes_at_errors = helper.version ~= "jit" and helper.version >= "5.4"
 
 describe("onrequest", function()
-  after_each(function()
-    own.close()
-    helper.close_clients()
-    helper.stop_servers()
-    helper.remove_files()
-  end)
+  after_each(own.clean_up)
 
   --- A server with this function, and its options.
   local function asking(onrequest, options)

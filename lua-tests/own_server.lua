@@ -37,6 +37,14 @@ function own.close()
   while #servers > 0 do table.remove(servers).server:close() end
 end
 
+--- For after_each of a spec that has clients, other servers and files as well.
+function own.clean_up()
+  own.close()
+  helper.close_clients()
+  helper.stop_servers()
+  helper.remove_files()
+end
+
 function Server:url(path) return "ws://" .. self.server.address .. (path or "/") end
 
 --- Waits for the n-th event of that name (1 by default) and returns it.

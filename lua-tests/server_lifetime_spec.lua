@@ -6,12 +6,7 @@ local own = require "own_server"
 local websocket = helper.websocket
 
 describe("a server's life:", function()
-  after_each(function()
-    own.close()
-    helper.close_clients()
-    helper.stop_servers()
-    helper.remove_files()
-  end)
+  after_each(own.clean_up)
 
   local function collect() for _ = 1, 3 do collectgarbage() end end
 

@@ -6,12 +6,7 @@ local own = require "own_server"
 local websocket, raises = helper.websocket, helper.raises
 
 describe("a server's limits:", function()
-  after_each(function()
-    own.close()
-    helper.close_clients()
-    helper.stop_servers()
-    helper.remove_files()
-  end)
+  after_each(own.clean_up)
 
   it("maxmessagesize: 1009, 1 MiB by default", function()
     for _, size in ipairs { 100, 2 ^ 20 } do
@@ -168,12 +163,7 @@ describe("a server's limits:", function()
 end)
 
 describe("server:close", function()
-  after_each(function()
-    own.close()
-    helper.close_clients()
-    helper.stop_servers()
-    helper.remove_files()
-  end)
+  after_each(own.clean_up)
 
   it("closes each connection with 1001, and run returns after their CLOSE events", function()
     local s = own.listen {}

@@ -6,12 +6,7 @@ local own = require "own_server"
 local websocket, raises = helper.websocket, helper.raises
 
 describe("a server:", function()
-  after_each(function()
-    own.close()
-    helper.close_clients()
-    helper.stop_servers()
-    helper.remove_files()
-  end)
+  after_each(own.clean_up)
 
   local function nothing() end
 

@@ -70,7 +70,6 @@ final class ConnectAttempt: Opening {
     }
 
     /// Connects to `url`; called again after a redirect.
-
     func start(_ loop: inout LoopContext) -> Progress {
         do throws(Proxy.Failure) { proxy = try options.proxy(for: url) } catch {
             return fail(Failure(kind: "proxy", reason: error.reason))
