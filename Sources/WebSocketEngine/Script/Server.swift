@@ -20,9 +20,7 @@ public final class Server: Sendable {
     /// Those of each connection.
     let connectionOptions: SharedOptions
     let handshake: ServerHandshake
-    /// Where it listens, as the option `address` is written, with the port that the system has chosen.
-    public let address: String
-    /// The same for C.
+    /// Where it listens, as the option `address` is written, with the port that the system has chosen: UTF-8, which C reads.
     public let addressBytes: [UInt8]
     /// 0 for a Unix socket.
     public let port: Int
@@ -51,8 +49,7 @@ public final class Server: Sendable {
         }
         do throws(SystemError) {
             let sockets = try ListeningSockets(place, options)
-            address = sockets.description
-            addressBytes = Array(address.utf8)
+            addressBytes = Array(sockets.description.utf8)
             port = Int(sockets.port)
             numbers = sockets.numbers
             self.sockets = Mutex(sockets)
@@ -80,6 +77,8 @@ public final class Server: Sendable {
             throw ServerFailure("WebSocket server can't listen at \(address): \(error.description)")
         }
     }
+
+    var address: String { String(decoding: addressBytes, as: UTF8.self) }
 
     public var state: State {
         if !isClosed.load(ordering: .acquiring) { return .listening }
