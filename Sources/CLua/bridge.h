@@ -28,6 +28,7 @@ enum {
     WS_PRIVATE_QUESTION_METATABLE,
     WS_PRIVATE_PUSH_VALUES,     /* functions for lua_pcall: 5.1 would have to allocate them */
     WS_PRIVATE_MAKE_ROOM,
+    WS_PRIVATE_RESERVE_SLOTS,
     WS_PRIVATE_SERVER_METATABLE,
     WS_PRIVATE_REQUEST_METATABLE,       /* of the table that onrequest gets */
     WS_PRIVATE_REQUEST_OWNER_METATABLE, /* of the userdata behind it: request.c */
@@ -196,6 +197,8 @@ void ws_show_remaining(module_state *module);
 
 /* For lua_pcall: values.c, waits.c, attempt.c; request.c, with the upvalues. */
 int ws_push_values_function(lua_State *L);
+/* deliver.c. The lua_checkstack of 5.1 and LuaJIT raises if there is no memory. */
+int ws_reserve_slots_function(lua_State *L);
 int ws_make_room_function(lua_State *L);
 int ws_read_answer_function(lua_State *L);
 int ws_answer_request_function(lua_State *L);

@@ -98,14 +98,19 @@ void ws_reserve_call(lua_State *L)
     ws_call_empty_function(L);
 }
 
+int ws_reserve_slots_function(lua_State *L)
+{
+    luaL_checkstack(L, CALL_SLOTS, NULL);
+    return 0;
+}
+
 void ws_reserve_call_again(lua_State *L, module_state *module)
 {
-    if (!WS_STACK_STAYS && !lua_checkstack(L, CALL_SLOTS)) {
-        ws_show(module);
-        luaL_error(L, "stack overflow");
+    if (WS_CALLINFO_STAYS && !module->is_watched) {
+        luaL_checkstack(L, CALL_SLOTS, NULL);
+        return;
     }
-    if (WS_CALLINFO_STAYS) return;
-    lua_pushcfunction(L, empty_function);
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_RESERVE_SLOTS);
     if (lua_pcall(L, 0, 0, 0) == LUA_OK) return;
     ws_show(module);
     lua_error(L);

@@ -192,6 +192,8 @@ static void run_waits(lua_State *L, int upvalues, int module, int methods)
     lua_rawseti(L, private, WS_PRIVATE_QUESTION_METATABLE);
     lua_pushcfunction(L, ws_push_values_function);
     lua_rawseti(L, private, WS_PRIVATE_PUSH_VALUES);
+    lua_pushcfunction(L, ws_reserve_slots_function);
+    lua_rawseti(L, private, WS_PRIVATE_RESERVE_SLOTS);
     lua_pushcfunction(L, ws_make_room_function);
     lua_rawseti(L, private, WS_PRIVATE_MAKE_ROOM);
     lua_pushcfunction(L, ws_read_answer_function);
