@@ -7,9 +7,9 @@ local helper = require "helper"
 local is_sanitized = os.getenv("WEBSOCKET_CC") ~= nil
 
 describe("allocations on a warm connection:", function()
-  local raw, python, library
+  local raw, peer, library
   lazy_setup(function()
-    raw, python = helper.serve("raw"), helper.serve("python")
+    raw, peer = helper.serve("raw"), helper.serve("own")
     library = os.tmpname()
     assert(os.execute(("cc -shared -fPIC -O1 %s -o %s %s/allocations.c"):format(
       helper.headers, library, helper.folder)))
@@ -82,7 +82,7 @@ describe("allocations on a warm connection:", function()
 
   it("one for each large message received: the Lua string", function()
     if is_sanitized then return pending("a sanitizer has a malloc of its own") end
-    local count = allocations(python:url("/echo"), "for i = 1, 2 do ws:sendText(large) end await(2)")
+    local count = allocations(peer:url("/echo"), "for i = 1, 2 do ws:sendText(large) end await(2)")
     -- Before 5.3, the bytes are copied once more (ws_push_bytes).
     local most = (helper.version == "5.1" or helper.version == "5.2" or helper.version == "jit") and 4 or 2
     assert.is_true(count <= most, count)
@@ -191,7 +191,7 @@ describe("allocations on a warm connection:", function()
       compute(10, function() return held() < before + 1e6 end)
       print(most, held() - before)
       os.exit(true, false)
-    ]], python:url("/flood?count=15&size=1000000"))
+    ]], peer:url("/flood?count=15&size=1000000"))
     local most, left = output:match("^(%d+)%s(-?%d+)")
     assert.is_true(tonumber(most) > 10e6, output)
     assert.is_true(tonumber(left) < 1e6, output)

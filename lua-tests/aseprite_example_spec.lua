@@ -8,7 +8,7 @@ describe("examples/aseprite.lua", function()
   local example = helper.folder .. "/../examples/aseprite.lua"
   local program = ("env LUA_CPATH='%s' %s"):format(package.cpath, helper.lua)
   local server
-  lazy_setup(function() server = helper.serve("python") end)
+  lazy_setup(function() server = helper.serve("own") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 

@@ -7,7 +7,7 @@ local websocket, raises = helper.websocket, helper.raises
 describe("a script written for Aseprite:", function()
   local server, refused, silent
   lazy_setup(function()
-    server, refused, silent = helper.serve("python"), helper.serve("raw"), helper.serve("raw")
+    server, refused, silent = helper.serve("own"), helper.serve("raw"), helper.serve("raw")
     refused:stop()
   end)
   lazy_teardown(helper.stop_servers)

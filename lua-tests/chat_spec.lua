@@ -5,8 +5,8 @@ local helper = require "helper"
 
 describe("examples/chat.lua", function()
   local example = helper.folder .. "/../examples/chat.lua"
-  local python, raw
-  lazy_setup(function() python, raw = helper.serve("python"), helper.serve("raw") end)
+  local peer, raw
+  lazy_setup(function() peer, raw = helper.serve("own"), helper.serve("raw") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
@@ -36,33 +36,33 @@ describe("examples/chat.lua", function()
   end
 
   it("sends the lines of its input and shows the answers", function()
-    local output, code = chat(python:url("/echo"), "one\n\ntwo ✓\nthree\n", "< three")
+    local output, code = chat(peer:url("/echo"), "one\n\ntwo ✓\nthree\n", "< three")
     local expected = "* connected to 127.0.0.1:%d\n< one\n< two ✓\n< three\n* closed: 1000 \n"
-    assert.equal(expected:format(python.port), output)
+    assert.equal(expected:format(peer.port), output)
     assert.equal(0, code)
   end)
 
   it("sends a last line without a line end", function()
     local key = tostring(helper.now())
-    local pipe, says = type_into(python:url("/record?key=%s", key))
+    local pipe, says = type_into(peer:url("/record?key=%s", key))
     says("* connected")
     pipe:write("one\nlast")
     assert.is_true((pipe:close()))
-    assert.equal("1000:one|last", helper.client(python:url("/recorded?key=%s", key)):get("TEXT").data)
+    assert.equal("1000:one|last", helper.client(peer:url("/recorded?key=%s", key)):get("TEXT").data)
   end)
 
   it("shows the server's messages", function()
-    local output, code = chat(python:url("/flood?count=3"), "", "< end")
+    local output, code = chat(peer:url("/flood?count=3"), "", "< end")
     assert.truthy(output:find("\n< 1\n< 2\n< 3\n< end\n", 1, true), output)
     assert.equal(0, code)
   end)
 
   it("shows the server's Close code and reason", function()
-    chat(python:url("/close?code=4001&reason=bye"), "", "* closed: 4001 bye; again in")
+    chat(peer:url("/close?code=4001&reason=bye"), "", "* closed: 4001 bye; again in")
   end)
 
   it("shows a refused handshake, and fails when a line remains unsent", function()
-    local output, code = chat(python:url("/status?code=403"), "hello\n", "! Unable to connect")
+    local output, code = chat(peer:url("/status?code=403"), "hello\n", "! Unable to connect")
     assert.truthy(output:find("! Unable to connect.*403"), output)
     assert.equal(1, code)
   end)
@@ -74,20 +74,20 @@ describe("examples/chat.lua", function()
   end)
 
   it("continues after a line that is not UTF-8", function()
-    local output, code = chat(python:url("/echo"), "\255\ngood\n", "< good")
+    local output, code = chat(peer:url("/echo"), "\255\ngood\n", "< good")
     assert.truthy(output:find("! .*UTF%-8"), output)
     assert.equal(0, code)
   end)
 
   it("reconnects while it waits for a line, then sends the lines typed before", function()
-    local server = helper.serve("python")
+    local server = helper.serve("own")
     local pipe, says = type_into(server:url("/echo"))
     pipe:write("before\n")
     says("< before")
     server:stop()
     pipe:write("meanwhile\n")
     says("* closed: 1006")
-    local back = helper.serve("python", server.port)
+    local back = helper.serve("own", server.port)
     says("< meanwhile")
     assert.is_true((pipe:close()))
     back:stop()

@@ -285,8 +285,8 @@ describe("protocols", function()
 end)
 
 describe("the request", function()
-  local raw, python
-  lazy_setup(function() raw, python = helper.serve("raw"), helper.serve("python") end)
+  local raw, peer
+  lazy_setup(function() raw, peer = helper.serve("raw"), helper.serve("own") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
 
@@ -328,7 +328,7 @@ describe("the request", function()
   end)
 
   it("has / for a URL without a path", function()
-    local c = helper.client(python:url(""))
+    local c = helper.client(peer:url(""))
     assert.equal("/", c:get("TEXT").data)
   end)
 
@@ -387,7 +387,7 @@ describe("the request", function()
   it("has the protocols in order, and the answer is ws.protocol", function()
     local _, fields = request { protocols = { "superchat", "chat" } }
     assert.equal("superchat, chat", fields["sec-websocket-protocol"])
-    local c = helper.client { url = python:url("/echo"), protocols = { "superchat", "chat" } }
+    local c = helper.client { url = peer:url("/echo"), protocols = { "superchat", "chat" } }
     assert.equal("chat", c:get("OPEN").info.protocol)
     assert.equal("chat", c.ws.protocol)
   end)
@@ -427,7 +427,7 @@ end)
 
 describe("an error of the constructor", function()
   local server
-  lazy_setup(function() server = helper.serve("python") end)
+  lazy_setup(function() server = helper.serve("own") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
 

@@ -45,8 +45,8 @@ local prelude = [[
 ]]
 
 describe("dropped websockets:", function()
-  local python, raw
-  lazy_setup(function() python, raw = helper.serve("python"), helper.serve("raw") end)
+  local peer, raw
+  lazy_setup(function() peer, raw = helper.serve("own"), helper.serve("raw") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
@@ -54,7 +54,7 @@ describe("dropped websockets:", function()
   local function prints(expected, text, first)
     local output, code = helper.finish(helper.start("timeout -s KILL 100 " .. helper.lua,
       helper.write_script((first or "") .. prelude .. text),
-      python:url("/echo"), raw:url("/frames?end=mute"), raw:url("/silence")))
+      peer:url("/echo"), raw:url("/frames?end=mute"), raw:url("/silence")))
     assert.equal(expected, output)
     assert.equal(0, code)
   end

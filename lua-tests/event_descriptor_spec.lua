@@ -8,7 +8,7 @@ local is_sanitized = os.getenv("WEBSOCKET_CC") ~= nil
 describe("the descriptor for event loops", function()
   local server, raw, host
   lazy_setup(function()
-    server = helper.serve("python")
+    server = helper.serve("own")
     raw = helper.serve("raw")
     host = helper.host("host")
   end)

@@ -53,7 +53,6 @@ local function read_and_close(file, format)
   return result
 end
 
---- The content of a file.
 function helper.read_file(name, format) return read_and_close(assert(io.open(name)), format or "a") end
 
 --- The output of a shell command.
@@ -189,6 +188,7 @@ end
 local python = helper.python .. " -W ignore::DeprecationWarning " .. helper.folder .. "/servers/"
 local secure = "env CERTIFICATES=" .. quote(helper.certificates) .. " "
 local commands = {
+  own = "env LUA_CPATH=" .. quote(cpath) .. " " .. helper.lua .. " " .. helper.folder .. "/servers/peer.lua",
   python = python .. "peer.py",
   node = "env NODE_PATH=/usr/share/nodejs " .. helper.node .. " " .. helper.folder .. "/servers/peer.js",
   raw = python .. "raw.py",
@@ -208,9 +208,9 @@ local servers = {}
 local Server = setmetatable({}, Process)
 Server.__index = Server
 
---- Starts a server. "python" and "node" are well-behaved peers; "raw" also violates the protocol; "paced" reads slowly;
---- "python-tls" and so on are the same over TLS; "nginx" is TLS in front of another server; "lws" is the test server
---- of libwebsockets; "openssl" is s_server.
+--- Starts a server. "own" is this library's; "python" and "node" are other well-behaved peers; "raw" also violates the
+--- protocol; "paced" reads slowly; "python-tls" and so on are the same over TLS; "nginx" is TLS in front of another
+--- server; "lws" is the test server of libwebsockets; "openssl" is s_server.
 --- `port`: the port of a stopped server, to start it again there. `more`: the address of "raw" (127.0.0.1 by default),
 --- the port of the server behind nginx, or the command for openssl.
 function helper.serve(kind, port, more)

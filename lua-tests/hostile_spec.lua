@@ -27,8 +27,8 @@ local prelude = [[
 ]]
 
 describe("hostile scripts:", function()
-  local python
-  lazy_setup(function() python = helper.serve("python") end)
+  local peer
+  lazy_setup(function() peer = helper.serve("own") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
@@ -95,7 +95,7 @@ describe("hostile scripts:", function()
         ws:connect()
         local stop = websocket.time() + 10
         repeat websocket.poll(0.1) until websocket.time() > stop
-      ]], python:url("/echo"))
+      ]], peer:url("/echo"))
     end)
   end)
 
@@ -134,7 +134,7 @@ describe("hostile scripts:", function()
       repeat websocket.poll(1) until got > 1000
       print(wrong or "1000 in order")
       os.exit(true, false)
-    ]], python:url("/flood?count=1000"))
+    ]], peer:url("/flood?count=1000"))
   end)
 
   describe("a finalizer that polls while a message is pushed", function()
@@ -157,7 +157,7 @@ describe("hostile scripts:", function()
           for i = 1, 200 do if not seen[tostring(i)] then wrong = wrong or i .. " is missing" end end
           print(wrong or "200 messages")
           os.exit(true, false)
-        ]], python:url("/flood?count=200&size=%d", size))
+        ]], peer:url("/flood?count=200&size=%d", size))
       end
     end)
 
@@ -178,7 +178,7 @@ describe("hostile scripts:", function()
         collectgarbage "stop"
         print "all in order"
         os.exit(true, false)
-      ]], python:url("/flood?count=3"))
+      ]], peer:url("/flood?count=3"))
     end)
   end)
 
@@ -219,7 +219,7 @@ describe("hostile scripts:", function()
           print(readable)
           if is_caught then assert(coroutine.status(waiting) == "suspended") end
           os.exit(true, false)
-        ]], python:url("/echo"))
+        ]], peer:url("/echo"))
       end)
     end
   end)
@@ -266,7 +266,7 @@ describe("hostile scripts:", function()
       assert(ws:receive(10) == "last")
       print "done"
       os.exit(true, false)
-    ]], python:url("/echo"))
+    ]], peer:url("/echo"))
   end)
 
   it("two coroutines that receive from one websocket share its messages", function()
@@ -297,7 +297,7 @@ describe("hostile scripts:", function()
       for i = 1, 500 do assert(seen[tostring(i)], i) end
       print(count - 1)
       os.exit(true, false)
-    ]], python:url("/flood?count=500"))
+    ]], peer:url("/flood?count=500"))
   end)
 
   it("the iterator of messages(), called with anything else, killed the process", function()

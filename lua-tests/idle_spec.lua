@@ -66,9 +66,9 @@ local prelude = [[
 ]]
 
 describe("idle:", function()
-  local python, secure, raw, refused
+  local peer, secure, raw, refused
   lazy_setup(function()
-    python, secure, raw = helper.serve("python"), helper.serve("python-tls"), helper.serve("raw")
+    peer, secure, raw = helper.serve("own"), helper.serve("own-tls"), helper.serve("raw")
     refused = helper.serve("raw")
     refused:stop()
   end)
@@ -82,15 +82,15 @@ describe("idle:", function()
 
   describe("no thread runs while the script does not poll, with", function()
     for _, case in ipairs {
-      { "an open connection", "connect({}, 'open') exchange()", function() return python end },
+      { "an open connection", "connect({}, 'open') exchange()", function() return peer end },
       { "an open connection over TLS", "connect({}, 'open') exchange()", function() return secure end },
       { "a keepalive that is not due", "connect({ pinginterval = 60 }, 'open') exchange()",
-        function() return python end },
+        function() return peer end },
       { "a connecttimeout that was kept", "connect({ connecttimeout = 1 }, 'open') exchange()",
-        function() return python end },
+        function() return peer end },
       { "a wait for the next attempt", "connect({ minreconnectwait = 60, maxreconnectwait = 60 }, 'waiting')",
         function() return refused end },
-      { "no connection any more", "connect({}, 'open') ws:close() websocket.run()", function() return python end },
+      { "no connection any more", "connect({}, 'open') ws:close() websocket.run()", function() return peer end },
     } do
       local name, start, server = table.unpack(case)
       it(name, function()
@@ -123,7 +123,7 @@ describe("idle:", function()
 
   describe("poll(1) takes only a few system calls, counted in all threads, with", function()
     for name, server in pairs {
-      ["an open connection"] = function() return python end,
+      ["an open connection"] = function() return peer end,
       ["an open connection over TLS"] = function() return secure end,
     } do
       it(name, function()

@@ -21,9 +21,9 @@ local prelude = [[
 local function script(text, ...) return helper.script(prelude .. text, ...) end
 
 describe("lifetime:", function()
-  local python, raw, refused
+  local peer, raw, refused
   lazy_setup(function()
-    python, raw, refused = helper.serve("python"), helper.serve("raw"), helper.serve("raw")
+    peer, raw, refused = helper.serve("own"), helper.serve("raw"), helper.serve("raw")
     refused:stop()
   end)
   lazy_teardown(helper.stop_servers)
@@ -46,7 +46,7 @@ describe("lifetime:", function()
           websocket.poll()
           print "ready"
           io.stdout:flush()
-        ]] .. text, python:url("/echo"))
+        ]] .. text, peer:url("/echo"))
         assert.equal("ready", process.pipe:read("l"))
         process:signal("INT")
         local output, code, seconds = helper.finish(process)
@@ -115,8 +115,8 @@ describe("lifetime:", function()
           wait(function() return ws.state == "open" end)
           for i = 1, 100 do ws:sendText(i, ("."):rep(10000)) end
           ws:sendText("last")
-        ]], python:url("/record?key=%s#", key))
-        local recorded = helper.client(python:url("/recorded?key=%s%d", key, n)):get("TEXT").data
+        ]], peer:url("/record?key=%s#", key))
+        local recorded = helper.client(peer:url("/recorded?key=%s%d", key, n)):get("TEXT").data
         assert.truthy(recorded:find("^1001:1%.+|2%.+|3%."), recorded:sub(1, 100))
         assert.equal("|last", recorded:sub(-5))
       end)
@@ -128,8 +128,8 @@ describe("lifetime:", function()
           wait(function() return ws.state == "open" end)
           ws:sendText(("all work and no play "):rep(100000))
           ws:sendText("last")
-        ]], python:url("/record?key=%s#", key))
-        local recorded = helper.client(python:url("/recorded?key=%s%d", key, n)):get("TEXT").data
+        ]], peer:url("/record?key=%s#", key))
+        local recorded = helper.client(peer:url("/recorded?key=%s%d", key, n)):get("TEXT").data
         assert.equal("|last", recorded:sub(-5))
       end)
 
@@ -141,7 +141,7 @@ describe("lifetime:", function()
             for _, ws in ipairs(list) do if ws.state ~= "open" then return false end end
             return true
           end)
-        ]], python:url("/echo"))
+        ]], peer:url("/echo"))
       end)
 
       it("a server that never answers Close costs a second at most", function()
@@ -173,7 +173,7 @@ describe("lifetime:", function()
         ends(0.9, [[
           local ws = connect((...), { maxqueued = 2^16 })
           wait(function() return ws.state == "open" end)
-        ]], python:url("/flood?count=2000&size=20000"))
+        ]], peer:url("/flood?count=2000&size=20000"))
       end)
     end)
   end
@@ -193,7 +193,7 @@ describe("lifetime:", function()
         local output, code, took = script([[
           connect((...), { onreceive = function() ]] .. exit .. [[ end })
           websocket.run()
-        ]], python:url("/echo"))
+        ]], peer:url("/echo"))
         assert.equal("", output)
         assert.equal(3, code)
         return took
@@ -213,7 +213,7 @@ describe("lifetime:", function()
         pcall(websocket.WebSocket, { url = "ws://127.0.0.1:1" })
         print(type(tostring(ws)), type(ws.state), ws.bufferedamount)
       end })
-    ]], python:url("/echo"))
+    ]], peer:url("/echo"))
     assert.equal(0, code, output)
     assert.truthy(output:find("^string\tstring"), output)
   end)
@@ -230,7 +230,7 @@ describe("lifetime:", function()
       end })
       ws = connect((...))
       wait(function() return ws.state == "open" end)
-    ]], python:url("/echo"))
+    ]], peer:url("/echo"))
     assert.equal(0, code, output)
     assert.truthy(output:find("done", 1, true), output)
   end)
@@ -252,10 +252,10 @@ describe("lifetime:", function()
           websocket.poll()
           websocket.WebSocket()
         end })
-      ]], python:url("/record?key=finalizer%d", n))
+      ]], peer:url("/record?key=finalizer%d", n))
       assert.truthy(output:find("^1\t\t\ttable: [^\n]*\tWebSocket: [^\n]*\nclosed\n$"), output)
       assert.equal(0, code)
-      assert.equal("1001:", helper.client(python:url("/recorded?key=finalizer%d", n)):get("TEXT").data)
+      assert.equal("1001:", helper.client(peer:url("/recorded?key=finalizer%d", n)):get("TEXT").data)
       return took
     end)
   end)
@@ -277,7 +277,7 @@ describe("lifetime:", function()
       ws = websocket.WebSocket { url = ... }
       ws:connect()
       repeat websocket.poll(0.1) until ws.state == "open"
-    ]], python:url("/echo"))
+    ]], peer:url("/echo"))
     assert.equal(0, code, output)
     assert.truthy(output:find("done", 1, true), output)
   end)
@@ -306,7 +306,7 @@ describe("lifetime:", function()
       a:close()
       b:close()
       print(first.run(5), second.run(5))
-    ]], python:url("/echo"))
+    ]], peer:url("/echo"))
     assert.equal(0, code, output)
     assert.truthy(output:find("^aa bb\tfalse\t.*WebSocket expected.*\ntrue\ttrue\n$"), output)
   end)
@@ -321,7 +321,7 @@ describe("lifetime:", function()
     local function run(text, ...)
       local arguments = { ... }
       arguments[#arguments + 1] = helper.write_script(prelude .. text)
-      arguments[#arguments + 1] = python:url(path)
+      arguments[#arguments + 1] = peer:url(path)
       return helper.finish(helper.start(host, table.unpack(arguments)))
     end
 

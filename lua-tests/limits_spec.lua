@@ -3,7 +3,7 @@ local websocket, raises = helper.websocket, helper.raises
 
 describe("limits:", function()
   local server, raw
-  lazy_setup(function() server, raw = helper.serve("python"), helper.serve("raw") end)
+  lazy_setup(function() server, raw = helper.serve("own"), helper.serve("raw") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
   after_each(helper.remove_files)
@@ -169,7 +169,7 @@ describe("limits:", function()
   end)
 
   it("a paused websocket whose server is gone does not spin", function()
-    local victim = helper.serve("python")
+    local victim = helper.serve("own")
     local c = helper.client {
       url = victim:url("/flood?count=1500&size=20000"), maxqueued = 1 << 16, reconnect = false,
     }:open()

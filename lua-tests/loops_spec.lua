@@ -5,7 +5,7 @@ local helper = require "helper"
 
 describe("the example in docs/api.md for", function()
   local server
-  lazy_setup(function() server = helper.serve("python") end)
+  lazy_setup(function() server = helper.serve("own") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 

@@ -4,9 +4,9 @@
 local helper = require "helper"
 
 describe("when memory runs out:", function()
-  local python, host
+  local peer, host
   lazy_setup(function()
-    python = helper.serve("python")
+    peer = helper.serve("own")
     host = helper.host("poor")
   end)
   lazy_teardown(helper.stop_servers)
@@ -71,7 +71,7 @@ others: 20, true
         print(table.concat(log, " "))
         other:close()
         print("others: " .. got .. ", " .. tostring(websocket.run(5)))
-      ]]):format(how), python:url("/echo")))
+      ]]):format(how), peer:url("/echo")))
     end)
   end
 
@@ -86,7 +86,7 @@ others: 20, true
       allow(2^30)
       repeat websocket.poll(1) until #log > 1
       print(table.concat(log, " "))
-    ]], python:url("/echo")))
+    ]], peer:url("/echo")))
   end)
 
   it("a script with an address space of 200 MB survives a message of 60 MiB", function()
@@ -113,7 +113,7 @@ others: 20, true
       os.exit(true, false)
     ]])
     local output, code = helper.finish(helper.start("sh", "-c",
-      'ulimit -v 200000; exec "$0" "$@"', helper.lua, name, python:url("/flood?count=1&size=62914560")))
+      'ulimit -v 200000; exec "$0" "$@"', helper.lua, name, peer:url("/flood?count=1&size=62914560")))
     assert.equal(0, code, output)
     local failures = tonumber(output:match("^%d+"))
     assert.is_true(failures <= 1, output)

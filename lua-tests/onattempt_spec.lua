@@ -9,8 +9,8 @@ local it_yields = helper.version ~= "jit" and helper.version >= "5.2" and it or 
 local closes_at_errors = helper.version ~= "jit" and helper.version >= "5.4"
 
 describe("onattempt", function()
-  local raw, python
-  lazy_setup(function() raw, python = helper.serve("raw"), helper.serve("python") end)
+  local raw, peer
+  lazy_setup(function() raw, peer = helper.serve("raw"), helper.serve("own") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
   after_each(helper.remove_files)
@@ -72,7 +72,7 @@ describe("onattempt", function()
   it("may be any callable object; other values are refused", function()
     local calls = 0
     local callable = setmetatable({}, { __call = function() calls = calls + 1 end })
-    helper.client { url = python:url("/echo"), onattempt = callable }:open()
+    helper.client { url = peer:url("/echo"), onattempt = callable }:open()
     assert.equal(1, calls)
     for _, value in ipairs { true, false, "f", 5, {} } do
       raises("'onattempt'", websocket.WebSocket, { url = "ws://a", onattempt = value })
@@ -81,13 +81,13 @@ describe("onattempt", function()
 
   it("that returns nothing, nil or true goes on", function()
     for _, answer in ipairs { nothing, function() return nil end, function() return true, "more" end } do
-      asking(python:url("/echo"), answer):open():close()
+      asking(peer:url("/echo"), answer):open():close()
     end
   end)
 
   it("works for a websocket without onreceive", function()
     local ws
-    ws = websocket.WebSocket { url = python:url("/echo"), onattempt = function(_, w) assert(w == ws) end }
+    ws = websocket.WebSocket { url = peer:url("/echo"), onattempt = function(_, w) assert(w == ws) end }
     ws:connect()
     assert.is_true(ws:waitopen(helper.TIMEOUT))
     ws:sendText("kept")
@@ -101,14 +101,14 @@ describe("onattempt", function()
       local url = raw:url("/request?own")
       local c = asking(url, function(attempt)
         return attempt == 1 and {
-          url = python:url("/status?code=503"), proxy = "http://127.0.0.1:" .. proxy.port,
+          url = peer:url("/status?code=503"), proxy = "http://127.0.0.1:" .. proxy.port,
           headers = { ["X-Token"] = "new" }, protocols = { "superchat" },
         } or { headers = {} }
       end, { headers = { ["X-Old"] = "old" }, protocols = { "chat" } })
       local event = c:get("ERROR")
       assert.equal(503, event.info.status)
-      assert.truthy(event.err:find(python:url("/status?code=503"), 1, true), event.err)
-      proxy:says("CONNECT 127.0.0.1:" .. python.port)
+      assert.truthy(event.err:find(peer:url("/status?code=503"), 1, true), event.err)
+      proxy:says("CONNECT 127.0.0.1:" .. peer.port)
       local request = c:get("TEXT").data
       assert.truthy(request:find("GET /request?own HTTP/1.1", 1, true))
       assert.truthy(request:find("\r\nSec-WebSocket-Protocol: chat\r\n", 1, true), request)
@@ -136,8 +136,8 @@ describe("onattempt", function()
     end)
 
     it("may be empty, and switch a proxy off", function()
-      asking(python:url("/echo"), function() return {} end):open()
-      asking(python:url("/echo"), function() return { proxy = false } end, { proxy = "http://127.0.0.1:1" }):open()
+      asking(peer:url("/echo"), function() return {} end):open()
+      asking(peer:url("/echo"), function() return { proxy = false } end, { proxy = "http://127.0.0.1:1" }):open()
     end)
 
     local wrong = {
@@ -150,7 +150,7 @@ describe("onattempt", function()
     }
     for _, case in ipairs(wrong) do
       it("that is wrong makes poll raise and the attempt fail: " .. case[2], function()
-        local c = asking(python:url("/echo"), function(attempt) return attempt == 1 and case[1] or nil end)
+        local c = asking(peer:url("/echo"), function(attempt) return attempt == 1 and case[1] or nil end)
         local words = "WebSocket onattempt " .. case[2]
         raises(words, function() c:open() end)
         local event = c:get("ERROR")
@@ -164,7 +164,7 @@ describe("onattempt", function()
 
     it("or what is no answer at all makes poll raise and the attempt fail", function()
       for _, value in ipairs { 5, "ws://a", print } do
-        local c = asking(python:url("/echo"), function(attempt) return attempt == 1 and value or nil end)
+        local c = asking(peer:url("/echo"), function(attempt) return attempt == 1 and value or nil end)
         raises("'onattempt' must return a table of options, false or nothing, not " .. type(value),
           function() c:open() end)
         assert.equal("system", c:get("ERROR").info.kind)
@@ -197,7 +197,7 @@ describe("onattempt", function()
 
     it("lets connect start it again at once", function()
       local may = false
-      local c = asking(python:url("/echo"), function() return may end)
+      local c = asking(peer:url("/echo"), function() return may end)
       helper.wait(function() return #c.asked > 0 end, "the call")
       may = nil
       assert.equal("closed", c.ws.state)
@@ -211,7 +211,7 @@ describe("onattempt", function()
   describe("that raises an error", function()
     it("makes poll raise the same; the attempt fails", function()
       local value = {}
-      local c = asking(python:url("/echo"), function(attempt) if attempt == 1 then error(value) end end,
+      local c = asking(peer:url("/echo"), function(attempt) if attempt == 1 then error(value) end end,
         { connecttimeout = 3600 })
       local ok, err
       repeat ok, err = pcall(websocket.poll, 1) until not ok
@@ -226,7 +226,7 @@ describe("onattempt", function()
     if closes_at_errors then
       it("has its words in the ERROR, and its traceback in poll's error", function()
         local function no_token() error("no token\nmore") end
-        local c = asking(python:url("/echo"), function(attempt) if attempt == 1 then no_token() end end)
+        local c = asking(peer:url("/echo"), function(attempt) if attempt == 1 then no_token() end end)
         local ok, trace
         repeat ok, trace = xpcall(websocket.poll, debug.traceback, 1) until not ok
         assert.truthy(trace:find("no_token", 1, true), trace)
@@ -253,7 +253,7 @@ describe("onattempt", function()
     it("and start it again: each start is asked for, and has its own answer", function()
       for _, answer in ipairs { { url = "ws://127.0.0.1:1/" }, true, false } do
         local number = 0
-        local c = asking(python:url("/echo"), function(_, ws)
+        local c = asking(peer:url("/echo"), function(_, ws)
           number = number + 1
           if number > 1 then return end
           ws:close()
@@ -269,8 +269,8 @@ describe("onattempt", function()
 
   it("may poll, and make other websockets", function()
     local other
-    local c = asking(python:url("/echo"), function()
-      other = other or helper.client(python:url("/echo")):open()
+    local c = asking(peer:url("/echo"), function()
+      other = other or helper.client(peer:url("/echo")):open()
     end)
     c:open()
     assert.equal("open", other.ws.state)
@@ -293,14 +293,14 @@ describe("onattempt", function()
       assert.equal(1, #c.asked)
       websocket.poll(0.1)
       assert.equal("connecting", c.ws.state)
-      assert(coroutine.resume(co, python:url("/echo")))
+      assert(coroutine.resume(co, peer:url("/echo")))
       assert.equal("dead", coroutine.status(co))
       c:open()
       assert.equal("OPEN", c:list())
     end)
 
     it_yields("raises in poll when the answer is wrong", function()
-      local c = asking(python:url("/echo"), function(attempt)
+      local c = asking(peer:url("/echo"), function(attempt)
         if attempt == 1 then return { url = coroutine.yield() } end
       end)
       local co = poll_until_yield(c)
@@ -328,7 +328,7 @@ describe("onattempt", function()
     end)
 
     it_yields("answers false too late: nothing ends", function()
-      local c = asking(python:url("/echo"), function(attempt)
+      local c = asking(peer:url("/echo"), function(attempt)
         if attempt > 1 then return end
         coroutine.yield()
         return false
@@ -342,7 +342,7 @@ describe("onattempt", function()
     end)
 
     it_yields("that is collected has no answer: the attempt fails", function()
-      local c = asking(python:url("/echo"), function(attempt) if attempt == 1 then coroutine.yield() end end,
+      local c = asking(peer:url("/echo"), function(attempt) if attempt == 1 then coroutine.yield() end end,
         { connecttimeout = 3600 })
       poll_until_yield(c)
       collectgarbage()
@@ -353,7 +353,7 @@ describe("onattempt", function()
     end)
 
     it_yields("may wait with the functions of the module", function()
-      local token = python:url("/echo")
+      local token = peer:url("/echo")
       local function yield(descriptor, timeout) coroutine.yield(descriptor, timeout) end
       finally(function() websocket.yield = nil end)
       websocket.yield = yield

@@ -9,7 +9,7 @@ local yields = helper.callbacks_yield and it or function() end
 
 describe("poll and run:", function()
   local server, raw
-  lazy_setup(function() server, raw = helper.serve("python"), helper.serve("raw") end)
+  lazy_setup(function() server, raw = helper.serve("own"), helper.serve("raw") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
   after_each(helper.remove_files)

@@ -17,8 +17,8 @@ local offsets = { ["5.1"] = 1, ["5.2"] = 7, ["5.3"] = 13, ["5.4"] = 19, ["5.5"] 
 describe("when Lua's allocator refuses an allocation:", function()
   local arguments, host
   lazy_setup(function()
-    local raw, python, secure = helper.serve("raw"), helper.serve("python"), helper.serve("raw-tls")
-    arguments = { raw:url(""), python:url(""), secure:url(""), helper.certificates }
+    local raw, peer, secure = helper.serve("raw"), helper.serve("own"), helper.serve("raw-tls")
+    arguments = { raw:url(""), peer:url(""), secure:url(""), helper.certificates }
     host = helper.host("refusals")
   end)
   lazy_teardown(helper.stop_servers)

@@ -5,8 +5,8 @@ local helper = require "helper"
 local websocket, raises = helper.websocket, helper.raises
 
 describe("a bug once:", function()
-  local raw, python
-  lazy_setup(function() raw, python = helper.serve("raw"), helper.serve("python") end)
+  local raw, peer
+  lazy_setup(function() raw, peer = helper.serve("raw"), helper.serve("own") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
   after_each(helper.remove_files)
@@ -33,13 +33,13 @@ describe("a bug once:", function()
   end
 
   it("text that is not UTF-8 was sent, so that the peer closed", function()
-    local c = helper.client(python:url("/echo")):open()
+    local c = helper.client(peer:url("/echo")):open()
     raises("WebSocket failed to send text: the text is not UTF-8", function() c.ws:sendText("\255") end)
     raises("WebSocket failed to send text: the text is not UTF-8", function() c.ws:sendText(helper.unhex("E282")) end)
   end)
 
   it("a ping of more than 125 bytes was sent, so that the peer closed", function()
-    local c = helper.client(python:url("/echo")):open()
+    local c = helper.client(peer:url("/echo")):open()
     raises("WebSocket failed to send ping: it has 126 bytes; 125 is the most",
       function() c.ws:sendPing(("a"):rep(126)) end)
   end)
@@ -95,7 +95,7 @@ describe("a bug once:", function()
       until count == 3000
       io.write("all")
       os.exit(0, false)
-    ]], python:url("/echo"))
+    ]], peer:url("/echo"))
     assert.equal(0, code, output)
     assert.equal("all", output)
   end)
@@ -134,7 +134,7 @@ describe("a bug once:", function()
   end)
 
   engine("a pong, or the keepalive's ping, was written inside a frame that was half written", function()
-    local c = helper.client { url = python:url("/count?pings=yes"), pinginterval = 0.003, pongtimeout = 60 }:open()
+    local c = helper.client { url = peer:url("/count?pings=yes"), pinginterval = 0.003, pongtimeout = 60 }:open()
     local padding = ("."):rep(4 * 2^20)
     for i = 1, 80 do
       c.ws:sendText(i, padding)
@@ -153,7 +153,7 @@ describe("a bug once:", function()
       ("x"):gsub("x", function() nest(n - 1, f) end)
     end
     local ws = websocket.WebSocket {
-      url = python:url("/flood?count=1000"),
+      url = peer:url("/flood?count=1000"),
       onreceive = function(type, data)
         if type ~= helper.types.TEXT then return end
         got[#got + 1] = data
@@ -207,7 +207,7 @@ describe("a bug once:", function()
   end)
 
   engine("the state went from closed back to closing when close() coincided with the opening", function()
-    local ws = websocket.WebSocket { url = python:url("/echo") }
+    local ws = websocket.WebSocket { url = peer:url("/echo") }
     local seen = {}
     for i = 1, 600 do
       ws:connect()

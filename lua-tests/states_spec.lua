@@ -9,7 +9,7 @@ describe("eight threads", function()
   local host, urls, raw = nil, {}, nil
   lazy_setup(function()
     host, raw = helper.host("states"), helper.serve("raw")
-    for i = 1, 8 do urls[i] = helper.serve("node"):url("/echo") end
+    for i = 1, 8 do urls[i] = helper.serve("own"):url("/echo") end
   end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)

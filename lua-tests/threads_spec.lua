@@ -60,15 +60,15 @@ local prelude = [[
 local alone = "websocket fffffffe7ffbfeff"
 
 describe("threads:", function()
-  local python, host
-  lazy_setup(function() python, host = helper.serve("python"), helper.host("host") end)
+  local peer, host
+  lazy_setup(function() peer, host = helper.serve("own"), helper.host("host") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
   local function run_host(mode, text, ...)
     local arguments = { ... }
     arguments[#arguments + 1] = helper.write_script(prelude .. text)
-    arguments[#arguments + 1] = python:url("/echo")
+    arguments[#arguments + 1] = peer:url("/echo")
     return helper.finish(helper.start(host, mode, table.unpack(arguments)))
   end
 
@@ -80,7 +80,7 @@ describe("threads:", function()
       expect_threads %q
       local mine <close> = io.open("/proc/self/status")
       assert(mine:read("a"):find("SigBlk:%%s*0000000000000000"), "the script's signals are blocked")
-    ]]):format(alone), python:url("/echo"))
+    ]]):format(alone), peer:url("/echo"))
     assert.equal("", output)
     assert.equal(0, code)
   end)
@@ -167,7 +167,7 @@ describe("threads:", function()
           local process, size = stat:read("n"), sizes:read("n") * 4096
           assert(os.execute(("prlimit --pid %d --as=%d"):format(process, size + limit * 1048576)))
           attempt()
-        ]], python:url("/echo"), mebibytes)
+        ]], peer:url("/echo"), mebibytes)
         assert.equal(0, code, output)
         results[#results + 1] = output
       end
@@ -188,7 +188,7 @@ describe("threads:", function()
             local from = now()
             exchange(attempt())
             print(now() - from)
-          ]]), python:url("/echo")))
+          ]]), peer:url("/echo")))
         local before, took = output:match("^(.*)connected\n(%S+)\n$")
         assert.equal(refused, before, output)
         assert.equal(0, code)

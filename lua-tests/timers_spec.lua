@@ -7,7 +7,7 @@ local now, after = websocket.time, websocket.after
 
 describe("timers:", function()
   local server, raw
-  lazy_setup(function() server, raw = helper.serve("python"), helper.serve("raw") end)
+  lazy_setup(function() server, raw = helper.serve("own"), helper.serve("raw") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.close_clients)
 

@@ -7,7 +7,7 @@ local now = websocket.time
 
 describe("waits on one websocket:", function()
   local server, raw
-  lazy_setup(function() server, raw = helper.serve("python"), helper.serve("raw") end)
+  lazy_setup(function() server, raw = helper.serve("own"), helper.serve("raw") end)
   lazy_teardown(helper.stop_servers)
   local made = {}
   after_each(function()

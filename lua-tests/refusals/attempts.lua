@@ -1,6 +1,6 @@
 -- onattempt, with each kind of answer. An answer that Lua has no memory to read fails its attempt.
 
-local script, raw, python = ...
+local script, raw, peer = ...
 local wait, call, make = script.wait, script.call, script.make
 
 local asked
@@ -23,7 +23,7 @@ local function expect(...)
 end
 
 local tables = {
-  { url = python .. "/path", headers = { ["X-A"] = "1" }, protocols = { "chat" }, proxy = false },
+  { url = peer .. "/path", headers = { ["X-A"] = "1" }, protocols = { "chat" }, proxy = false },
   { headers = { { "X-A", "1" } } },
 }
 for _, answer in ipairs(tables) do

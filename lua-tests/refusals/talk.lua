@@ -1,6 +1,6 @@
 -- Events of an open connection, sends, properties, the closing handshake.
 
-local script, raw, python = ...
+local script, raw, peer = ...
 local wait, get, call, expect = script.wait, script.get, script.call, script.expect
 
 local debug_lines = {}
@@ -24,7 +24,7 @@ assert(get(ws, "closecode") == 4000 and get(ws, "closereason") == "enough" and g
 assert(#debug_lines > 10)
 
 -- Sends, with compression, and what they raise.
-ws = script.make { url = python .. "/echo", onreceive = script.handler(), reconnect = false,
+ws = script.make { url = peer .. "/echo", onreceive = script.handler(), reconnect = false,
   deflate = { threshold = 0 }, protocols = { "chat" }, headers = { ["X-Token"] = "1" } }
 script.host.raises("WebSocket is not connected, can't send text", ws.sendText, ws, "too early")
 call(ws, "connect")
