@@ -119,16 +119,6 @@ end
 --- Whether callbacks of poll and run may yield. In 5.1 and LuaJIT no function that C calls may.
 helper.callbacks_yield = version ~= "5.1" and version ~= "jit"
 
---- The bits that differ between two bytes. Before 5.3, Lua has no operator for it.
-function helper.xor(a, b)
-  local result, bit = 0, 1
-  while bit < 256 do
-    if a % (2 * bit) >= bit ~= (b % (2 * bit) >= bit) then result = result + bit end
-    bit = bit * 2
-  end
-  return result
-end
-
 -- Child processes
 
 local Process = {}
@@ -145,7 +135,8 @@ function Process:signal(name) assert(os.execute(("kill -%s %d"):format(name, sel
 --- Whether the process has ended. It stays a zombie until its pipe is closed.
 function Process:ended()
   local file = io.open(("/proc/%d/stat"):format(self.pid))
-  return not file or read_and_close(file, "a"):match("^.*%) (%a)") == "Z"
+  local text = file and read_and_close(file, "a") -- nil if the process ends between open and read
+  return not text or text:match("^.*%) (%a)") == "Z"
 end
 
 --- Ends the process and returns once it is gone.

@@ -11,6 +11,8 @@ local closes_at_errors = helper.version ~= "jit" and helper.version >= "5.4"
 describe("onrequest", function()
   after_each(own.clean_up)
 
+  local function collect() for _ = 1, 2 do collectgarbage() end end
+
   --- A server with this function, and its options.
   local function asking(onrequest, options)
     local copy = { onrequest = onrequest, protocols = { "b", "a" }, headers = { ["X-Option"] = "1" } }
@@ -184,8 +186,7 @@ describe("onrequest", function()
         local c = helper.client { url = s:url(), protocols = { "a" }, reconnect = false }
         local err = raises("WebSocket onrequest", helper.wait, function() end)
         assert.truthy(err:find(case[2], 1, true), err)
-        collectgarbage()
-        collectgarbage()
+        collect()
         assert.equal(500, c:get("ERROR").info.status)
       end)
     end
@@ -221,10 +222,7 @@ describe("onrequest", function()
     local s = asking(function() error("my mistake", 0) end)
     local c = helper.client { url = s:url(), reconnect = false }
     raises("my mistake", helper.wait, function() end)
-    if not closes_at_errors then
-      collectgarbage()
-      collectgarbage()
-    end
+    if not closes_at_errors then collect() end
     local event = c:get("ERROR")
     assert.equal(500, event.info.status)
     assert.is_nil(event.info.body:find("mistake", 1, true))
@@ -242,28 +240,20 @@ describe("onrequest", function()
     c:open()
   end)
 
-  it("a request that is dropped without an answer: 500 after a collection", function()
-    local s = asking(function(request) return request end)
-    local c = helper.client { url = s:url(), reconnect = false }
-    helper.wait(function()
-      collectgarbage()
-      return c:count("ERROR") == 1
-    end, "the end of the request")
-    assert.equal(500, c:get("ERROR").info.status)
-  end)
-
-  it("a request that is dropped after a wrong answer to request:answer: 500", function()
-    local s = asking(function(request)
-      assert(not pcall(request.answer, request, { protocol = "zzz" }))
-      return request
+  for when, wrong in pairs { ["without an answer"] = false, ["after a wrong answer to request:answer"] = true } do
+    it("a request that is dropped " .. when .. ": 500 after a collection", function()
+      local s = asking(function(request)
+        if wrong then raises("'zzz'", request.answer, request, { protocol = "zzz" }) end
+        return request
+      end)
+      local c = helper.client { url = s:url(), reconnect = false }
+      helper.wait(function()
+        collectgarbage()
+        return c:count("ERROR") == 1
+      end, "the end of the request")
+      assert.equal(500, c:get("ERROR").info.status)
     end)
-    local c = helper.client { url = s:url(), reconnect = false }
-    helper.wait(function()
-      collectgarbage()
-      return c:count("ERROR") == 1
-    end, "the end of the request")
-    assert.equal(500, c:get("ERROR").info.status)
-  end)
+  end
 
   it("a request that is kept without an answer: 503 after connecttimeout; request:answer returns false then", function()
     local kept
@@ -288,8 +278,7 @@ describe("onrequest", function()
     websocket.run(0.2)
     strong:answer(true)
     strong = nil
-    collectgarbage()
-    collectgarbage()
+    collect()
     assert.is_nil(kept[1])
     assert.is_nil(strong)
   end)
@@ -301,8 +290,7 @@ describe("onrequest", function()
     c:close()
     s:get("CLOSE")
     s.events, s.accepted = {}, {}
-    collectgarbage()
-    collectgarbage()
+    collect()
     assert.is_nil(kept[1])
   end)
 

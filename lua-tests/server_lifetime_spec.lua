@@ -21,8 +21,7 @@ describe("a server's life:", function()
     end
     collect()
     assert.is_false(websocket.run(0.05))
-    local c = helper.client { url = "ws://" .. address, reconnect = false }
-    c:open()
+    local c = helper.client { url = "ws://" .. address, reconnect = false }:open()
     collect()
     c.ws:sendText("x")
     assert.equal("x", c:get("TEXT").data)
@@ -65,8 +64,7 @@ describe("a server's life:", function()
         gone[1] = ws
         if kind == helper.types.TEXT then ws:sendText(ws.server.address .. data) end
       end }
-      c = helper.client { url = "ws://" .. s.address, reconnect = false }
-      c:open()
+      c = helper.client { url = "ws://" .. s.address, reconnect = false }:open()
       gone[2] = s
     end
     collect()
@@ -193,8 +191,7 @@ describe("a server's life:", function()
     for _ = 1, 200 do
       if mine > 0 and others > 0 then break end
       local before = #s.accepted
-      local c = helper.client { url = s:url(), reconnect = false }
-      c:open()
+      local c = helper.client { url = s:url(), reconnect = false }:open()
       helper.wait(function() return #s.accepted > before or c:count("TEXT") > 0 end, "one of the two")
       if #s.accepted > before then mine = mine + 1 else others = others + 1 end
       c:close()
@@ -225,18 +222,18 @@ describe("a server's life:", function()
         if type == 0 then got[#got + 1] = data end
       end, reconnect = false }
       ws:connect()
+      repeat websocket.poll(1) until #got == 100
     ]]
 
     it("one after the other, each closed with a server and connections", function()
       if not host then return pending("needs cc and Lua's headers") end
-      local output, code = run(talk .. "repeat websocket.poll(1) until #got == 100", "cycles", 5)
+      local output, code = run(talk, "cycles", 5)
       assert.equal(0, code, output)
     end)
 
     it("two on threads of their own", function()
       if not host then return pending("needs cc and Lua's headers") end
       local output, code = run(talk .. [[
-        repeat websocket.poll(1) until #got == 100
         for i = 1, 100 do assert(got[i] == name .. i) end
         server:close()
         assert(websocket.run(10) and server.state == "closed")
@@ -247,7 +244,6 @@ describe("a server's life:", function()
     it("fork: closed in the child, which can listen anew; the parent's goes on with its connections", function()
       if not host then return pending("needs cc and Lua's headers") end
       local output, code = run(talk .. [[
-        repeat websocket.poll(1) until #got == 100
         local address = server.address
         return function()
           if name == "parent" then
