@@ -6,7 +6,7 @@ local helper = require "helper"
 describe("descriptors:", function()
   local raw, secure, host
   lazy_setup(function()
-    raw, secure = helper.serve("raw"), helper.serve("python-tls")
+    raw, secure = helper.serve("raw"), helper.serve("own-tls")
     host = helper.host("host")
   end)
   lazy_teardown(helper.stop_servers)

@@ -4,9 +4,9 @@
 local helper = require "helper"
 
 describe("a websocket gets its echoes in time beside", function()
-  local host, ticks, python, raw
+  local host, ticks, peer, raw
   lazy_setup(function()
-    ticks, python, raw = helper.serve("raw"), helper.serve("python"), helper.serve("raw")
+    ticks, peer, raw = helper.serve("raw"), helper.serve("own"), helper.serve("raw")
     host = helper.host("host")
   end)
   lazy_teardown(helper.stop_servers)
@@ -21,7 +21,7 @@ describe("a websocket gets its echoes in time beside", function()
     local script = helper.write_script(([[
       local websocket = require "websocket"
       local types = websocket.WebSocketMessageType
-      local flag, ticks, python, raw = %q, %q, %q, %q
+      local flag, ticks, peer, raw = %q, %q, %q, %q
       if name == "b" then
         local function work() %s end
         local ok, err = pcall(work)
@@ -54,7 +54,7 @@ describe("a websocket gets its echoes in time beside", function()
       print(delays[math.ceil(#delays * 0.99)] * 1000, delays[#delays] * 1000, #delays)
       ws:close()
       websocket.run(5)
-    ]]):format(flag, ticks:url("/burst"), python:url(""), raw:url(""), work))
+    ]]):format(flag, ticks:url("/burst"), peer:url(""), raw:url(""), work))
     local control = helper.start(host, "cycles", 1, script, "no url")
     local output, code = helper.finish(helper.start(host, "threads", script, "no url"))
     local control_output, control_code = helper.finish(control)
@@ -80,7 +80,7 @@ describe("a websocket gets its echoes in time beside", function()
       local text = table.concat(words, " ")
       text = text:rep(60000000 // #text)
       local ws
-      ws = websocket.WebSocket { url = python .. "/measure", deflate = true, onreceive = function(type)
+      ws = websocket.WebSocket { url = peer .. "/measure", deflate = true, onreceive = function(type)
         if type == types.OPEN then ws:sendText(text) end
         if type == types.TEXT then ws:close() end
       end }
@@ -120,12 +120,12 @@ describe("a websocket gets its echoes in time beside", function()
       while open < 1000 do websocket.poll(1) end
       local text = ("ä"):rep(30000000)
       for _, deflate in ipairs { true, false } do
-        make { url = python .. "/measure", deflate = deflate, onreceive = function(ws, type)
+        make { url = peer .. "/measure", deflate = deflate, onreceive = function(ws, type)
           if type == types.OPEN then ws:sendText(text) end
           if type == types.TEXT then finish(ws) end
         end }
       end
-      make { url = python .. "/flood?count=2&size=60000000", onreceive = function(ws, type, data)
+      make { url = peer .. "/flood?count=2&size=60000000", onreceive = function(ws, type, data)
         if type == types.TEXT and data == "end" then finish(ws) end
       end }
       for _ = 1, 2 do
@@ -147,7 +147,7 @@ describe("a websocket gets its echoes in time beside", function()
 
   it("files of the option tls on a slow disk; the host's fork does not wait for them", function()
     if not host then return pending("needs cc and liblua5.4-dev") end
-    local secure = helper.serve("python-tls")
+    local secure = helper.serve("own-tls")
     local ca = helper.file()
     assert(os.execute(("cp %s/ca.pem %s"):format(helper.certificates, ca)))
     local script = helper.write_script(([[
