@@ -16,7 +16,7 @@ local function parse(query)
   return fields
 end
 
---- Calls `f` now and then every millisecond, while the websocket is open and `f` returns true.
+--- Calls `f` at once and then each millisecond, while the websocket is open and `f` returns true.
 local function repeatedly(ws, f)
   if ws.state == "open" and f() then websocket.after(0.001, function() repeatedly(ws, f) end) end
 end

@@ -13,7 +13,6 @@ from websockets.exceptions import ConnectionClosed
 import secure
 
 recordings = {}
-progress = {}
 
 
 async def echo(ws, query):
@@ -51,13 +50,7 @@ async def flood(ws, query):
     size = int(query.get("size", 0))
     for i in range(int(query["count"])):
         await ws.send(str(i + 1).ljust(size, "."))
-        progress[query.get("key")] = i + 1
     await ws.send("end")
-    await ws.wait_closed()
-
-
-async def tell_progress(ws, query):
-    await ws.send(str(progress.get(query["key"], 0)))
     await ws.wait_closed()
 
 
@@ -73,20 +66,11 @@ async def pong(ws, query):
     await ws.wait_closed()
 
 
-async def ping_on_and_on(ws):
-    while True:
-        await ws.ping()
-        await asyncio.sleep(0.001)
-
-
 async def count(ws, query):
-    """Counts numbered messages up to "end", then sends how many came in order. With `pings` it pings meanwhile."""
+    """Counts numbered messages up to "end", then sends how many came in order."""
     expected = 1
-    pinging = asyncio.create_task(ping_on_and_on(ws)) if "pings" in query else None
     async for message in ws:
         if message == "end":
-            if pinging:
-                pinging.cancel()
             await ws.send(f"{expected - 1} in order")
         elif message == "":
             pass
@@ -94,16 +78,6 @@ async def count(ws, query):
             expected += 1
         else:
             await ws.send(f"{message} instead of {expected}")
-
-
-async def pinging(ws, query):
-    """After one message: `count` pings, each when the previous one is answered."""
-    await ws.recv()
-    for i in range(int(query["count"])):
-        await (await ws.ping())
-        progress[query["key"]] = i + 1
-    await ws.send(f"{query['count']} answered")
-    await ws.wait_closed()
 
 
 async def headers(ws, query):
@@ -136,8 +110,7 @@ async def recorded(ws, query):
 
 behaviours = {
     "/echo": echo, "/close": close, "/close-on-message": close_on_message, "/fragments": fragments, "/flood": flood,
-    "/ping": ping, "/pong": pong, "/count": count, "/pinging": pinging, "/headers": headers, "/record": record,
-    "/recorded": recorded, "/progress": tell_progress,
+    "/ping": ping, "/pong": pong, "/count": count, "/headers": headers, "/record": record, "/recorded": recorded,
 }
 
 
