@@ -41,8 +41,8 @@ static bool is_refused(const void *old, size_t size)
     tried_again = 0;
     if (is_second) return how != COLLECT;
     if (!is_counting || how == NEVER) return false;
-    /* 5.2 does not try again while it runs a finalizer. */
-    if (how == COLLECT && LUA_VERSION_NUM < 503) return false;
+    /* 5.2 does not try again while it runs a finalizer, 5.5 not while it moves its stack. */
+    if (how == COLLECT && (LUA_VERSION_NUM < 503 || (LUA_VERSION_NUM >= 505 && old))) return false;
     if (!is_failing && how != COLLECT && --countdown != 0) return false;
     was_reached = true;
     is_failing = how == UNTIL_CAUGHT;
@@ -81,8 +81,10 @@ static bool is_memory_error(lua_State *L, int status)
     if (status == LUA_ERRMEM) return true;
     if (lua_type(L, -1) != LUA_TSTRING) return false;
     const char *text = lua_tostring(L, -1);
-    /* The second is what luaL_checkstack says (docs/design.md, "Oddities of Lua"). */
-    return !strcmp(text, "not enough memory") || strstr(text, "stack overflow");
+    /* The others are oddities of Lua (docs/design.md): those of luaL_checkstack, and of luaL_error in 5.5. */
+    size_t length = strlen(text);
+    bool is_cut = LUA_VERSION_NUM >= 505 && length > 2 && !strcmp(text + length - 2, ": ");
+    return !strcmp(text, "not enough memory") || strstr(text, "stack overflow") || is_cut;
 }
 
 /* Calls the function at index `first`, with the arguments behind it, until it raises no memory error. Leaves its results,

@@ -45,7 +45,7 @@ static int end_question(lua_State *L)
     q->options = NULL;
     if (q->is_over) return 0;
     q->is_over = true;
-    /* The second argument of __close is the error, if there is one. */
+    /* The second argument of __close is the error; without one it is nil, and 5.5 gives none. */
     lua_settop(L, 2);
     if (lua_isnil(L, 2))
         lua_pushliteral(L, "it has ended without an answer");

@@ -35,8 +35,8 @@ static int end_request(lua_State *L)
     return 0;
 }
 
-/* Only an error closes it: an answer may come later. */
-static int close_request(lua_State *L) { return lua_isnil(L, 2) ? 0 : end_request(L); }
+/* Only an error closes it: an answer may come later. Without an error, 5.5 gives no second argument. */
+static int close_request(lua_State *L) { return lua_isnoneornil(L, 2) ? 0 : end_request(L); }
 
 const luaL_Reg ws_request_owner_metamethods[] = {{"__gc", end_request}, {"__close", close_request}, {NULL, NULL}};
 
