@@ -113,10 +113,11 @@ need_python() {
         need "" "Python with venv, for build/venv" python3 python3-venv
 }
 
-# python_package NAME PURPOSE: installs a package from PyPI into build/venv.
+# python_package NAME PURPOSE [MODULE]: installs a package from PyPI into build/venv. MODULE is the name that Python
+# imports, if it differs from the package's.
 python_package() {
     [ -x build/venv/bin/python ] || python3 -m venv build/venv || exit 1
-    if ! build/venv/bin/python -c "import $1" 2>/dev/null; then
+    if ! build/venv/bin/python -c "import ${3:-$1}" 2>/dev/null; then
         echo "installing from PyPI into build/venv: $1: $2"
         build/venv/bin/python -m pip install --quiet --disable-pip-version-check "$1" || exit 1
     fi
