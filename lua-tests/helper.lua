@@ -30,6 +30,7 @@ local helper = {
   prefix = prefix,
   folder = folder,
   cpath = cpath,
+  build = build,
   lua = os.getenv("WEBSOCKET_LUA") or interpreters[version] or "lua" .. version,
   python = os.getenv("WEBSOCKET_PYTHON") or "build/venv/bin/python",
   node = os.getenv("WEBSOCKET_NODE") or "node",

@@ -145,6 +145,7 @@ need_to_test() {
     need openssl "makes certificates; a TLS server of the tests" openssl
     need /usr/sbin/nginx "a TLS server of the tests (Debian may also start it as a service)" nginx-light
     need libwebsockets-test-server "a WebSocket server of the tests" libwebsockets-test-server
+    need /usr/include/libwebsockets.h "a WebSocket client of the tests" libwebsockets-dev
     need chromium "a browser, a client of the tests" chromium
     need tinyproxy "an HTTP proxy of the tests" tinyproxy
     need microsocks "a SOCKS5 proxy of the tests" microsocks
