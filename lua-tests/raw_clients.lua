@@ -110,8 +110,9 @@ function Server:processor_time()
   return (fields[12] + fields[13]) / 100
 end
 
---- MiB in memory.
+--- MiB in memory; 0 with a sanitizer, which keeps freed memory.
 function Server:memory()
+  if os.getenv("WEBSOCKET_CC") then return 0 end
   return helper.read_file(("/proc/%d/status"):format(self.process.pid)):match("VmRSS:%s*(%d+)") / 1024
 end
 
