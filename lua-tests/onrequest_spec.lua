@@ -132,6 +132,59 @@ describe("onrequest", function()
     assert.is_false(by["/1"]:answer(true))
   end)
 
+  -- Each: what follows the request, and how and when the client leaves.
+  for what, case in pairs {
+    ["closes"] = { "", "close", "later" },
+    ["closes behind frames that were not read"] = { "\129\128\0\0\0\0", "close", "later" },
+    ["closes together with its request"] = { "", "close", "now" },
+    ["ends its sending side"] = { "", "end", "later" },
+    ["resets"] = { "", "reset", "later" },
+  } do
+    it("a client that " .. what .. " before the answer is gone at once", function()
+      local waiting = {}
+      local s = asking(function(request)
+        waiting[#waiting + 1] = request
+        return request
+      end, { maxconnections = 1 })
+      local process = own.leaving(s.server.port, own.request(nil, "GET /gone HTTP/1.1") .. case[1], case[2], case[3])
+      helper.wait(function() return waiting[1] end, "the first request")
+      assert.equal("/gone", waiting[1].path)
+      local c = helper.client { url = s:url("/next"), reconnect = false }
+      if case[3] == "later" then process:signal("USR1") end
+      helper.wait(function() return waiting[2] end, "the place of the first connection")
+      assert.is_false(waiting[1]:answer(true))
+      assert.is_true(waiting[2]:answer(true))
+      c:open()
+      process:stop("KILL")
+      c:close()
+      assert.equal(1, #s.accepted)
+    end)
+  end
+
+  it("a client that ends its sending side behind the request for a page gets the answer that comes later", function()
+    local s = asking(function(request)
+      websocket.after(0.1, function() request:answer { body = "hello" } end)
+      return request
+    end)
+    local text = own.ask(s.server.port, "GET /page HTTP/1.1\r\nHost: a\r\n\r\n", own.END)
+    assert.equal("hello", text:match("\r\n\r\n(.*)"))
+  end)
+
+  it("frames behind the request wait for the answer, without processor time", function()
+    local used
+    local s = asking(function(request)
+      local from = os.clock()
+      websocket.after(0.5, function()
+        used = os.clock() - from
+        request:answer(true)
+      end)
+      return request
+    end)
+    local text = own.ask(s.server.port, own.request(), "\129\130\0\0\0\0hi", "\136\130\0\0\0\0\3\232")
+    assert.equal("\129\2hi\136\2\3\232", text:match("\r\n\r\n(.*)"))
+    assert.is_true(used < 0.2, used)
+  end)
+
   it("may be answered before the function returns, whatever that returns then", function()
     local results = {}
     local s = asking(function(request)

@@ -101,6 +101,11 @@ function own.silent(place)
   return helper.start(helper.python, helper.folder .. "/servers/asker.py", place, helper.write_file(""), "/dev/stdout")
 end
 
+--- A client, in another process, that sends these bytes and leaves without reading: see servers/leaver.py.
+function own.leaving(port, bytes, how, when)
+  return helper.start(helper.python, helper.folder .. "/servers/leaver.py", port, helper.hex(bytes), how, when)
+end
+
 --- The lines of a request for a websocket; `fields` replaces some by name, false leaves one out.
 function own.request(fields, first)
   local lines = { first or "GET / HTTP/1.1" }

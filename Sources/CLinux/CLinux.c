@@ -9,6 +9,13 @@ int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigse
     return ppoll(&entry, 1, timeout, mask);
 }
 
+int ws_peer_end(int socket)
+{
+    struct pollfd entry = {.fd = socket, .events = POLLRDHUP};
+    if (poll(&entry, 1, 0) <= 0) return 0;
+    return entry.revents == POLLRDHUP ? 1 : 2;
+}
+
 int ws_accept(int listener, struct sockaddr *peer, socklen_t *length)
 {
     return accept4(listener, peer, length, SOCK_CLOEXEC | SOCK_NONBLOCK);

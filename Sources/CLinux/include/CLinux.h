@@ -47,6 +47,8 @@ static inline void ws_futex_wake(void *word) { syscall(SYS_futex, word, FUTEX_WA
 
 /* accept4 of a close-on-exec, non-blocking socket. */
 int ws_accept(int listener, struct sockaddr *peer, socklen_t *length);
+/* Whether the peer has stopped sending; 2: both sides are closed, or the connection is broken. */
+int ws_peer_end(int socket);
 /* A word of the calling thread's own (LockLevel.swift). */
 unsigned *ws_held_locks(void);
 /* Names the calling thread. */

@@ -194,6 +194,25 @@ final class Acceptance: Opening {
     // MARK: - Readiness and time
 
     func ready(_ readiness: Poller.Readiness, _ loop: inout LoopContext) -> OpeningProgress {
+        let progress = proceed(readiness, &loop)
+        // The client's end may come together with its request.
+        guard case .pending = progress, case .answer = stage, readiness.endsOrStops, isClientGone else {
+            return progress
+        }
+        return end("the client closed the connection before onrequest had answered", &loop)
+    }
+
+    /// Bytes behind the request are left in the socket until it is answered.
+    private var isClientGone: Bool {
+        switch transport.peerStatus {
+        case .connected: false
+        // A client may end its side behind the request for a page, and still wait for the response.
+        case .hasStoppedSending: question?.isForWebSocket ?? false
+        case .gone: true
+        }
+    }
+
+    private func proceed(_ readiness: Poller.Readiness, _ loop: inout LoopContext) -> OpeningProgress {
         switch stage {
         case .lingering(let close): return close.ready(readiness, &loop) ? end("closed", &loop) : .pending
         case .tlsContext, .answer, .over: return .pending

@@ -20,6 +20,13 @@ public final class IncomingRequest: Sendable {
     public var id: UInt32 { websocket.id }
     public var serverID: UInt32 { server.id }
 
+    var isForWebSocket: Bool {
+        switch demand {
+        case .webSocket: true
+        case .other: false
+        }
+    }
+
     /// Whether the client waits no longer.
     public var hasEnded: Bool { isOver.load(ordering: .acquiring) }
 

@@ -26,6 +26,14 @@ final class Transport {
         }
     }
 
+    /// What the peer's system has told, also behind bytes that were not read.
+    enum PeerStatus {
+        case connected
+        /// It sends no more. It may still read: a program that has closed the socket looks the same.
+        case hasStoppedSending
+        case gone
+    }
+
     enum ConnectStatus { case pending, connected, failed(Int32) }
 
     /// Reads of one socket in a turn of the loop. A socket with more to read gets another turn after the others.
@@ -112,6 +120,14 @@ final class Transport {
         guard error == 0 else { return .failed(error) }
         if Address.peer(of: descriptor) != nil { return .connected }
         return errno == ENOTCONN ? .pending : .failed(ECONNREFUSED)
+    }
+
+    var peerStatus: PeerStatus {
+        switch ws_peer_end(descriptor.number) {
+        case 0: .connected
+        case 1: .hasStoppedSending
+        default: .gone
+        }
     }
 
     deinit {

@@ -181,6 +181,22 @@ import Testing
     }
 
     /// A forked child may hold the socket, too.
+    @Test func theEndOfThePeerIsSeenBehindBytesThatWereNotRead() throws {
+        let (transport, peer) = try accept()
+        #expect(transport.peerStatus == .connected)
+        #expect(send(peer, "x", 1, 0) == 1)
+        #expect(event()?.readable == true)
+        #expect(transport.peerStatus == .connected)
+        shutdown(peer, Int32(SHUT_WR))
+        #expect(event()?.endsOrStops == true)
+        #expect(transport.peerStatus == .hasStoppedSending)
+        // Closed with bytes unread: the system resets the connection.
+        _ = "y".withCString { transport.write(UnsafeRawBufferPointer(start: $0, count: 1)) }
+        close(peer)
+        #expect(event()?.endsOrStops == true)
+        #expect(transport.peerStatus == .gone)
+    }
+
     @Test func thePeerSeesTheEndAlthoughTheSocketHasAnotherOwner() throws {
         var (transport, peer): (Transport?, Int32) = try connect()
         defer { close(peer) }
