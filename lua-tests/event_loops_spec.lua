@@ -29,7 +29,7 @@ local loops = {
 
 describe("event loops:", function()
   local server
-  lazy_setup(function() server = helper.serve("own") end)
+  lazy_setup(function() server = helper.serve("node") end)
   lazy_teardown(helper.stop_servers)
   after_each(helper.remove_files)
 
