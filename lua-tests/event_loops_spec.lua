@@ -242,7 +242,7 @@ describe("event loops:", function()
       end
     end
 
-    example("loops/neovim.lua", has_program "nvim", function(file, url, count)
+    example("neovim.lua", has_program "nvim", function(file, url, count)
       local variables = ("URL=%s MESSAGES=%d "):format(url, count)
       return helper.start(environment .. variables .. limited .. "nvim --headless -u NONE -i NONE -S", file)
     end)

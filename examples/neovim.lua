@@ -1,4 +1,4 @@
--- A websocket in Neovim: URL=ws://127.0.0.1:9000/ nvim --headless -u NONE -S examples/loops/neovim.lua
+-- A websocket in Neovim: URL=ws://127.0.0.1:9000/ nvim --headless -u NONE -S examples/neovim.lua
 --
 -- Neovim runs LuaJIT: it loads a module that was built for Lua 5.1 or LuaJIT. Editing goes on, as the ticks show.
 local uv = vim.uv or vim.loop
