@@ -1,5 +1,5 @@
 /* Everything that differs between Lua 5.1, 5.2, 5.3, 5.4, 5.5 and LuaJIT. The other C files are written in Lua 5.4's
- * API; for older versions this header adds the functions that they lack, for 5.4 and 5.5 none. Included by bridge.h;
+ * API; for older versions this header adds the functions that they lack. Included by bridge.h;
  * its functions run on the thread that runs the Lua state. A build for 5.1 uses the API of 5.1 only, not LuaJIT's
  * additions: one such build loads in both. */
 #ifndef WS_COMPAT_H
@@ -7,6 +7,8 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -260,6 +262,41 @@ static inline const char *ws_tolstring(lua_State *L, int index, size_t *length)
 }
 #undef luaL_tolstring
 #define luaL_tolstring ws_tolstring
+#endif
+
+/* ---- If 5.5 has no memory for a formatted text, lua_pushfstring returns NULL and pushes nothing, and luaL_error raises
+ * whatever is on top of the stack. */
+
+#if LUA_VERSION_NUM >= 505
+static inline const char *ws_pushfstring(lua_State *L, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    const char *text = lua_pushvfstring(L, format, arguments);
+    va_end(arguments);
+    if (text) return text;
+    lua_pushliteral(L, "not enough memory"); /* Lua keeps this text: it takes no memory */
+    lua_error(L);
+    return NULL;
+}
+#define lua_pushfstring ws_pushfstring
+
+static inline int ws_error(lua_State *L, const char *format, ...)
+{
+    lua_Debug caller;
+    bool is_known = lua_getstack(L, 1, &caller) && lua_getinfo(L, "Sl", &caller) && caller.currentline > 0;
+    if (is_known) lua_pushfstring(L, "%s:%d: ", caller.short_src, caller.currentline);
+    va_list arguments;
+    va_start(arguments, format);
+    const char *text = lua_pushvfstring(L, format, arguments);
+    va_end(arguments);
+    if (!text)
+        lua_pushliteral(L, "not enough memory");
+    else if (is_known)
+        lua_concat(L, 2);
+    return lua_error(L);
+}
+#define luaL_error ws_error
 #endif
 
 #endif
