@@ -34,6 +34,7 @@ local helper = {
   lua = os.getenv("WEBSOCKET_LUA") or interpreters[version] or "lua" .. version,
   python = os.getenv("WEBSOCKET_PYTHON") or "build/venv/bin/python",
   node = os.getenv("WEBSOCKET_NODE") or "node",
+  curl = os.getenv("WEBSOCKET_CURL") or "curl",
   cc = os.getenv("WEBSOCKET_CC") or "cc",
   certificates = build .. "/certificates", -- made when a server needs them
   -- With a sanitizer, a traced process can't look for leaks at its end.

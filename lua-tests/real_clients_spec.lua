@@ -127,6 +127,34 @@ describe("a server and the client", function()
     assert.equal(1000, close_code)
   end)
 
+  for _, is_secure in ipairs { false, true } do
+    it(("curl, %s, gets texts and binary messages of 0 B to 16 MiB"):format(is_secure and "TLS" or "TCP"), function()
+      local version = helper.output(helper.curl .. " -V")
+      if not version:find(" wss", 1, true) then return pending("this curl is built without ws, which 8.11 has") end
+      local all = {}
+      for _, size in ipairs { 0, 1, 125, 126, 65535, 65536, MiB, 16 * MiB } do
+        all[#all + 1] = ("x"):rep(size)
+        all[#all + 1] = ("\255"):rep(size)
+      end
+      local server = listen(is_secure, {
+        closetimeout = 0.5, -- curl doesn't answer a Close
+        onreceive = function(type, _, _, _, ws)
+          if type ~= types.OPEN then return end
+          for i, message in ipairs(all) do
+            if i % 2 == 1 then ws:sendText(message) else ws:sendBinary(message) end
+          end
+          ws:close()
+        end,
+      })
+      local name = helper.file()
+      local url = (is_secure and "wss://localhost:%d/" or "ws://127.0.0.1:%d/"):format(server.port)
+      local ca = helper.certificates .. "/ca.pem"
+      run(helper.start(helper.curl, "-sSN", "--noproxy", "*", "--cacert", ca, "-o", name, url))
+      -- curl writes the payload of the Close, too: the code 1000.
+      assert.is_true(helper.read_file(name) == table.concat(all) .. "\3\232")
+    end)
+  end
+
   -- The test client of libwebsockets doesn't compare. Its protocols close by themselves after a while, at random.
   for _, is_secure in ipairs { false, true } do
     for _, deflate in ipairs { "none", "deflate" } do
