@@ -5,10 +5,16 @@ local websocket = require "websocket"
 local types = websocket.WebSocketMessageType
 local MiB = 1024 * 1024
 
+-- At Ctrl-C, `lua` raises the error "interrupted!" wherever the script is.
+local function is_interrupt(err) return tostring(err):find("interrupted!", 1, true) end
+
 local function echo(type, data, _, _, ws)
     local send = type == types.TEXT and ws.sendText or type == types.BINARY and ws.sendBinary
+    if not send then return end
     -- send raises an error when the echoes that the client has not read yet would exceed maxbuffered.
-    if send and not pcall(send, ws, data) then ws:close(1008, "read your echoes") end
+    local ok, err = pcall(send, ws, data)
+    if not ok and is_interrupt(err) then error(err, 0) end
+    if not ok then ws:close(1008, "read your echoes") end
 end
 
 local server = websocket.listen{
@@ -22,8 +28,7 @@ local server = websocket.listen{
 io.stdout:setvbuf("line")
 print("ws://" .. server.address .. "/")
 
--- At Ctrl-C, `lua` raises the error "interrupted!". Any other error is a real one.
 local ok, err = pcall(websocket.run)
 server:close()
 websocket.run(1)
-if not ok and not tostring(err):find("interrupted!", 1, true) then error(err, 0) end
+if not ok and not is_interrupt(err) then error(err, 0) end

@@ -8,6 +8,7 @@ describe("examples/echo_server.lua", function()
   after_each(function()
     helper.close_clients()
     server:stop()
+    helper.remove_files()
   end)
 
   --- Starts the example. Returns the URL that it prints.
@@ -27,6 +28,26 @@ describe("examples/echo_server.lua", function()
     assert.equal("\0\255", client:get("BINARY").data)
     assert.equal("permessage-deflate", client.ws.extensions:match("^[^;]+"))
     server:signal("INT")
+    assert.equal(1001, client:get("CLOSE").info.code)
+    local output, code = helper.finish(server)
+    assert.equal("", output)
+    assert.equal(0, code)
+  end)
+
+  it("ends at Ctrl-C also while it sends an echo", function()
+    -- In the example, pcall calls websocket.run, and each send inside of that.
+    server = helper.start_script([[
+      local pcall_of_lua, runs = pcall, false
+      function pcall(f, ...)
+        if runs then return false, "interrupted!" end
+        runs = true
+        return pcall_of_lua(f, ...)
+      end
+      arg = {}
+      dofile(...)
+    ]], helper.folder .. "/../examples/echo_server.lua")
+    local client = helper.client { url = server.pipe:read("l"), reconnect = false }
+    client:open().ws:sendText("x")
     assert.equal(1001, client:get("CLOSE").info.code)
     local output, code = helper.finish(server)
     assert.equal("", output)
