@@ -17,6 +17,7 @@ local function send()
     while unsent[1] and ws.state == "open" do
         local ok, err = pcall(ws.sendText, ws, unsent[1])
         if not ok then
+            if err:find("interrupted!", 1, true) then error(err, 0) end -- Ctrl-C
             if ws.state ~= "open" then return end
             show("!", err)
         end

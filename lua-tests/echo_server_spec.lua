@@ -34,26 +34,6 @@ describe("examples/echo_server.lua", function()
     assert.equal(0, code)
   end)
 
-  it("ends at Ctrl-C also while it sends an echo", function()
-    -- In the example, pcall calls websocket.run, and each send inside of that.
-    server = helper.start_script([[
-      local pcall_of_lua, runs = pcall, false
-      function pcall(f, ...)
-        if runs then return false, "interrupted!" end
-        runs = true
-        return pcall_of_lua(f, ...)
-      end
-      arg = {}
-      dofile(...)
-    ]], helper.folder .. "/../examples/echo_server.lua")
-    local client = helper.client { url = server.pipe:read("l"), reconnect = false }
-    client:open().ws:sendText("x")
-    assert.equal(1001, client:get("CLOSE").info.code)
-    local output, code = helper.finish(server)
-    assert.equal("", output)
-    assert.equal(0, code)
-  end)
-
   it("listens at the address of its argument", function()
     local port = helper.free_port()
     assert.equal(("ws://127.0.0.1:%d/"):format(port), start("127.0.0.1:" .. port))
