@@ -1,4 +1,5 @@
-"""Writes the results of the benchmarks: docs/benchmarks.md and docs/benchmarks.svg."""
+"""Writes the results of the benchmarks: docs/benchmarks.md and docs/benchmarks.svg, and those of bench/servers.py:
+docs/server-benchmarks.md."""
 
 from workloads import LIMITS, MODULE, PEERS
 
@@ -70,8 +71,13 @@ def table(facts, results):
             cells += ["", ""]
         cells.append("; ".join(verdict_text(v, workload) for v in result["verdicts"]))
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "## All clients", "", "| workload | unit | module | " + " | ".join(names) + " |"]
-    lines.append("|---|---|---|" + "---|" * len(names))
+    lines += ["", "## All clients", "", *all_figures(results, names), "", machine(facts), *failures(results)]
+    return "\n".join(lines) + "\n"
+
+
+def all_figures(results, names):
+    """A table of the module and the others with these names."""
+    lines = ["| workload | unit | module | " + " | ".join(names) + " |", "|---|---|---|" + "---|" * len(names)]
     for result in results:
         workload, clients = result["workload"], result["clients"]
         cells = [workload.title, workload.unit]
@@ -79,24 +85,63 @@ def table(facts, results):
             found = clients.get(name, {})
             cells.append(figure(found["value"], workload.unit) if "value" in found else "failed" if found else "")
         lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def machine(facts):
     peers = ", ".join(f"{name} {version}".strip() for name, version in facts["versions"].items())
     left_out = ", ".join(f"{name} ({why})" for name, why in facts["left out"].items())
-    failures = [
+    priority = ", over which the benchmark had priority" if facts.get("priority") else ""
+    return (
+        f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}; meanwhile other "
+        f"processes used {facts['others']} % of the processors{priority}. Peers: {peers}. "
+        f"Left out: {left_out or 'none'}."
+    )
+
+
+def failures(results):
+    """A list of the failed runs, or nothing."""
+    lines = [
         f"- {result['workload'].title}: {name}: {found['failed']}"
         for result in results
         for name, found in result["clients"].items()
         if "failed" in found
     ]
-    lines += [
+    return ["", "Failed:", "", *lines] if lines else []
+
+
+def server_table(facts, results):
+    names = [name for name in facts["versions"] if any(name in r["clients"] for r in results)]
+    lines = [
+        "# Benchmarks of the server",
         "",
         (
-            f"{facts['processor']}, {facts['processors']} processors, Linux {facts['kernel']}; meanwhile other "
-            f"processes used {facts['others']} % of the processors. Peers: {peers}. "
-            f"Left out: {left_out or 'none'}."
+            "Written by `scripts/bench --server`. Each server runs alone on one processor, and the load client "
+            "([bench/load.c](../bench/load.c)), which checks each message, on another; each workload runs with every server "
+            f"in turn, {facts['rounds']} rounds, at most 3 of those that only connect. Figures are medians; a ratio is the median "
+            "of the rounds' ratios. The module's server calls a Lua callback for each message ([bench/server.lua](../bench/server.lua)); the others: "
+            "[bench/peers](../bench/peers). Compare ratios, not figures, between machines or days."
         ),
+        "",
+        "## Targets of the module",
+        "",
+        (
+            "The last column compares the messages, or the connections, for each second of processor time that the server "
+            "used: the ratio to the best peer. It changes less than the others when other processes use the machine."
+        ),
+        "",
+        "| workload | unit | module | wanted | for the same processor time |",
+        "|---|---|---|---|---|",
     ]
-    if failures:
-        lines += ["", "Failed:", "", *failures]
+    for result in results:
+        workload, clients = result["workload"], result["clients"]
+        own = clients[MODULE.name].get("value")
+        ratios = [(clients[name]["efficiency ratio"], name) for name in names if "ratio" in clients.get(name, {})]
+        cells = [workload.title, workload.unit, "failed" if own is None else figure(own, workload.unit)]
+        cells.append("; ".join(verdict_text(v, workload) for v in result["verdicts"]))
+        cells.append("{:.2f} × {}".format(*min(ratios)) if ratios and not workload.lower else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "## All servers", "", *all_figures(results, names), "", machine(facts), *failures(results)]
     return "\n".join(lines) + "\n"
 
 
@@ -141,3 +186,7 @@ def chart(path, results):
 def write(root, facts, results):
     (root / "docs/benchmarks.md").write_text(table(facts, results))
     chart(root / "docs/benchmarks.svg", results)
+
+
+def write_servers(root, facts, results):
+    (root / "docs/server-benchmarks.md").write_text(server_table(facts, results))

@@ -188,10 +188,10 @@ def available(client):
     return all(glob.glob(path) for path in client.needs)
 
 
-def versions():
+def versions(peers):
     """Versions of the peers' packages from Debian or PyPI."""
     found = {}
-    for client in PEERS:
+    for client in peers:
         if not available(client) or client.name == "Beast to Lua":
             continue
         query = ["dpkg-query", "-W", "-f", "${Version}", client.package]
@@ -281,7 +281,7 @@ def main():
         "rounds": rounds,
         "minutes": round((time.time() - started) / 60, 1),
         "others": busy.others(),
-        "versions": versions(),
+        "versions": versions(PEERS),
         "left out": left_out,
     }
     if not options.keep:
