@@ -5,11 +5,12 @@ source = {
    url = "git+file://.",
 }
 description = {
-   summary = "WebSocket client and server in one C module: background engine, reconnecting, compression",
+   summary = "WebSocket client and server in one C module: background thread, reconnecting, compression",
    detailed = [[
-      A WebSocket client for any stock Lua interpreter, with the API of Aseprite's scripts. An engine
-      on a thread of its own connects, answers pings, closes and reconnects while the script computes;
-      websocket.poll() delivers what happened. One websocket.so, no other rock.
+      A WebSocket client and server for any stock Lua interpreter, with the API of Aseprite's scripts. A
+      background thread connects, answers pings, closes and reconnects while the script computes;
+      websocket.poll() calls the script's callbacks. One websocket.so, no other rock. To build it, Swift 6.3
+      is needed: https://www.swift.org/install/linux/
    ]],
    license = "MIT",
    labels = { "websocket", "network", "async" },
@@ -27,6 +28,6 @@ build = {
       CMAKE_INSTALL_PREFIX = "$(PREFIX)",
       LUA_INCDIR = "$(LUA_INCDIR)",
       LUA_INSTALL_DIR = "$(LIBDIR)",
-      TYPES_INSTALL_DIR = "$(PREFIX)/types",
+      DOC_INSTALL_DIR = "$(PREFIX)/doc",
    },
 }

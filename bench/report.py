@@ -43,8 +43,8 @@ def table(facts, results):
         (
             "Written by `scripts/bench`. Server and clients run on one machine; each workload runs with every client in turn, "
             f"{facts['rounds']} rounds. Figures are medians; a ratio is the median of the rounds' ratios. Each run counts every message and "
-            "checks the order. The messages: [bench/payloads.h](../bench/payloads.h); the clients: "
-            "[bench/module.lua](../bench/module.lua) and [bench/peers](../bench/peers). Compare ratios, not figures, between "
+            "checks the order. The messages: `bench/payloads.h`; the clients: "
+            "`bench/module.lua` and `bench/peers`. Compare ratios, not figures, between "
             "machines or days."
         ),
         "",
@@ -117,10 +117,10 @@ def server_table(facts, results):
         "",
         (
             "Written by `scripts/bench --server`. Each server runs alone on one processor, and the load client "
-            "([bench/load.c](../bench/load.c)), which checks each message, on another; each workload runs with every server "
+            "(`bench/load.c`), which checks each message, on another; each workload runs with every server "
             f"in turn, {facts['rounds']} rounds, at most 3 of those that only connect. Figures are medians; a ratio is the median "
-            "of the rounds' ratios. The module's server calls a Lua callback for each message ([bench/server.lua](../bench/server.lua)); the others: "
-            "[bench/peers](../bench/peers). Compare ratios, not figures, between machines or days."
+            "of the rounds' ratios. The module's server calls a Lua callback for each message (`bench/server.lua`); the others: "
+            "`bench/peers`. Compare ratios, not figures, between machines or days."
         ),
         "",
         "## Targets of the module",

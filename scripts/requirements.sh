@@ -140,6 +140,8 @@ need_loops() {
 
 need_to_test() {
     need busted "runs the Lua tests" lua-busted
+    need luarocks "installs the module for a test" luarocks
+    need objdump "shows what the module needs" binutils
     need node "runs a WebSocket server of the tests" nodejs
     need /usr/share/nodejs/ws/package.json "a WebSocket server of the tests" node-ws
     need openssl "makes certificates; a TLS server of the tests" openssl
