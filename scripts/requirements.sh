@@ -149,6 +149,9 @@ need_to_test() {
     need libwebsockets-test-server "a WebSocket server of the tests" libwebsockets-test-server
     need /usr/include/libwebsockets.h "a WebSocket client of the tests" libwebsockets-dev
     need chromium "a browser, a client of the tests" chromium
+    need /usr/sbin/mosquitto "an MQTT broker of the tests (Debian may also start it as a service)" mosquitto
+    need curl "starts a Jupyter kernel for a test" curl
+    need /usr/share/lua/5.1/cjson/util.lua "reads JSON in the examples" lua-cjson
     need tinyproxy "an HTTP proxy of the tests" tinyproxy
     need microsocks "a SOCKS5 proxy of the tests" microsocks
     need ss "shows the states of sockets" iproute2
@@ -161,6 +164,10 @@ need_to_test() {
 # Prepares the environment of the Lua tests.
 prepare_to_test() {
     python_package websockets "a WebSocket server of the tests"
+    python_package python-socketio "a Socket.IO server of the tests" socketio
+    python_package uvicorn "runs the Socket.IO server"
+    python_package jupyter-server "a Jupyter server of the tests" jupyter_server
+    python_package ipykernel "Python in that Jupyter server"
     # The tests start their own proxies.
     unset {ws,wss,http,https,all,no}_proxy {WS,WSS,HTTP,HTTPS,ALL,NO}_PROXY
 }
