@@ -157,7 +157,7 @@ end)
 
 describe("docs/design.md names", function()
   local texts, all = {}, {}
-  for _, folder in ipairs { "Sources", "Tests", "lua-tests", "scripts", "types" } do
+  for _, folder in ipairs { "Sources", "Tests", "lua-tests", "scripts", "tools", "types" } do
     for _, name in ipairs(list(folder, "")) do
       local base = name:match("[^/]*$")
       texts[base] = (texts[base] or "") .. read(name)

@@ -156,6 +156,8 @@ need_to_test() {
     need microsocks "a SOCKS5 proxy of the tests" microsocks
     need ss "shows the states of sockets" iproute2
     need strace "counts system calls and makes them fail" strace
+    need tmux "a terminal of the tests" tmux
+    need mandoc "checks the manual page of wscat" mandoc
     need /usr/sbin/nft "drops packets in the tests' networks" nftables
     need_loops
     need_python
