@@ -46,6 +46,17 @@ async def fragments(ws, query):
     await ws.wait_closed()
 
 
+async def held_fragment(ws, query):
+    """One message in two fragments: `size` bytes, and the rest after a message of the client."""
+    async def each():
+        yield "x" * int(query["size"])
+        await ws.recv()
+        yield "y"
+
+    await ws.send(each())
+    await ws.wait_closed()
+
+
 async def flood(ws, query):
     size = int(query.get("size", 0))
     for i in range(int(query["count"])):
@@ -111,6 +122,7 @@ async def recorded(ws, query):
 behaviours = {
     "/echo": echo, "/close": close, "/close-on-message": close_on_message, "/fragments": fragments, "/flood": flood,
     "/ping": ping, "/pong": pong, "/count": count, "/headers": headers, "/record": record, "/recorded": recorded,
+    "/held-fragment": held_fragment,
 }
 
 
