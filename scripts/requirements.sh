@@ -7,6 +7,35 @@ help_from() {
     exit
 }
 
+# with_progress WORDS LOG COMMAND…: runs a command with its output in LOG. If that takes more than 5 s, prints the time
+# and LOG's last line, again and again, to standard error. In a function as the command, `set -e` has no effect.
+with_progress() {
+    local words=$1 log=$2 status=0 ticker
+    shift 2
+    (
+        pause=5 begin=$SECONDS
+        # Ctrl-C does not end a background process: look whether the script is still there. The sleep must not hold the
+        # script's output open after its end.
+        while sleep "$pause" >/dev/null 2>&1 </dev/null && kill -0 $$ 2>/dev/null; do
+            echo "$words: $((SECONDS - begin)) s, $(tail -n 1 "$log" | tail -c 100)" >&2
+            pause=$((pause < 20 ? 2 * pause : 30))
+        done
+    ) &
+    ticker=$!
+    "$@" >"$log" 2>&1 || status=$?
+    kill "$ticker"
+    wait "$ticker" 2>/dev/null || true
+    return "$status"
+}
+
+# report WORDS LOG COMMAND…: the same, and then prints LOG.
+report() {
+    local status=0
+    with_progress "$@" || status=$?
+    cat "$2"
+    return "$status"
+}
+
 # need PROGRAM-OR-FILE PURPOSE PACKAGE…: if PROGRAM-OR-FILE is missing, install_needed installs the Debian packages.
 needed=()
 purposes=()
@@ -93,7 +122,7 @@ need_to_build() {
 }
 
 # build_module [VERSION]: builds build/websocket.so for Lua 5.4, or build/lua-VERSION/websocket.so, from the same Swift
-# products. Silent unless it fails.
+# products. Prints the log if it fails.
 build_module() {
     local folder=build options=()
     if [ -n "${1:-}" ]; then
@@ -102,11 +131,13 @@ build_module() {
         [ "$1" != 5.5 ] || options+=(-DLUA_INCDIR="$WEBSOCKET_LUA55/include")
     fi
     mkdir -p "$folder"
-    if ! { cmake -B "$folder" "${options[@]}" && cmake --build "$folder"; } >"$folder/build.log" 2>&1; then
+    if ! with_progress "building $folder/websocket.so" "$folder/build.log" run_cmake "$folder" "${options[@]}"; then
         cat "$folder/build.log" >&2
         exit 1
     fi
 }
+
+run_cmake() { cmake -B "$1" "${@:2}" && cmake --build "$1"; }
 
 need_python() {
     python3 -c 'import ensurepip, venv' 2>/dev/null ||

@@ -1,5 +1,5 @@
 # Sourced by scripts/sanitize, which sets `kind` (address or thread) and `folder`: builds the module with a sanitizer,
-# makes an interpreter and a compiler that load the sanitizer's runtime, and prints the reports.
+# makes an interpreter and a compiler that load the sanitizer's runtime, runs the tests, prints the reports.
 
 reports=$folder/reports
 # Folders of the toolchain with the sanitizer's runtime and with Swift's.
@@ -26,7 +26,8 @@ export WEBSOCKET_SANITIZE=$kind
 swift_options=(--sanitize="$kind" -Xcc -fsanitize=undefined --scratch-path "build/swift-$kind")
 
 build_sanitized_module() {
-    swift build --configuration release --product websocket "${swift_options[@]}" >"$folder/build.log" 2>&1 ||
+    with_progress "building $folder/websocket.so" "$folder/build.log" \
+        swift build --configuration release --product websocket "${swift_options[@]}" ||
         { cat "$folder/build.log" >&2; exit 1; }
     cp "build/swift-$kind/release/libwebsocket.so" "$folder/websocket.so"
 }
@@ -75,4 +76,24 @@ print_reports() {
     done
     for summary in "${!processes[@]}"; do echo "$kind, ${processes[$summary]} processes: $summary"; done
     [ ${#processes[@]} -eq 0 ]
+}
+
+# run PART: runs the tests of a part of scripts/sanitize; the specs of a part are those whose names contain it.
+run() {
+    case $1 in
+    # XCTest, which has no tests here, leaks.
+    swift) swift test "${swift_options[@]}" --disable-xctest ;;
+    conformance)
+        python_package kosoku "the Autobahn cases"
+        local python=(env LUA_CPATH="$folder/?.so;;" build/venv/bin/python lua-tests/autobahn/run.py)
+        "${python[@]}" client "$folder/lua5.4" && "${python[@]}" server "$folder/lua5.4"
+        ;;
+    lua) run_specs lua-tests ;;
+    *) run_specs lua-tests/*"$1"*_spec.lua ;;
+    esac
+}
+
+run_specs() {
+    WEBSOCKET_BUILD=$folder WEBSOCKET_LUA=$folder/lua5.4 WEBSOCKET_CC=$folder/cc WEBSOCKET_SLOWNESS=3 \
+        busted --lua="$folder/lua5.4" --output=plainTerminal "$@"
 }
