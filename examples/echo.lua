@@ -14,13 +14,13 @@ ws = websocket.WebSocket{
         if name == "OPEN" then
             print("connected to " .. info.url .. (info.extensions ~= "" and " with " .. info.extensions or ""))
             ws:sendText("Hello, ", "wörld!")
-            ws:sendBinary(string.pack("<i4i4", 640, 480))
+            ws:sendBinary("\0\1\254\255")
             ws:sendPing("are you there?")
-            print("sent a text, 8 bytes and a ping")
+            print("sent a text, 4 bytes and a ping")
         elseif name == "TEXT" then
             print("text    " .. data)
         elseif name == "BINARY" then
-            print("binary  " .. table.concat({string.unpack("<i4i4", data)}, " x ", 1, 2))
+            print("binary  " .. table.concat({data:byte(1, -1)}, " "))
         elseif name == "PONG" then
             print("pong    " .. data)
             ws:close(1000, "that's all")

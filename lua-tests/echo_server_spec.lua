@@ -1,4 +1,4 @@
--- examples/echo_server.lua, with our client.
+-- examples/echo_server.lua, with our client and with examples/echo.lua.
 -- Runs on every version of Lua.
 
 local helper = require "helper"
@@ -32,6 +32,19 @@ describe("examples/echo_server.lua", function()
     local output, code = helper.finish(server)
     assert.equal("", output)
     assert.equal(0, code)
+  end)
+
+  it("talks to examples/echo.lua", function()
+    local url = start()
+    local lua = ("env LUA_CPATH='%s' %s"):format(package.cpath, helper.lua)
+    local output, code = helper.finish(helper.start(lua, helper.folder .. "/../examples/echo.lua", url))
+    assert.equal(0, code, output)
+    local beginning = "connecting to %s\nconnected to %s with permessage-deflate\nsent a text, 4 bytes and a ping\n"
+    assert.equal(beginning:format(url, url), output:match("^.-ping\n"))
+    for _, line in ipairs { "text    Hello, wörld!", "binary  0 1 254 255", "pong    are you there?" } do
+      assert.truthy(output:find("\n" .. line .. "\n", 1, true), output)
+    end
+    assert.truthy(output:find("\nclosed  1000 \n$"), output)
   end)
 
   it("listens at the address of its argument", function()

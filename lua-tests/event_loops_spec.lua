@@ -246,10 +246,5 @@ describe("event loops:", function()
       local variables = ("URL=%s MESSAGES=%d "):format(url, count)
       return helper.start(environment .. variables .. limited .. "nvim --headless -u NONE -i NONE -S", file)
     end)
-
-    example("love", has_program "love", function(folder, url, count)
-      local variables = "SDL_VIDEODRIVER=dummy XDG_DATA_HOME=/nonexistent "
-      return helper.start(environment .. variables .. limited .. "love", folder, url, count)
-    end)
   end)
 end)

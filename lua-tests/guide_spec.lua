@@ -260,6 +260,24 @@ describe("docs/guide.md:", function()
       assert.equal(21, #parts)
     end)
 
+    it("needs little memory", function()
+      local name, total, process, peak = helper.file(), 0, nil, nil
+      assert(os.execute("truncate -s 100M " .. name))
+      local server = helper.websocket.listen { address = "127.0.0.1:0", onreceive = function(type, data)
+        if type == types.BINARY then total = total + #data end
+        -- The client waits for the answer to its Close: it is still there.
+        if total == 100 * 2 ^ 20 and not peak then
+          peak = tonumber(helper.read_file(("/proc/%d/status"):format(process.pid)):match("VmHWM:%s*(%d+)"))
+        end
+      end }
+      local output
+      process, output = start(heading, "ws://" .. server.address .. "/", name)
+      helper.wait(function() return process:ended() end, output)
+      server:close()
+      assert.truthy(output():find(": complete\n", 1, true), output())
+      assert.is_true(peak < 50 * 2 ^ 10, peak and peak .. " KiB")
+    end)
+
     it("to an echo server is complete, too", function()
       prints(heading, { ["1073741824"] = ("%d"):format(size) }, url, (make_file()))
     end)
@@ -403,12 +421,12 @@ describe("docs/guide.md:", function()
     end)
   end)
 
-  describe("the tests", function()
+  describe("the examples", function()
     --- The text of all specs but this one.
     local specs = helper.output(("cd %s && ls *_spec.lua"):format(helper.folder)):gsub("guide_spec.lua\n", "")
     local text = specs:gsub("[^\n]+", function(name) return helper.read_file(helper.folder .. "/" .. name) end)
 
-    it("run the scripts of each chapter, here or in another spec", function()
+    it("of each chapter are tested, here or in another spec", function()
       for _, heading in ipairs(headings) do
         local chapter = chapters[heading]
         local blocks = #chapter.lua + #chapter.text + #chapter.others
@@ -421,7 +439,16 @@ describe("docs/guide.md:", function()
       end
     end)
 
-    it("run each example that the guide names", function()
+    it("say in their first lines how to run them", function()
+      local files = "examples/*.lua examples/loops/*.lua examples/love/[ms]*.lua"
+      local list = helper.output(("cd '%s' && ls %s"):format(top, files))
+      for name in list:gmatch("[^\n]+") do
+        local beginning = helper.read_file(top .. name):match("^(%-%- .-)\n[^-]")
+        assert(beginning and beginning:find(" " .. name:gsub("/main%.lua$", ""), 1, true), name)
+      end
+    end)
+
+    it("that the guide names are tested in another spec", function()
       for name in guide:gmatch("examples/[%w_/.]*[%w_]") do
         assert(io.open(top .. name), name)
         -- event_loops_spec names an example without the folder.

@@ -1,4 +1,3 @@
--- This game has no window and no sound.
 function love.conf(t)
-    t.modules.audio, t.modules.graphics, t.modules.window = false, false, false
+    t.window.title, t.window.width, t.window.height = "Coins", 400, 300
 end
