@@ -29,13 +29,20 @@ local function printed(heading, changes)
   return (plain(text):gsub("…", ".-"))
 end
 
-local tested = {}
+local tested, processes = {}, {}
 
---- Starts a script of the guide with these arguments. Returns the process, and a function for its output so far.
+--- Keeps a process for after_each, which stops it if the test has not.
+local function keep(process)
+  processes[#processes + 1] = process
+  return process
+end
+
+--- Starts a script of the guide with these arguments. Returns a function for its output so far, and the process.
 local function start(heading, ...)
   tested[heading] = true
   local script, log = helper.write_file(chapters[heading].lua[1]), helper.file()
-  return helper.start(lua:gsub("^env", "%0 >" .. log, 1), script, ...), function() return helper.read_file(log) end
+  local process = keep(helper.start(lua:gsub("^env", "%0 >" .. log, 1), script, ...))
+  return function() return helper.read_file(log) end, process
 end
 
 --- Waits until a pattern is in the output of a process.
@@ -45,7 +52,7 @@ end
 
 --- Runs a script to its end, while this process delivers events of its own servers. Returns its output and exit code.
 local function run(heading, ...)
-  local process, output = start(heading, ...)
+  local output, process = start(heading, ...)
   helper.wait(function() return process:ended() end, function() return "the end after " .. output() end)
   local _, code = helper.finish(process)
   return output(), code
@@ -78,6 +85,7 @@ describe("docs/guide.md:", function()
     echo:stop()
   end)
   after_each(function()
+    while #processes > 0 do table.remove(processes):stop() end
     own.close()
     helper.close_clients()
     helper.remove_files()
@@ -180,20 +188,18 @@ describe("docs/guide.md:", function()
 
     it("are sent and answered", function()
       for _, address in ipairs { url, python } do
-        local process, output = start(heading, address, 0.05)
+        local output = start(heading, address, 0.05)
         says(output, "^" .. printed(heading))
-        process:stop()
       end
     end)
 
     it("without an answer end the connection, and the next one has them again", function()
       local server = own.listen { echo = false }
-      local process, output = start(heading, server:url(), 0.05)
+      local output = start(heading, server:url(), 0.05)
       says(output, "^heartbeat 1 has no answer\n")
       assert.equal('{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"}', server:get("TEXT").data)
       assert.truthy(server:get("TEXT", 2).data:find('"ref":"2"', 1, true))
       assert.equal(1000, server:get("CLOSE").info.code)
-      process:stop()
     end)
 
     it("stop with the connection, and go on with the next", function()
@@ -202,11 +208,10 @@ describe("docs/guide.md:", function()
         if type == types.OPEN then count = count + 1 end
         if type == types.TEXT and count == 1 then ws:close(1001) end
       end }
-      local process, output = start(heading, server:url(), 0.2)
+      local output = start(heading, server:url(), 0.2)
       says(output, "heartbeat 3 is answered\n$")
       assert.equal(2, count)
       assert.equal(nil, output():find("has no answer", 1, true))
-      process:stop()
     end)
   end)
 
@@ -215,15 +220,14 @@ describe("docs/guide.md:", function()
 
     it("is fetched for each attempt", function()
       local server, address = start_echo("127.0.0.1:0")
-      local process, output = start(heading, address)
+      keep(server)
+      local output = start(heading, address)
       says(output, "open with token%-1\n")
       server:signal("INT")
       says(output, "token%-2: Unable to connect")
       server:stop()
-      local back = start_echo(address:match("//(.*)/"))
+      keep((start_echo(address:match("//(.*)/"))))
       says(output, "^" .. printed(heading))
-      process:stop()
-      back:stop()
     end)
 
     it("is fetched after status 401", function()
@@ -232,10 +236,9 @@ describe("docs/guide.md:", function()
         tokens[#tokens + 1] = request.headers.authorization
         return #tokens > 1 or { status = 401 }
       end }
-      local process, output = start(heading, server:url())
+      local output = start(heading, server:url())
       says(output, "^token%-1: [^\n]*401[^\n]*\nopen with token%-2\n")
       assert.same({ "Bearer token-1", "Bearer token-2" }, tokens)
-      process:stop()
     end)
   end)
 
@@ -271,7 +274,7 @@ describe("docs/guide.md:", function()
         end
       end }
       local output
-      process, output = start(heading, "ws://" .. server.address .. "/", name)
+      output, process = start(heading, "ws://" .. server.address .. "/", name)
       helper.wait(function() return process:ended() end, output)
       server:close()
       assert.truthy(output():find(": complete\n", 1, true), output())
@@ -371,7 +374,7 @@ describe("docs/guide.md:", function()
   it("a server sends its page and counts the visitors", function()
     local heading = "How do I serve a page and its WebSocket from one port?"
     local address = "127.0.0.1:" .. helper.free_port()
-    local process, output = start(heading, address)
+    local output = start(heading, address)
     says(output, "^" .. printed(heading, { ["127.0.0.1:9000"] = address }) .. "$")
     local code = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode(), end='')"
     local page = helper.finish(helper.start(helper.python .. ' -Ic "' .. code .. '"', "http://" .. address .. "/"))
@@ -384,7 +387,6 @@ describe("docs/guide.md:", function()
     assert.equal("1", one:get("TEXT", 3).data)
     local other = helper.client { url = "ws://" .. address .. "/other", reconnect = false }
     assert.equal(404, other:get("ERROR").info.status)
-    process:stop()
   end)
 
   describe("a test of a script for Aseprite", function()
