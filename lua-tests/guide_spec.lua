@@ -167,7 +167,7 @@ describe("docs/guide.md:", function()
       end }
       local lines = { "Bob\tHello from Bob\tnil", "Ann\tHello from Ann\tnil", "Bob\tBye from Bob\tnil" }
       lines[#lines + 1] = "Ann\tnil\ttimeout\n"
-      assert.equal(table.concat(lines, "\n"), (run(heading, server:url(), 0.3)))
+      assert.equal(table.concat(lines, "\n"), (run(heading, server:url(), 0.5)))
     end)
 
     it("end with the connection", function()
@@ -188,7 +188,7 @@ describe("docs/guide.md:", function()
 
     it("are sent and answered", function()
       for _, address in ipairs { url, python } do
-        local output = start(heading, address, 0.05)
+        local output = start(heading, address, 0.4)
         says(output, "^" .. printed(heading))
       end
     end)
@@ -208,7 +208,7 @@ describe("docs/guide.md:", function()
         if type == types.OPEN then count = count + 1 end
         if type == types.TEXT and count == 1 then ws:close(1001) end
       end }
-      local output = start(heading, server:url(), 0.2)
+      local output = start(heading, server:url(), 0.4)
       says(output, "heartbeat 3 is answered\n$")
       assert.equal(2, count)
       assert.equal(nil, output():find("has no answer", 1, true))
@@ -287,9 +287,11 @@ describe("docs/guide.md:", function()
 
     it("that the server refuses is not complete", function()
       local server = own.listen { echo = false, maxmessagesize = 100 }
-      local output, code = run(heading, server:url(), (make_file()))
-      assert.truthy(output:find("^closed: 1009 .* s: incomplete\n$"), output)
-      assert.equal(0, code)
+      for _, name in ipairs { (make_file()), helper.write_file(("x"):rep(1000)) } do
+        local output, code = run(heading, server:url(), name)
+        assert.truthy(output:find("^closed: 1009 .* s: incomplete\n$"), output)
+        assert.equal(0, code)
+      end
     end)
   end)
 

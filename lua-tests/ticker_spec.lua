@@ -4,7 +4,7 @@
 local helper = require "helper"
 
 describe("examples/ticker.lua", function()
-  local lua = ("env LUA_CPATH='%s' %s"):format(package.cpath, helper.lua)
+  local lua = ("timeout 30 env LUA_CPATH='%s' %s"):format(package.cpath, helper.lua)
   local example = helper.folder .. "/../examples/ticker.lua"
   local processes = {}
   after_each(function()
@@ -28,7 +28,7 @@ describe("examples/ticker.lua", function()
 
   --- Reads a table from the client's output. Returns the prices and their changes.
   local function read_table(client)
-    local line = client.pipe:read("l")
+    local line = client.pipe:read("l") -- nil after 30 s without a table
     assert.equal("             price    change", line)
     local prices, changes = {}, {}
     for i, name in ipairs(names) do
@@ -70,9 +70,9 @@ describe("examples/ticker.lua", function()
     read_table(client)
     server:stop()
     local line
-    repeat line = client.pipe:read("l") until line:find("^closed: 1006")
+    repeat line = assert(client.pipe:read("l")) until line:find("^closed: 1006")
     serve(url:match("//(.*)/"))
-    repeat line = client.pipe:read("l") until line:find("^APPLE")
+    repeat line = assert(client.pipe:read("l")) until line:find("^APPLE")
   end)
 
   it("goes on when a client goes", function()
