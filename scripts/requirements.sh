@@ -154,6 +154,19 @@ python_package() {
     fi
 }
 
+# unpack_packages FOLDER PURPOSE PACKAGE…: unpacks Debian packages into a folder below build, for those that can't be
+# installed beside others.
+unpack_packages() {
+    [ ! -d "$1" ] || return 0
+    echo "unpacking Debian packages into $1: ${*:3}: $2"
+    rm -rf "$1.new" && mkdir -p "$1.new" || exit 1
+    if ! (cd "$1.new" && apt-get download -qq -o APT::Sandbox::User=root "${@:3}" && for name in *.deb; do dpkg -x "$name" . || exit 1; done); then
+        echo "apt-get could not download: ${*:3}; try again after apt-get update" >&2
+        exit 1
+    fi
+    mv "$1.new" "$1"
+}
+
 # need_lua_module NAME PURPOSE PACKAGE
 need_lua_module() {
     lua5.4 -e "require '$1'" 2>/dev/null || need "" "$2" "$3"
@@ -169,6 +182,14 @@ need_loops() {
     need love "a game engine with LuaJIT, for the tests" love
 }
 
+# The hosts of examples/hosts; nginx is below.
+need_hosts() {
+    need /usr/sbin/haproxy "a host with Lua, for the tests (Debian may also start it as a service)" haproxy
+    need mpv "a host with Lua, for the tests" mpv
+    need /usr/lib/lighttpd/mod_magnet.so "a host with Lua, for the tests (Debian may also start it as a service)" \
+        lighttpd lighttpd-modules-lua
+}
+
 need_to_test() {
     need busted "runs the Lua tests" lua-busted
     need luarocks "installs the module for a test" luarocks
@@ -181,7 +202,7 @@ need_to_test() {
     need /usr/include/libwebsockets.h "a WebSocket client of the tests" libwebsockets-dev
     need chromium "a browser, a client of the tests" chromium
     need /usr/sbin/mosquitto "an MQTT broker of the tests (Debian may also start it as a service)" mosquitto
-    need curl "starts a Jupyter kernel for a test" curl
+    need curl "an HTTP client of the tests" curl
     need /usr/share/lua/5.1/cjson/util.lua "reads JSON in the examples" lua-cjson
     need tinyproxy "an HTTP proxy of the tests" tinyproxy
     need microsocks "a SOCKS5 proxy of the tests" microsocks
@@ -191,6 +212,7 @@ need_to_test() {
     need mandoc "checks the manual page of wscat" mandoc
     need /usr/sbin/nft "drops packets in the tests' networks" nftables
     need_loops
+    need_hosts
     need_python
 }
 
@@ -201,6 +223,9 @@ prepare_to_test() {
     python_package uvicorn "runs the Socket.IO server"
     python_package jupyter-server "a Jupyter server of the tests" jupyter_server
     python_package ipykernel "Python in that Jupyter server"
+    # Its LuaJIT is OpenResty's, which Debian does not install beside the usual one.
+    unpack_packages build/nginx-lua "Lua in nginx, for the tests" \
+        libnginx-mod-http-lua libnginx-mod-http-ndk lua-resty-core lua-resty-lrucache libluajit2-5.1-2
     # The tests start their own proxies.
     unset {ws,wss,http,https,all,no}_proxy {WS,WSS,HTTP,HTTPS,ALL,NO}_PROXY
 }
