@@ -232,9 +232,9 @@ describe("examples/hosts/", function()
   --- 20 s of silence, which mpv plays.
   local function silence()
     local rate, seconds = 8000, 20
-    local format = ("<c4I4c4c4I4I2I2I4I4I2I2c4I4"):pack("RIFF", 36 + rate * seconds, "WAVE", "fmt ", 16, 1, 1, rate, rate,
-      1, 8, "data", rate * seconds)
-    return helper.write_file(format .. ("\128"):rep(rate * seconds))
+    local format = ("<I4I2I2I4I4I2I2"):pack(16, 1, 1, rate, rate, 1, 8)
+    local data = ("<c4s4"):pack("data", ("\128"):rep(rate * seconds))
+    return helper.write_file(("<c4s4"):pack("RIFF", "WAVEfmt " .. format .. data))
   end
 
   it_has("/usr/bin/mpv", "build/lua-5.2/websocket.so")("mpv is controlled from a page", function()

@@ -11,7 +11,7 @@ local latest
 
 -- HAProxy starts its tasks after it has forked.
 core.register_task(function()
-    local ws = websocket.WebSocket{ url = url }
+    local ws = websocket.WebSocket{url = url}
     ws:connect()
     while true do
         local data, _, code, reason = ws:receive()

@@ -10,9 +10,9 @@ local feed = package.loaded.feed
 if not feed then
     feed = {}
     package.loaded.feed = feed
-    feed.ws = websocket.WebSocket{ url = url, onreceive = function(type, data)
+    feed.ws = websocket.WebSocket{url = url, onreceive = function(type, data)
         if type == TEXT then feed.latest = data end
-    end }
+    end}
     feed.ws:connect()
     local deadline = websocket.time() + 1
     while not feed.latest and websocket.time() < deadline do websocket.poll(deadline - websocket.time()) end

@@ -6,7 +6,7 @@ local mp = require "mp"
 local websocket = require "websocket"
 local types = websocket.WebSocketMessageType
 
-local options = { address = "127.0.0.1:9000" }
+local options = {address = "127.0.0.1:9000"}
 require "mp.options".read_options(options, "remote")
 
 local page = [[<!DOCTYPE html><meta charset="utf-8"><title>mpv</title>
@@ -45,7 +45,7 @@ local function on_event(type, data, _, _, ws)
     end
 end
 
-for name, format in pairs{ pause = "%s", volume = "%.0f", ["time-pos"] = "%.0f", ["media-title"] = "%s" } do
+for name, format in pairs{pause = "%s", volume = "%.0f", ["time-pos"] = "%.0f", ["media-title"] = "%s"} do
     mp.observe_property(name, "native", function(_, value)
         local text = value == nil and "" or format:format(tostring(value))
         if text ~= state[name] then websocket.broadcastText(clients, name, "=", text) end
@@ -54,7 +54,7 @@ for name, format in pairs{ pause = "%s", volume = "%.0f", ["time-pos"] = "%.0f",
 end
 
 local function onrequest(request)
-    if not request.headers.upgrade then return { body = page, headers = { ["Content-Type"] = "text/html" } } end
+    if not request.headers.upgrade then return {body = page, headers = {["Content-Type"] = "text/html"}} end
 end
-websocket.listen{ address = options.address, onrequest = onrequest, onreceive = on_event }
+websocket.listen{address = options.address, onrequest = onrequest, onreceive = on_event}
 mp.add_periodic_timer(0.02, websocket.poll)

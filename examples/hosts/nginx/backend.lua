@@ -28,19 +28,21 @@ local function on_event(type, data)
 end
 
 function backend.start(url)
-    ws = websocket.WebSocket{ url = url, onreceive = on_event }
+    ws = websocket.WebSocket{url = url, onreceive = on_event}
     ws:connect()
     assert(ngx.timer.every(0.005, function() websocket.poll() end))
 end
 
 --- Returns the answer, or nil and the reason.
 function backend.ask(question, seconds)
+    local deadline = websocket.time() + seconds
+    while ws.state ~= "open" and websocket.time() < deadline do ngx.sleep(0.01) end
     last = last + 1
-    local number, request = last, { semaphore = semaphore.new() }
+    local number, request = last, {semaphore = semaphore.new()}
     local is_sent, err = pcall(ws.sendText, ws, number, " ", question)
     if not is_sent then return nil, err end
     waiting[number] = request
-    local has_ended, why = request.semaphore:wait(seconds)
+    local has_ended, why = request.semaphore:wait(math.max(deadline - websocket.time(), 0))
     waiting[number] = nil
     if not has_ended then return nil, why end
     return request.answer, request.err

@@ -1,0 +1,82 @@
+-- examples/processes.lua, with two workers and our clients.
+-- Runs on every version of Lua.
+
+local helper = require "helper"
+
+describe("examples/processes.lua", function()
+  local server, url
+  before_each(function()
+    local lua = ("env LUA_CPATH='%s' %s"):format(package.cpath, helper.lua)
+    server = helper.start(lua, helper.folder .. "/../examples/processes.lua", "127.0.0.1:0", 2)
+    url = server.pipe:read("l")
+    assert(url:find("^ws://127%.0%.0%.1:%d+/$"), url)
+  end)
+  after_each(function()
+    helper.close_clients()
+    server:stop("INT")
+  end)
+
+  --- The ids of the workers.
+  local function workers()
+    local list = {}
+    for id in helper.read_file(("/proc/%d/task/%d/children"):format(server.pid, server.pid)):gmatch("%d+") do
+      list[#list + 1] = tonumber(id)
+    end
+    return list
+  end
+
+  --- Waits until none of these processes exists.
+  local function end_of(ids)
+    for _, id in ipairs(ids) do
+      helper.wait(function() return not os.execute(("kill -0 %d 2>/dev/null"):format(id)) end, "the end of a worker")
+    end
+  end
+
+  --- Opens connections until both workers have one, 50 at most. Each client says a word, which all get. Returns a
+  --- client of each worker.
+  local function connect()
+    local all, found = {}, {}
+    while not (found["1"] and found["2"]) do
+      assert(#all < 50, "all connections went to one worker")
+      local client = helper.client { url = url, reconnect = false }
+      all[#all + 1] = client
+      client:open().ws:sendText("I am ", #all)
+      for i, other in ipairs(all) do
+        local number, words = other:get("TEXT", #all - i + 1).data:match("^worker (%d): (.*)$")
+        assert.equal("I am " .. #all, words)
+        if i == #all then found[number] = client end
+      end
+    end
+    return found["1"], found["2"]
+  end
+
+  it("spreads connections, and a message gets to the clients of all workers", function()
+    connect()
+    local ids = workers()
+    assert.equal(2, #ids)
+    server:signal("INT")
+    local output, code = helper.finish(server)
+    assert.equal("", output)
+    assert.equal(0, code)
+    end_of(ids)
+  end)
+
+  it("replaces a worker that has died", function()
+    local one, two = connect()
+    local first, second = table.unpack(workers())
+    assert(os.execute("kill -KILL " .. first))
+    helper.wait(function() return one:count("CLOSE") + two:count("CLOSE") == 1 end, "a CLOSE")
+    helper.wait(function() return #workers() == 2 and workers()[1] ~= first and workers()[2] ~= first end, "another")
+    assert(workers()[1] == second or workers()[2] == second)
+    helper.close_clients()
+    connect()
+  end)
+
+  it("ends its workers when it is killed", function()
+    local one, two = connect()
+    local ids = workers()
+    server:signal("KILL")
+    for _, client in ipairs { one, two } do assert.equal(1001, client:get("CLOSE").info.code) end
+    end_of(ids)
+  end)
+end)
