@@ -1,15 +1,22 @@
--- examples/processes.lua, with two workers and our clients.
+-- examples/processes.lua, started as the chapter "How do I use all cores?" of docs/guide.md does, but with two workers.
 -- Runs on every version of Lua.
 
 local helper = require "helper"
+
+local guide = helper.read_file(helper.folder .. "/../docs/guide.md")
+local chapter = guide:match("\n## How do I use all cores%?\n(.-)\n## ")
+local script, address = chapter:match("```sh\nlua5.4 (%S+) (%S+) 4\n```")
+local line, answer = chapter:match("```text\n(.-)\n```.-```text\n(.-)\n```")
+local pattern = answer:gsub("3", "(%%d)"):gsub("Hello", "(.*)")
 
 describe("examples/processes.lua", function()
   local server, url
   before_each(function()
     local lua = ("env LUA_CPATH='%s' %s"):format(package.cpath, helper.lua)
-    server = helper.start(lua, helper.folder .. "/../examples/processes.lua", "127.0.0.1:0", 2)
+    local free = address:gsub(":.*", ":" .. helper.free_port())
+    server = helper.start(lua, helper.folder .. "/../" .. script, free, 2)
     url = server.pipe:read("l")
-    assert(url:find("^ws://127%.0%.0%.1:%d+/$"), url)
+    assert.equal((line:gsub(address, free)), url)
   end)
   after_each(function()
     helper.close_clients()
@@ -42,7 +49,7 @@ describe("examples/processes.lua", function()
       all[#all + 1] = client
       client:open().ws:sendText("I am ", #all)
       for i, other in ipairs(all) do
-        local number, words = other:get("TEXT", #all - i + 1).data:match("^worker (%d): (.*)$")
+        local number, words = other:get("TEXT", #all - i + 1).data:match(pattern)
         assert.equal("I am " .. #all, words)
         if i == #all then found[number] = client end
       end

@@ -223,7 +223,7 @@ prepare_to_test() {
     python_package uvicorn "runs the Socket.IO server"
     python_package jupyter-server "a Jupyter server of the tests" jupyter_server
     python_package ipykernel "Python in that Jupyter server"
-    # Its LuaJIT is OpenResty's, which Debian does not install beside the usual one.
+    # With OpenResty's LuaJIT, which Debian can't install beside the usual one.
     unpack_packages build/nginx-lua "Lua in nginx, for the tests" \
         libnginx-mod-http-lua libnginx-mod-http-ndk lua-resty-core lua-resty-lrucache libluajit2-5.1-2
     # The tests start their own proxies.
