@@ -108,11 +108,11 @@ describe("README.md: with the commands of", function()
     assert.equal(expected, output:sub(-#expected))
   end)
 
-  it_builds("LuaRocks the module is found, and the pages and examples", function()
-    local doc = "echo '==='\nluarocks --lua-version=5.4 doc --list websocket\n"
+  it_builds("LuaRocks the module is found, and wscat, the pages and the examples", function()
+    local doc = "wscat --version\necho '==='\nluarocks --lua-version=5.4 doc --list websocket\n"
     local output = run(blocks.luarocks .. blocks.check .. doc, top)
-    local found, list = output:match("([^\n]*\n)===\n(.*)")
-    assert.equal(version, found)
+    local found, list = output:match("([^\n]*\n[^\n]*\n)===\n(.*)")
+    assert.equal(version .. "wscat of " .. version, found)
     local documentation = assert(list:match("\n(/[^\n]*)/\n"), list)
     for _, name in ipairs { "README.md", "LICENSE", "docs/api.md", "examples/echo.lua", "types/websocket.lua" } do
       assert.truthy(list:find("\t" .. name .. "\n", 1, true), name)

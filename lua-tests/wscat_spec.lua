@@ -341,10 +341,9 @@ describe("wscat", function()
   end)
 
   it("is installed with its manual page, and finds the module beside it", function()
-    local build = helper.cpath:match("^(.*)/%?%.so")
-    if not io.open(build .. "/cmake_install.cmake") then return pending("the module was not built by cmake") end
+    if os.getenv("WEBSOCKET_BUILD") then return pending("a sanitizer's module needs its own interpreter") end
     local prefix = helper.output("mktemp -d", "l")
-    local output, status = helper.finish(helper.start("cmake", "--install", build, "--prefix", prefix))
+    local output, status = helper.finish(helper.start("cmake", "--install", helper.build, "--prefix", prefix))
     assert(status == 0, output)
     local version = helper.finish(helper.start("env", "-u", "LUA_CPATH", prefix .. "/bin/wscat", "--version"))
     local first = helper.read_file(prefix .. "/bin/wscat", "l")
