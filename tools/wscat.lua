@@ -299,6 +299,7 @@ local handlers = {
         local is_clean = info.clean and (not info.remote or info.code == 1000 or info.code == 1005)
         status = is_clean and CLEAN or LOST
         local words = ("%sclosed: %d %s%s"):format(names[ws], info.code, info.reason .. err, again(info))
+        names[ws] = nil
         if is_clean or ws.server then remark(words) else complain(words) end
     end,
 }
@@ -326,20 +327,17 @@ local function start(options)
     if options.listen then
         settings.address = options.listen:find(":") and options.listen or "127.0.0.1:" .. options.listen
         settings.origins = options.origin[1] == "*" and "*" or options.origin[1] and options.origin
-        local ok, server = pcall(websocket.listen, settings)
-        if not ok then fail(server:find("can't listen", 1, true) and NOT_CONNECTED or USAGE, server) end
-        session = server
-        remark(("listening: %s://%s/"):format(settings.tls and "wss" or "ws", session.address))
     else
         settings.url = options.url:find("^[%w+]+:/") and options.url or "ws://" .. options.url
         settings.reconnect = options.reconnect or false
         if options.proxy then settings.proxy = options.proxy ~= "none" and options.proxy end
         if options.origin[1] then table.insert(settings.headers, { "Origin", options.origin[1] }) end
-        local ok, ws = pcall(websocket.WebSocket, settings)
-        if not ok then wrong(ws) end
-        session = ws
-        ws:connect()
     end
+    local ok, result = pcall(options.listen and websocket.listen or websocket.WebSocket, settings)
+    if not ok then fail(result:find("can't listen", 1, true) and NOT_CONNECTED or USAGE, result) end
+    session = result
+    if options.url then return session:connect() end
+    remark(("listening: %s://%s/"):format(settings.tls and "wss" or "ws", session.address))
 end
 
 -- The input
