@@ -72,14 +72,19 @@ describe("wscat", function()
     end)
 
     it("sends lines while the pipe stays open", function()
-      local s = own.listen {}
-      local line = helper.write_file("first\nsecond\n")
-      local process = helper.start("bash", "-c", '(cat "$0"; exec sleep 300) | "$@"', line,
-        "env", "LUA_CPATH=" .. package.cpath, helper.lua, tool, s:url())
+      local s, out = own.listen {}, helper.file()
+      local command = ("LUA_CPATH='%s' %s %s %s >%s"):format(package.cpath, helper.lua, tool, s:url(), out)
+      local writer = io.popen(command, "w")
+      finally(function()
+        if io.type(writer) == "file" then writer:close() end
+      end)
+      writer:write("first\nsecond\n")
+      writer:flush()
       assert.equal("second", s:get("TEXT", 2).data)
       s.accepted[1]:close()
-      assert.equal("first", process.pipe:read("l"))
-      process:stop()
+      s:get("CLOSE")
+      assert.is_true((writer:close()))
+      assert.equal("first\nsecond\n", helper.read_file(out))
     end)
 
     it("writes what the server sends, until it closes", function()
