@@ -106,7 +106,7 @@ describe("allocations on a warm connection:", function()
         if data ~= expected[last] then wrong = data end
       end
 
-      -- Whether Lua's own metatable for string buffers is half made (docs/design.md, "Oddities of Lua").
+      -- Whether Lua's own metatable for string buffers is half made (docs/workarounds.md, "Lua").
       local function is_odd()
         local box = debug.getregistry()["_UBOX*"]
         return box and not rawget(box, "__close")

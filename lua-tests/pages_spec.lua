@@ -1,4 +1,4 @@
--- What pages of docs say of the project: docs/reliability.md names tests that exist; docs/migrating.md names functions and
+-- What pages of docs say of the project: tests and files that they name exist; docs/migrating.md names functions and
 -- options that exist, in code that Lua can load.
 
 local helper = require "helper"
@@ -23,4 +23,26 @@ describe("docs/reliability.md", function()
     local _, tests = page:gsub("_spec: ", "")
     assert.equal(tests, count)
   end)
+end)
+
+describe("each file exists that is named in", function()
+  local top = helper.folder .. "/../"
+  local folders = {
+    Sources = true, Tests = true, ["lua-tests"] = true, scripts = true, docs = true, fuzz = true, linking = true,
+    examples = true, types = true, bench = true,
+  }
+
+  for _, page in ipairs { "CONTRIBUTING.md", "docs/workarounds.md", "docs/versions.md", "docs/design.md" } do
+    it(page, function()
+      local complaints = {}
+      for name in helper.read_file(top .. page):gmatch("`([%w_+./-]+)`") do
+        local folder = name:match("^([%w-]+)/")
+        if folders[folder] or name:find("_spec%.lua$") then
+          local file = io.open(top .. (folder and name or "lua-tests/" .. name))
+          if file then file:close() else complaints[#complaints + 1] = name end
+        end
+      end
+      assert.same({}, complaints)
+    end)
+  end
 end)

@@ -201,7 +201,7 @@ static lua_State *new_state(bool is_busy)
     luaL_openlibs(L);
 #ifdef LUA_JITLIBNAME
     /* Compiled code that collects garbage all the time takes minutes. The compiler of 2.1.0-beta3 does not survive a refused
-     * allocation (docs/design.md, "Oddities of Lua"). */
+     * allocation (docs/workarounds.md, "Lua"). */
     if (luaL_dostring(L, is_busy ? "jit.off()" : "if jit.version:find 'beta' then jit.off() end")) exit(2);
 #endif
 #if LUA_VERSION_NUM == 504
