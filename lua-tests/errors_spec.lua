@@ -14,7 +14,7 @@ local function literal(source, position)
     text = text .. piece
     local char = source:sub(stop, stop)
     if char == '"' then
-      local other = source:match('^%s*()"', stop + 1)
+      local other = source:match('^%s*%+?%s*()"', stop + 1)
       if not other then break end
       position = other + 1
     elseif source:sub(stop, stop + 1) == "\\(" then
@@ -38,7 +38,8 @@ local places = {
   { "find Sources/CLua -name '*.[ch]'", c },
   { "ls Sources/CLua/waits.lua", { "error%(%(?" } },
   { "ls Sources/WebSocketLua/*.swift", { "failure%.set%(" } },
-  { "ls Sources/WebSocketEngine/Script/*.swift", { "%.failed%(" } },
+  { "ls Sources/WebSocketEngine/Script/WebSocket.swift", { "%.failed%(", "{ return ", "nil : " } },
+  { "ls Sources/WebSocketEngine/Open/SendQueue.swift", { "%.failed%(%s*" } },
   { "find Sources -name '*.swift'", {
     "%f[%w]Failure%(%s*", "AnswerFailure%(%s*", "SendFailure%(%s*", "ServerFailure%(%s*", "%f[%w]wrong%(%s*",
     "%f[%w]failure%(text, ", "%f[%w]Proxy%.Failure%(reason: ", "%f[%w]Failure%(reason: \"bad ",
