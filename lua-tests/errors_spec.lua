@@ -1,11 +1,12 @@
--- The texts of errors that calls raise: each one in the sources is in docs/api.md (or docs/troubleshooting.md), and each
--- one in the chapter of docs/api.md is in the sources. Variable parts are … in both.
+-- The texts of errors that calls raise: those in the sources are those in the chapter "Errors of calls" of docs/api.md.
+-- Variable parts are … in both.
 
 local helper = require "helper"
 
 local top = helper.folder .. "/../"
 
---- The string literal at a position, joined with those that follow it, without its variable parts; nil if there is none.
+--- The string literal at a position, joined with those that follow it, without its variable parts; nil if it does not
+--- end in its line.
 local function literal(source, position)
   local text = ""
   position = position + 1
