@@ -330,6 +330,11 @@ describe("wscat", function()
 
     it("has no fault", function()
       assert.equal("", helper.output(("mandoc -T lint -W warning %s/man/wscat.1 2>&1"):format(top)))
+      -- "In", "Li" and others are macros, also at the beginning of a heading.
+      local text = helper.output(("mandoc -T ascii %s/man/wscat.1"):format(top)):gsub(".\8", "")
+      for _, heading in ipairs { "In a terminal", "In a pipe", "As a server" } do
+        assert.truthy(text:find("\n   " .. heading .. "\n", 1, true), heading)
+      end
     end)
 
     it("has the options of --help", function()
