@@ -16,6 +16,8 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     // The tests are debug builds, and look for overlapping accesses: at run time it is a sixth of a round trip.
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+    // No hash of the compiler's input in the module: it differs with the folder, and a build anywhere gives the same bytes.
+    .unsafeFlags(["-Xfrontend", "-disable-incremental-llvm-codegen"], .when(configuration: .release)),
 ]
 
 let package = Package(
