@@ -206,6 +206,7 @@ need_to_test() {
     need /usr/share/lua/5.1/cjson/util.lua "reads JSON in the examples" lua-cjson
     need tinyproxy "an HTTP proxy of the tests" tinyproxy
     need microsocks "a SOCKS5 proxy of the tests" microsocks
+    need luarocks "checks the rockspec" luarocks
     need ss "shows the states of sockets" iproute2
     need strace "counts system calls and makes them fail" strace
     need tmux "a terminal of the tests" tmux

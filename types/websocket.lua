@@ -6,7 +6,7 @@
 ---Times are seconds, sizes are bytes; `math.huge` and `math.maxinteger` mean no limit.
 ---@class websocket
 ---@field _NAME string `"websocket"`
----@field _VERSION string
+---@field _VERSION string the name and the version, such as `"websocket 1.2.3"`
 ---@field loop WebSocket.Loop the module as an object for event loops
 ---Called by `receive`, `messages`, `waitopen`, `flush`, `run` and `poll` in place of waiting, if they run in a
 ---coroutine. It returns when `fd` is readable or after `timeout` seconds. Default: nil, the wait blocks the thread.

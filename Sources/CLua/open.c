@@ -1,6 +1,7 @@
 /* luaopen_websocket: makes the module's table and its userdata, module_state, one for each Lua state. Its functions run
  * on the thread that runs the Lua state, but for at_exit, which runs on the thread that calls exit. */
 #include "bridge.h"
+#include "version.h"
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -228,7 +229,7 @@ int ws_open(lua_State *L)
     lua_setfield(L, -2, "WebSocketMessageType");
     lua_pushliteral(L, "websocket");
     lua_setfield(L, -2, "_NAME");
-    lua_pushliteral(L, "websocket 0.1");
+    lua_pushliteral(L, "websocket " WS_VERSION);
     lua_setfield(L, -2, "_VERSION");
     return 1;
 }
