@@ -83,6 +83,40 @@ local function dead_links(where)
   return table.concat(dead, "\n")
 end
 
+-- Examples
+
+--- The commands in the first comments of the examples, `{ program =, line = }`, in a list for each file.
+local commands = {}
+for file in helper.output("cd '" .. top .. "' && find examples -name '*.lua'"):gmatch("[^\n]+") do
+  commands[file] = {}
+  for line in helper.read_file(top .. "/" .. file):gmatch("([^\n]*)\n") do
+    if not line:find("^%-%-") then break end
+    local command = line:match("lua5%.%d examples/.*") or line:match("love examples/.*") or line:match("%S+ nvim .*")
+    if command then
+      command = command:gsub(", then.*", "")
+      table.insert(commands[file], { program = command:match("lua5%.%d") or command:match("%w+"), line = command })
+    end
+  end
+end
+
+describe("the first comment of", function()
+  for file, list in pairs(commands) do
+    -- The comment of a host's script names the host's configuration instead.
+    if not file:find("conf.lua", 1, true) and not file:find("^examples/hosts/") then
+      it(file .. " has a command that runs it", function()
+        assert(list[1])
+        local program = file:match("(.*)/main%.lua$") or file -- a game is a folder
+        assert.truthy(list[1].line:find(program .. "%f[^%w/._]"), list[1].line)
+        for _, command in ipairs(list) do
+          for name in command.line:gmatch("examples/[%w/._]+") do
+            assert.is_true(exists(top .. "/" .. name), command.line)
+          end
+        end
+      end)
+    end
+  end
+end)
+
 describe("links between the pages", function()
   it("lead to files and headings", function() assert.equal("", dead_links(top)) end)
 end)
@@ -119,6 +153,34 @@ describe("README.md: with the commands of", function()
       assert.is_true(exists(documentation .. "/" .. name), name)
     end
     assert.equal("", dead_links(documentation))
+    local path = run("luarocks --lua-version=5.4 path", top)
+
+    -- A conversation, then each example up to the line that needs the module.
+    local said = run(path .. [[
+      coproc SERVER { exec lua5.4 examples/echo_server.lua; }
+      read -r url <&"${SERVER[0]}"
+      lua5.4 examples/echo.lua "$url"
+      kill "$SERVER_PID"
+    ]], documentation)
+    assert.truthy(said:find("Hello, wörld!", 1, true), said)
+    local stop_there = [[
+      export LUA_INIT="local load = require
+        function require(name)
+          local module = load(name)
+          if name:find '^websocket' then print 'found' os.exit(0, false) end
+          return module
+        end"
+    ]]
+    local count = 0
+    for _, of_file in pairs(commands) do
+      for _, command in ipairs(of_file) do
+        if command.program == "lua5.4" then
+          count = count + 1
+          assert.equal("found\n", run(path .. stop_there .. command.line, documentation), command.line)
+        end
+      end
+    end
+    assert.is_true(count >= 15)
   end)
 
   it_builds("CMake the module is found, and the pages", function()
