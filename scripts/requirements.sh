@@ -144,13 +144,14 @@ need_python() {
         need "" "Python with venv, for build/venv" python3 python3-venv
 }
 
-# python_package NAME PURPOSE [MODULE]: installs a package from PyPI into build/venv. MODULE is the name that Python
-# imports, if it differs from the package's.
+# python_package NAME PURPOSE [MODULE [FOLDER]]: installs a package from PyPI into build/venv, or into another FOLDER.
+# MODULE is the name that Python imports, if it differs from the package's.
 python_package() {
-    [ -x build/venv/bin/python ] || python3 -m venv build/venv || exit 1
-    if ! build/venv/bin/python -c "import ${3:-$1}" 2>/dev/null; then
-        echo "installing from PyPI into build/venv: $1: $2"
-        build/venv/bin/python -m pip install --quiet --disable-pip-version-check "$1" || exit 1
+    local folder=${4:-build/venv}
+    [ -x "$folder/bin/python" ] || python3 -m venv "$folder" || exit 1
+    if ! "$folder/bin/python" -c "import ${3:-$1}" 2>/dev/null; then
+        echo "installing from PyPI into $folder: $1: $2"
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$1" || exit 1
     fi
 }
 
@@ -202,6 +203,8 @@ need_to_test() {
     need /usr/include/libwebsockets.h "a WebSocket client of the tests" libwebsockets-dev
     need chromium "a browser, a client of the tests" chromium
     need /usr/sbin/mosquitto "an MQTT broker of the tests (Debian may also start it as a service)" mosquitto
+    need /usr/sbin/nats-server "a NATS server of the tests (Debian may also start it as a service)" nats-server
+    need /usr/bin/prosody "an XMPP server of the tests (Debian may also start it as a service)" prosody
     need curl "an HTTP client of the tests" curl
     need /usr/share/lua/5.1/cjson/util.lua "reads JSON in the examples" lua-cjson
     need tinyproxy "an HTTP proxy of the tests" tinyproxy
@@ -219,14 +222,20 @@ need_to_test() {
 
 # Prepares the environment of the Lua tests.
 prepare_to_test() {
+    # A minute, or two without pip's cache, beside the other installations. Its folder is its own because it needs other
+    # versions of their packages.
+    (python_package crossbar "a WAMP router of the tests" crossbar build/crossbar) &
+    local crossbar=$!
     python_package websockets "a WebSocket server of the tests"
     python_package python-socketio "a Socket.IO server of the tests" socketio
-    python_package uvicorn "runs the Socket.IO server"
+    python_package uvicorn "runs the Socket.IO server and the GraphQL server"
+    python_package 'strawberry-graphql[asgi]' "a GraphQL server of the tests" strawberry.asgi
     python_package jupyter-server "a Jupyter server of the tests" jupyter_server
     python_package ipykernel "Python in that Jupyter server"
     # With OpenResty's LuaJIT, which Debian can't install beside the usual one.
     unpack_packages build/nginx-lua "Lua in nginx, for the tests" \
         libnginx-mod-http-lua libnginx-mod-http-ndk lua-resty-core lua-resty-lrucache libluajit2-5.1-2
+    wait "$crossbar" || echo "crossbar could not be installed: its tests are left out" >&2
     # The tests start their own proxies.
     unset {ws,wss,http,https,all,no}_proxy {WS,WSS,HTTP,HTTPS,ALL,NO}_PROXY
 }
