@@ -139,3 +139,59 @@ it("docs/api.md names the fields of the metatable", function()
   assert.same({}, names.missing(group, documented, "docs/api.md", found, "the module"))
   assert.same({}, names.missing(group, found, "the module", documented, "docs/api.md"))
 end)
+
+describe("what the pages name, the module has:", function()
+  local known = names.of_page()
+  -- What stands before a name in code, and the groups that it may be of.
+  local places = {
+    { "%f[%w]websocket%.(%w+)", "the module" },
+    { "%f[%w]ws:(%w+)", "methods" },
+    { "%f[%w]ws%.(%w+)", "properties", "methods" },
+    { "%f[%w]server[:.](%w+)%f[^%w%-]", "servers" },
+    { "%f[%w]info%.(%w+)", "info" },
+    { "%f[%w]request[:.](%w+)", "fields of a request" },
+    { "%f[%w]types%.(%u+)", "message types" },
+  }
+  local files = { so = true, lua = true, global = true } -- websocket.so and the like
+
+  for _, page in ipairs {
+    "README.md", "CHANGELOG.md", "docs/api.md", "docs/guide.md", "docs/troubleshooting.md", "docs/versions.md",
+    "docs/migrating.md",
+  } do
+    it(page, function()
+      local complaints, count = {}, 0
+      local text = names.read(page)
+      -- The first column of migrating.md is of other libraries.
+      if page == "docs/migrating.md" then text = text:gsub("\n| [^\n]- |", "\n") end
+      local code = {}
+      text = text:gsub("\n```(%l*)\n(.-)\n```", function(language, block)
+        -- The shell writes scripts into files.
+        if language == "lua" or language == "sh" then code[#code + 1] = block end
+        return "\n"
+      end)
+      for piece in text:gmatch("`([^`\n]+)`") do code[#code + 1] = piece end
+      for _, piece in ipairs(code) do
+        piece = piece:gsub('"[^"\n]*"', '""')
+        for _, place in ipairs(places) do
+          for name in piece:gmatch(place[1]) do
+            count = count + 1
+            local is_known = files[name]
+            for i = 2, #place do is_known = is_known or known[place[i]][name] ~= nil end
+            if not is_known then complaints[#complaints + 1] = name .. " in " .. piece:sub(1, 60) end
+          end
+        end
+      end
+      assert.same({}, complaints)
+      assert.is_true(count > 0)
+    end)
+  end
+end)
+
+it("docs/api.md describes each type of event", function()
+  local table_of_events = names.read("docs/api.md"):match("\n## Events\n(.-)\n#")
+  local described = {}
+  for row in table_of_events:gmatch("\n| (`%u[^|]*) |") do
+    for name in row:gmatch("`(%u+)`") do described[name] = websocket.WebSocketMessageType[name] end
+  end
+  assert.same(websocket.WebSocketMessageType, described)
+end)

@@ -33,7 +33,7 @@ describe("each file exists that is named in", function()
     examples = true, types = true, bench = true,
   }
 
-  for _, page in ipairs { "docs/workarounds.md", "docs/versions.md", "docs/design.md" } do
+  for _, page in ipairs { "CONTRIBUTING.md", "docs/workarounds.md", "docs/versions.md", "docs/design.md" } do
     it(page, function()
       local complaints = {}
       for name in helper.read_file(top .. page):gmatch("`([%w_+./-]+)`") do
