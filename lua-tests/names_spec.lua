@@ -165,8 +165,8 @@ describe("what the pages name, the module has:", function()
       if page == "docs/migrating.md" then text = text:gsub("\n| [^\n]- |", "\n") end
       local code = {}
       text = text:gsub("\n```(%l*)\n(.-)\n```", function(language, block)
-        -- The shell writes scripts into files.
-        if language == "lua" or language == "sh" then code[#code + 1] = block end
+        -- In README.md the shell writes the scripts into files.
+        if language == "lua" or page == "README.md" then code[#code + 1] = block end
         return "\n"
       end)
       for piece in text:gmatch("`([^`\n]+)`") do code[#code + 1] = piece end
