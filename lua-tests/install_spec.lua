@@ -190,4 +190,17 @@ describe("README.md: with the commands of", function()
   end)
 
   it_builds("a copy the module is found", function() assert.equal(version, run(blocks.copy .. blocks.check, top)) end)
+
+  it("the demo and CMake a machine without Swift is told where to get it", function()
+    if exists("/usr/bin/swift") or exists("/usr/local/bin/swift") then
+      pending("Swift is in a folder that CMake always searches")
+      return
+    end
+    local tries = "export PATH=/usr/bin:/bin\n! scripts/demo 2>&1\n! cmake -B '" .. home .. "/build' 2>&1\n"
+    local output = run(tries, top):gsub("%s+", " ")
+    for _, beginning in ipairs { "Swift is missing: ", "Swift was not found. " } do
+      assert.truthy(output:find(beginning, 1, true), output)
+    end
+    assert.equal(2, select(2, output:gsub("https://www%.swift%.org/install/linux/", "")))
+  end)
 end)

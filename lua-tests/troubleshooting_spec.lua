@@ -131,6 +131,13 @@ describe("troubleshooting:", function()
   case("attempt to call a nil value (field 'WebSocket')", function()
     return beside_another("local websocket = require 'websocket'\nwebsocket.WebSocket{}"):match("^(.-)\nstack")
   end)
+  it("an older Lua has another text for that", function()
+    local text = assert(page:match('In Lua 5.1, 5.2 and LuaJIT: "([^"]*)"'))
+    for _, interpreter in ipairs { "lua5.1", "lua5.2", "luajit" } do
+      local output = helper.finish(helper.start(interpreter, "-e", "local websocket = {} websocket.WebSocket{}"))
+      assert.truthy(output:find(text, 1, true), output)
+    end
+  end)
   it("another module of the same name is found and passed by with what the page says", function()
     local print_path = assert(page:match("lua5.4 %-e '(print%(package.searchpath[^']*)'"))
     assert.equal("/websocket.lua\n", beside_another(print_path))

@@ -48,17 +48,22 @@ need() {
     purposes+=("${*:3}: $2")
 }
 
-# Installs the packages that `need` has collected, after printing each with its purpose; then checks Swift's version.
+# Checks Swift's version, then installs the packages that `need` has collected, after printing each with its purpose.
 install_needed() {
+    check_swift
     [ ${#needed[@]} -eq 0 ] || install_packages
+}
+
+check_swift() {
     if ! command -v swift >/dev/null; then
-        echo "Swift is missing: install Swift 6.3 or later from swift.org and put its usr/bin on the PATH" >&2
+        echo "Swift is missing: install Swift 6.3 or later (https://www.swift.org/install/linux/, about 3 GB on disk)" \
+            "and put its usr/bin on the PATH" >&2
         exit 1
     fi
     local version
     version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
     if [ "$(printf '%s\n6.3\n' "$version" | sort -V | head -n 1)" != 6.3 ]; then
-        echo "Swift $version is too old: 6.3 or later is needed" >&2
+        echo "Swift $version is too old: 6.3 or later is needed (https://www.swift.org/install/linux/)" >&2
         exit 1
     fi
 }
