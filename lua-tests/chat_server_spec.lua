@@ -1,57 +1,13 @@
--- examples/chat_server.lua with a real browser: Chromium without a window, driven over its DevTools protocol by our
--- client.
+-- examples/chat_server.lua with a real browser.
 
 local helper = require "helper"
+local browser = require "browser"
 local websocket = helper.websocket
+local command, wait, shows = browser.command, browser.wait, browser.shows
+local open_tab, open = browser.open_tab, browser.open
 
 describe("examples/chat_server.lua", function()
-  local profile, browser, devtools, chat, url, last
-  local errors = {} -- of WebSockets in tabs with Network.enable
-
-  --- Sends a command of the DevTools protocol (JSON in `parameters`), and returns the text of its result.
-  local function command(method, parameters, session)
-    last = last + 1
-    devtools:sendText(('{"id":%d,"method":"%s","params":%s%s}'):format(
-      last, method, parameters or "{}", session and (',"sessionId":"%s"'):format(session) or ""))
-    while true do
-      local answer = assert(devtools:receive(3 * helper.TIMEOUT))
-      if answer:find(('^{"id":%d[,}]'):format(last)) then
-        assert(not answer:find('^{"id":%d+,"error"'), answer)
-        return answer
-      end
-      errors[#errors + 1] = answer:match('"Network.webSocketFrameError".-"errorMessage":"([^"]*)"')
-    end
-  end
-
-  --- Opens an empty tab. Returns the session by which commands get to the tab.
-  local function open_tab()
-    local target = command("Target.createTarget", '{"url":"about:blank"}'):match('"targetId":"(%x+)"')
-    local answer = command("Target.attachToTarget", ('{"targetId":"%s","flatten":true}'):format(target))
-    return answer:match('"sessionId":"(%x+)"')
-  end
-
-  --- Leads a tab, or a new one, to an address. Returns its session.
-  local function open(address, tab)
-    tab = tab or open_tab()
-    local answer = command("Page.navigate", ('{"url":"%s"}'):format(address), tab)
-    assert(not answer:find("errorText", 1, true), answer)
-    return tab
-  end
-
-  --- Waits until a condition, in JavaScript, holds in the tab. Returns its value, a string.
-  local function wait(session, condition)
-    local expression = ([[new Promise(done => {
-      const look = () => { const value = %s; value ? done(String(value)) : setTimeout(look, 10); };
-      look();
-    })]]):format(condition):gsub('["\\]', "\\%0"):gsub("\n", "\\n")
-    local parameters = ('{"expression":"%s","awaitPromise":true,"returnByValue":true}'):format(expression)
-    local answer = command("Runtime.evaluate", parameters, session)
-    return answer:match('"value":"([^"]*)"') or error(answer)
-  end
-
-  local function shows(session, text)
-    wait(session, ("document.body && document.body.innerText.includes('%s')"):format(text))
-  end
+  local chat, url
 
   --- Types a text into the tab's form, and presses Enter.
   local function say(session, text)
@@ -76,34 +32,12 @@ describe("examples/chat_server.lua", function()
     chat = helper.start(lua, helper.folder .. "/../examples/chat_server.lua")
     url = chat.pipe:read("l")
     assert(url:find("^http://127%.0%.0%.1:%d+/$"), url)
-    profile = helper.output("mktemp -d", "l")
-    browser = helper.start("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-      "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-      "--remote-debugging-port=0", "--remote-debugging-address=127.0.0.1", "--user-data-dir=" .. profile, "about:blank")
-    local port, path
-    helper.wait(function()
-      local file = io.open(profile .. "/DevToolsActivePort")
-      if not file then return browser:ended() and error(browser.pipe:read("a")) end
-      port, path = file:read("l", "l")
-      file:close()
-      return path
-    end, "Chromium")
-    last = 0
-    devtools = websocket.WebSocket {
-      url = "ws://127.0.0.1:" .. port .. path, reconnect = false, maxmessagesize = 2 ^ 26, maxqueued = 2 ^ 26,
-    }
-    devtools:connect()
-    assert(devtools:waitopen(helper.TIMEOUT))
+    browser.start()
   end)
 
   lazy_teardown(function()
-    if devtools and devtools.state == "open" then
-      devtools:sendText('{"id":0,"method":"Browser.close"}')
-      websocket.run(helper.TIMEOUT)
-    end
-    if browser then browser:stop() end
+    browser.stop()
     if chat then chat:stop() end
-    if profile then os.execute("rm -r '" .. profile .. "'") end
     helper.remove_files()
   end)
 
@@ -141,7 +75,7 @@ describe("examples/chat_server.lua", function()
     open("http://" .. other.address .. "/", tab)
     assert.equal("failed 1006", wait(tab, "document.title.includes(' ') && document.title"))
     wait(tab, "true") -- the error may follow the page's event
-    assert.equal("Error during WebSocket handshake: Unexpected response code: 403", table.concat(errors, "\n"))
+    assert.equal("Error during WebSocket handshake: Unexpected response code: 403", table.concat(browser.errors, "\n"))
     other:close()
   end)
 

@@ -2,6 +2,7 @@
 -- server as the peer.
 
 local helper = require "helper"
+local browser = require "browser"
 local hosts = require "host_examples"
 local websocket, types = helper.websocket, helper.types
 
@@ -119,7 +120,10 @@ end)
 
 describe("examples/hosts/mpv", function()
   before_each(hosts.reset)
-  after_each(hosts.reset)
+  after_each(function()
+    browser.stop()
+    hosts.reset()
+  end)
 
   --- 20 s of silence, which mpv plays.
   local function silence()
@@ -131,17 +135,35 @@ describe("examples/hosts/mpv", function()
 
   local it_runs = hosts.tests(it, pending, "/usr/bin/mpv", "build/lua-5.2/websocket.so")
 
-  it_runs("is a remote control for several clients", function()
+  --- Starts mpv with the example. Returns its port, and the name of the file that it plays.
+  local function start()
     local port, film = helper.free_port(), silence()
     hosts.copy({ "examples/hosts/mpv/remote.lua" }, {})
     local line = hosts.command("mpv"):gsub("examples/hosts/mpv/", ""):gsub("film.mkv", film)
     local options = "--no-config --vo=null --ao=null --pause --msg-level=statusline=no"
     hosts.start(port, "LUA_CPATH='%s/build/lua-5.2/?.so' %s %s --script-opts=remote-address=127.0.0.1:%d",
       hosts.here, line, options, port)
-    local status, page = hosts.request(port)
-    assert.equal(200, status)
-    assert.truthy(page:find("new WebSocket", 1, true))
+    return port, film
+  end
 
+  it_runs("has a page with buttons", function()
+    local port = start()
+    browser.start()
+    local tab = browser.open(("http://127.0.0.1:%d/"):format(port))
+    browser.shows(tab, '"pause": "true"')
+    local function press(button)
+      browser.wait(tab, ("(document.querySelector('button[value=%q]').click(), true)"):format(button))
+    end
+    press("seek 10")
+    browser.shows(tab, '"time-pos": "10"')
+    press("seek -10")
+    browser.shows(tab, '"time-pos": "0"')
+    press("toggle")
+    browser.shows(tab, '"pause": "false"')
+  end)
+
+  it_runs("is controlled by several clients", function()
+    local port, film = start()
     local clients, states = {}, { {}, {} } -- states: the properties that each client knows
     for i, state in ipairs(states) do
       clients[i] = helper.client {
