@@ -207,6 +207,12 @@ time.sleep(60)]])
     end
   end)
 
+  it("ws:// at a port of nginx for TLS gets 400", function()
+    assert.truthy(page:find("| 400 | [^\n]*: `ws://` at a port for TLS %(nginx%)"))
+    local url = helper.serve("nginx", nil, raw.port):url():gsub("^wss", "ws")
+    assert_matches("it answered 400 Bad Request instead of 101 Switching Protocols", refusal("handshake", url))
+  end)
+
   case("its answer is not HTTP", function()
     return refusal("handshake", "ws://127.0.0.1:" .. raw:dialogue("hold&drip=1", "SSH-2.0-OpenSSH_9.2p1\r\n").port)
   end)
