@@ -82,7 +82,10 @@ install_packages() {
         exit 1
     fi
     "${as_root[@]}" apt-get update -qq || true
-    if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${needed[@]}" >/dev/null; then
+    mkdir -p build
+    if ! with_progress "installing" build/packages.log \
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${needed[@]}"; then
+        tail -n 20 build/packages.log >&2
         echo "apt-get could not install: ${needed[*]}" >&2
         exit 1
     fi
