@@ -14,9 +14,9 @@ if os.rename(jit .. "websocket.so", jit .. "websocket.so") then modules.luajit =
 
 local processes = {}
 
---- Starts a program that ends after a minute at the latest.
+--- Starts a program that ends after two minutes at the latest.
 function protocols.start(program, ...)
-  local process = helper.start("timeout 60 " .. program, ...)
+  local process = helper.start(("timeout %d %s"):format(120 * helper.slowness, program), ...)
   processes[#processes + 1] = process
   return process
 end

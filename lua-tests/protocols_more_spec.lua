@@ -41,20 +41,21 @@ describe("examples/protocols/", function()
 
   describe("nats.lua", function()
     local port, server
+    local plain -- the port without WebSocket
 
     --- `more`: lines of configuration.
     local function start_server(more)
       server = start("/usr/sbin/nats-server", "-c", write("nats.conf", ([[
-        listen: "127.0.0.1:-1"
+        listen: "127.0.0.1:%d"
         websocket { host: "127.0.0.1", port: %d, no_tls: true }
         %s
-      ]]):format(port, more or "")))
+      ]]):format(plain, port, more or "")))
       wait_for(server, port)
     end
 
     lazy_setup(function()
       protocols.name = "nats"
-      port = helper.free_port()
+      port, plain = helper.free_port(), helper.free_port()
       url = ("ws://127.0.0.1:%d/"):format(port)
     end)
     after_each(stop)
@@ -250,7 +251,8 @@ describe("examples/protocols/", function()
     end)
 
     each_with_router("calls a procedure and prints its result", function(lua)
-      prints("[1]\n", lua, url, realm, "call", "wamp.session.count", '[["anonymous"]]')
+      prints("[1]\n", lua, url, realm, "call", "wamp.session.count")
+      prints("[0]\n", lua, url, realm, "call", "wamp.session.count", '[["administrator"]]') -- those of a role
     end)
 
     each_with_router("says why the router refuses something", function(lua)

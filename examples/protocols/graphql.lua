@@ -1,7 +1,6 @@
 -- GraphQL (graphql-transport-ws): prints each result of a query or a subscription. Needs lua-cjson.
 --   lua5.4 examples/protocols/graphql.lua ws://127.0.0.1:8000/ 'subscription { count(to: 3) }'
---   lua5.4 examples/protocols/graphql.lua ws://127.0.0.1:8000/ \
---       'subscription ($to: Int!) { count(to: $to) }' '{"to": 3}'
+--   lua5.4 examples/protocols/graphql.lua ws://127.0.0.1:8000/ 'subscription ($n: Int!) { count(to: $n) }' '{"n": 3}'
 local websocket = require "websocket"
 local json = require "cjson"
 

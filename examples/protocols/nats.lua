@@ -8,18 +8,23 @@ local websocket = require "websocket"
 local types = websocket.WebSocketMessageType
 
 local url, subject, text = ...
-local ws
-local input -- received bytes that `take` has not removed yet; nil before INFO
+local ws, input -- `input`: received bytes that `take` has not removed yet; nil before INFO
+
+--- A callback may run when the connection is gone already; then there is nothing to do: the next one begins anew.
+local function send(...)
+    local ok, err = pcall(ws.sendBinary, ws, ...)
+    if not ok and not err:find "not connected" then error(err, 0) end
+end
 
 --- The server sends INFO first, and perhaps again when its cluster changes.
 local function begin()
-    ws:sendBinary('CONNECT {"verbose": false, "pedantic": true, "lang": "lua", "version": "1"}\r\n')
+    send('CONNECT {"verbose": false, "pedantic": true, "lang": "lua", "version": "1"}\r\n')
     if text then
-        ws:sendBinary("PUB ", subject, " ", #text, "\r\n", text, "\r\n")
+        send("PUB ", subject, " ", #text, "\r\n", text, "\r\n")
     else
-        ws:sendBinary("SUB ", subject, " 1\r\n")
+        send("SUB ", subject, " 1\r\n")
     end
-    ws:sendBinary("PING\r\n") -- The PONG comes when the server has dealt with all that was sent before.
+    send("PING\r\n") -- The PONG comes when the server has dealt with all that was sent before.
 end
 
 --- Removes a command of the server from the input. Returns false if the command is not there as a whole.
@@ -34,7 +39,7 @@ local function take()
         print(from .. " " .. input:sub(first, last))
         first = last + 3
     end
-    if name == "PING" then ws:sendBinary("PONG\r\n") end
+    if name == "PING" then send("PONG\r\n") end
     if name == "PONG" then if text then ws:close() else print "subscribed" end end
     if name == "-ERR" then error(rest, 0) end
     input = input:sub(first)
