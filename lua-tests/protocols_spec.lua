@@ -12,7 +12,7 @@ describe("examples/protocols/", function()
   local processes = {}
   local name -- of the example
 
-  --- Starts a program that ends after a minute at the latest.
+  --- Starts a program, which is ended after a minute at the latest.
   local function start(program, ...)
     local process = helper.start("timeout 60 " .. program, ...)
     processes[#processes + 1] = process
@@ -48,6 +48,13 @@ describe("examples/protocols/", function()
 
   --- A test that takes seconds, so that one interpreter has to do.
   local function slow(what, test) it(what, function() test(helper.lua) end) end
+
+  it("have at most 60 lines each", function()
+    for file in helper.output("ls " .. helper.folder .. "/../examples/protocols/*.lua"):gmatch "[^\n]+" do
+      local _, count = helper.read_file(file):gsub("\n", "")
+      assert(count <= 60, file .. ": " .. count)
+    end
+  end)
 
   describe("devtools.lua", function()
     local profile, url
@@ -94,9 +101,11 @@ describe("examples/protocols/", function()
 
   describe("mqtt.lua", function()
     local port, url
+    local plain -- port without WebSocket
 
     --- `more`: a line of configuration.
     local function start_broker(more)
+      plain = helper.free_port()
       local broker = start("/usr/sbin/mosquitto", "-c", helper.write_file(([[
         user root
         log_type error
@@ -105,7 +114,7 @@ describe("examples/protocols/", function()
         protocol websockets
         socket_domain ipv4
         %s
-      ]]):gsub("\n +", "\n"):gsub("^ +", ""):format(helper.free_port(), port, more)))
+      ]]):gsub("\n +", "\n"):gsub("^ +", ""):format(plain, port, more)))
       wait_for(broker, port)
       return broker
     end
@@ -134,6 +143,16 @@ describe("examples/protocols/", function()
         publish(lua, "news/lua", text)
         assert.equal("news/lua " .. text, line(subscriber))
       end
+    end)
+
+    each("takes packets that begin and end within messages, also after a cut connection", function(lua)
+      start_broker "allow_anonymous true"
+      local splitter = start(helper.python .. " " .. helper.folder .. "/servers/splitter.py", 0, plain)
+      local subscriber = start_example(lua, ("ws://127.0.0.1:%d/"):format(line(splitter)), "news/lua")
+      assert.truthy(line(subscriber):find "closed$")
+      assert.equal("subscribed", line(subscriber))
+      publish(lua, "news/lua", "in pieces")
+      assert.equal("news/lua in pieces", line(subscriber))
     end)
 
     each("says that the broker refuses the connection", function(lua)

@@ -1,0 +1,45 @@
+"""A WebSocket server in front of a TCP server: splitter.py PORT SERVER-PORT. Prints its port.
+
+The bytes of the TCP server leave in messages of 3 bytes. The first connection is cut after 2 messages.
+"""
+
+import asyncio
+import sys
+
+import websockets.asyncio.server
+
+PIECE = 3
+connections = 0
+
+
+async def forward(websocket):
+    global connections
+    connections += 1
+    pieces = 2 if connections == 1 else None
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[2]))
+
+    async def send():
+        sent = 0
+        while data := await reader.read(65536):
+            for at in range(0, len(data), PIECE):
+                if sent == pieces:
+                    return websocket.transport.abort()
+                await websocket.send(data[at : at + PIECE])
+                sent += 1
+
+    sender = asyncio.create_task(send())
+    async for message in websocket:
+        writer.write(message)
+    sender.cancel()
+    writer.close()
+
+
+async def main():
+    async with websockets.asyncio.server.serve(
+        forward, "127.0.0.1", int(sys.argv[1]), subprotocols=["mqtt"]
+    ) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
+
+
+asyncio.run(main())
