@@ -30,11 +30,15 @@ describe("examples/protocols/", function()
   --- The next line that a process prints.
   local function line(process) return process.pipe:read("l") end
 
-  --- Waits until a server listens.
-  local function wait_for(server, port)
-    helper.wait(function()
-      return helper.is_listening(port) or server:ended() and error(server.pipe:read("a"))
-    end, "a server")
+  --- Reads the lines of a process up to one that has this pattern. Returns its capture.
+  local function find(process, pattern)
+    local text = ""
+    while true do
+      local next_line = line(process) or error("no " .. pattern .. " in:\n" .. text, 2)
+      local found = next_line:match(pattern)
+      if found then return found end
+      text = text .. next_line .. "\n"
+    end
   end
 
   local function stop()
@@ -65,10 +69,7 @@ describe("examples/protocols/", function()
       local browser = start("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
         "--window-size=400,300", "--remote-debugging-port=0", "--user-data-dir=" .. profile)
-      repeat
-        local text = assert(line(browser), "Chromium did not start")
-        url = text:match("^DevTools listening on (ws:.*)")
-      until url
+      url = find(browser, "^DevTools listening on (ws:.*)")
     end)
 
     lazy_teardown(function()
@@ -108,14 +109,14 @@ describe("examples/protocols/", function()
       plain = helper.free_port()
       local broker = start("/usr/sbin/mosquitto", "-c", helper.write_file(([[
         user root
-        log_type error
+        log_type information
         listener %d 127.0.0.1
         listener %d 127.0.0.1
         protocol websockets
         socket_domain ipv4
         %s
       ]]):gsub("\n +", "\n"):gsub("^ +", ""):format(plain, port, more)))
-      wait_for(broker, port)
+      find(broker, "version.*running")
       return broker
     end
 
@@ -176,17 +177,17 @@ describe("examples/protocols/", function()
   describe("socketio.lua", function()
     local port, url, server
 
-    local function start_server()
-      server = start(helper.python .. " " .. helper.folder .. "/servers/socketio_server.py", port)
+    --- `wanted`: the port of the last server, or 0 for any.
+    local function start_server(wanted)
+      server = start(helper.python .. " " .. helper.folder .. "/servers/socketio_server.py", wanted)
       port = tonumber(line(server)) or error(server.pipe:read("a"))
       url = ("http://127.0.0.1:%d"):format(port)
     end
 
-    lazy_setup(function()
+    before_each(function()
       name = "socketio"
-      port = 0
+      start_server(0)
     end)
-    before_each(start_server)
     after_each(stop)
 
     each("emits an event and prints the answer", function(lua)
@@ -211,9 +212,8 @@ describe("examples/protocols/", function()
       local listener = start_example(lua, url)
       assert.equal("connected", line(listener))
       server:stop()
-      start_server()
-      local text
-      repeat text = assert(line(listener)) until text == "connected"
+      start_server(port)
+      find(listener, "^connected$")
     end)
 
     each("ends when the server ends the session or refuses it", function(lua)
@@ -230,22 +230,26 @@ describe("examples/protocols/", function()
   end)
 
   describe("jupyter.lua", function()
-    local folder, kernel
+    local folder, server, kernel
 
     lazy_setup(function()
       name = "jupyter"
       folder = helper.output("mktemp -d", "l")
       local port = helper.free_port()
-      local server = start("env HOME=" .. folder .. " " .. helper.python, "-m", "jupyter_server", "--ip=127.0.0.1",
-        "--port=" .. port, "--port-retries=0", "--allow-root", "--log-level=ERROR", "--ServerApp.root_dir=" .. folder,
-        "--IdentityProvider.token=secret")
-      wait_for(server, port)
+      server = start("env HOME=" .. folder .. " " .. helper.python, "-m", "jupyter_server", "--ip=127.0.0.1",
+        "--port=" .. port, "--port-retries=0", "--allow-root", "--ServerApp.root_dir=" .. folder,
+        -- A dead kernel is noticed within 0.3 s, and stays dead.
+        "--KernelRestarter.time_to_dead=0.3", "--KernelRestarter.restart_limit=0", "--IdentityProvider.token=secret")
+      find(server, "is running at:")
       local kernels = ("http://127.0.0.1:%d/api/kernels"):format(port)
       local answer = helper.output("curl -s -X POST -H 'Authorization: token secret' " .. kernels)
       kernel = kernels .. "/" .. (answer:match('"id": "([^"]+)"') or error(answer))
     end)
 
     lazy_teardown(function()
+      -- It ends its kernel first, which may take longer than `stop` waits.
+      server:signal("TERM")
+      helper.finish(server)
       stop()
       os.execute("rm -r '" .. folder .. "'")
     end)
@@ -262,15 +266,15 @@ describe("examples/protocols/", function()
       assert.equal(1, code)
     end)
 
-    slow("fails when the kernel dies", function(lua)
-      local output, code = run(lua, kernel, "secret", "import os; os._exit(1)")
-      assert.truthy(output:find("the kernel has died", 1, true), output)
-      assert.equal(1, code)
-    end)
-
     each("fails with a wrong token", function(lua)
       local output, code = run(lua, kernel, "wrong", "1")
       assert.truthy(output:find("403 Forbidden", 1, true), output)
+      assert.equal(1, code)
+    end)
+
+    slow("fails when the kernel dies", function(lua)
+      local output, code = run(lua, kernel, "secret", "import os; os._exit(1)")
+      assert.truthy(output:find("the kernel has died", 1, true), output)
       assert.equal(1, code)
     end)
   end)

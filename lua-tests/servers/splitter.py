@@ -1,6 +1,6 @@
 """A WebSocket server in front of a TCP server: splitter.py PORT SERVER-PORT. Prints its port.
 
-The bytes of the TCP server leave in messages of 3 bytes. The first connection is cut after 2 messages.
+The bytes of the TCP server leave in messages of 3 bytes at most. The first connection is cut after 7 bytes.
 """
 
 import asyncio
@@ -8,24 +8,21 @@ import sys
 
 import websockets.asyncio.server
 
-PIECE = 3
 connections = 0
 
 
 async def forward(websocket):
     global connections
     connections += 1
-    pieces = 2 if connections == 1 else None
+    limit = 7 if connections == 1 else sys.maxsize
     reader, writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[2]))
 
     async def send():
         sent = 0
-        while data := await reader.read(65536):
-            for at in range(0, len(data), PIECE):
-                if sent == pieces:
-                    return websocket.transport.abort()
-                await websocket.send(data[at : at + PIECE])
-                sent += 1
+        while data := await reader.read(min(3, limit - sent)):
+            await websocket.send(data)
+            sent += len(data)
+        websocket.transport.abort()
 
     sender = asyncio.create_task(send())
     async for message in websocket:
