@@ -32,11 +32,15 @@ function protocols.run(lua, ...) return helper.finish(protocols.start_example(lu
 --- The next line that a process prints.
 function protocols.line(process) return process.pipe:read("l") end
 
---- Waits until a server listens.
-function protocols.wait_for(server, port)
-  helper.wait(function()
-    return helper.is_listening(port) or server:ended() and error(server.pipe:read("a"))
-  end, "a server")
+--- Reads the lines of a process up to one that has this pattern. Returns its capture.
+function protocols.find(process, pattern)
+  local text = ""
+  while true do
+    local next_line = protocols.line(process) or error("no " .. pattern .. " in:\n" .. text, 2)
+    local found = next_line:match(pattern)
+    if found then return found end
+    text = text .. next_line .. "\n"
+  end
 end
 
 --- Ends all processes.

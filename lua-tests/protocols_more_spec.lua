@@ -4,7 +4,7 @@
 local helper = require "helper"
 local protocols = require "protocols"
 local start, start_example, run = protocols.start, protocols.start_example, protocols.run
-local line, wait_for, stop = protocols.line, protocols.wait_for, protocols.stop
+local line, find, stop = protocols.line, protocols.find, protocols.stop
 local each, slow = protocols.tests(it)
 
 local crossbar = "build/crossbar/bin/crossbar"
@@ -50,7 +50,7 @@ describe("examples/protocols/", function()
         websocket { host: "127.0.0.1", port: %d, no_tls: true }
         %s
       ]]):format(plain, port, more or "")))
-      wait_for(server, port)
+      find(server, "Server is ready")
     end
 
     lazy_setup(function()
@@ -75,14 +75,21 @@ describe("examples/protocols/", function()
       assert.equal("lines", line(subscriber))
     end)
 
+    each("takes commands that begin and end within messages, also after a cut connection", function(lua)
+      start_server()
+      local splitter = start(helper.python, helper.folder .. "/servers/splitter.py", 0, plain)
+      local subscriber = start_example(lua, ("ws://127.0.0.1:%d/"):format(line(splitter)), "news")
+      assert.not_equal("subscribed", line(subscriber)) -- The first connection was cut.
+      assert.equal("subscribed", line(subscriber))
+      prints("", lua, url, "news", "in pieces")
+      assert.equal("news in pieces", line(subscriber))
+    end)
+
     each("answers the server's pings", function(lua)
       start_server 'ping_interval: "0.1s", trace: true'
       start_example(lua, url, "news")
       -- The first PONG may be the answer to a PING that measures the latency.
-      for _ = 1, 3 do
-        local text
-        repeat text = line(server) or error("no PONG") until text:find "<<%- %[PONG%]"
-      end
+      for _ = 1, 2 do find(server, "<<%- %[PONG%]") end
     end)
 
     each("says why the server refuses a command", function(lua)
@@ -162,7 +169,7 @@ describe("examples/protocols/", function()
         pidfile = "FOLDER/pid"
         data_path = "FOLDER"
         certificates = "FOLDER"
-        log = { info = "FOLDER/log" }
+        log = { info = "*console" }
         modules_enabled = { "saslauth", "websocket", "offline" }
         modules_disabled = { "s2s" }
         c2s_ports, c2s_direct_tls_ports, https_ports = {}, {}, {}
@@ -175,7 +182,7 @@ describe("examples/protocols/", function()
           "secret"))
         assert(code == 0, output)
       end
-      wait_for(start("prosody", "-F", "--config", configuration), port)
+      find(start("prosody", "-F", "--config", configuration), "Serving 'websocket' at http://localhost")
       url = ("ws://127.0.0.1:%d/xmpp-websocket"):format(port)
     end)
     lazy_teardown(function()
@@ -222,10 +229,7 @@ describe("examples/protocols/", function()
           }]
         }]
       }]]):format(port))
-      local server, lines = start(crossbar, "start", "--cbdir", folder), {}
-      repeat
-        lines[#lines + 1] = line(server) or error(table.concat(lines, "\n"))
-      until lines[#lines]:find "NODE_BOOT_COMPLETE"
+      find(start(crossbar, "start", "--cbdir", folder), "NODE_BOOT_COMPLETE")
       url = ("ws://127.0.0.1:%d/"):format(port)
     end)
     lazy_teardown(stop)

@@ -2,57 +2,12 @@
 -- in Lua 5.4 and in LuaJIT.
 
 local helper = require "helper"
-
--- The module for each interpreter; that for LuaJIT may not have been built.
-local modules = { [helper.lua] = helper.cpath }
-local jit = "./build/lua-jit/"
-if os.rename(jit .. "websocket.so", jit .. "websocket.so") then modules.luajit = jit .. "?.so;" end
+local protocols = require "protocols"
+local start, start_example, run = protocols.start, protocols.start_example, protocols.run
+local line, find, stop = protocols.line, protocols.find, protocols.stop
+local each, slow = protocols.tests(it)
 
 describe("examples/protocols/", function()
-  local processes = {}
-  local name -- of the example
-
-  --- Starts a program, which is ended after a minute at the latest.
-  local function start(program, ...)
-    local process = helper.start("timeout 60 " .. program, ...)
-    processes[#processes + 1] = process
-    return process
-  end
-
-  local function start_example(lua, ...)
-    local command = ("env 'LUA_CPATH=%s;' %s"):format(modules[lua], lua)
-    return start(command, ("%s/../examples/protocols/%s.lua"):format(helper.folder, name), ...)
-  end
-
-  --- Runs the example to its end. Returns its output and exit code.
-  local function run(lua, ...) return helper.finish(start_example(lua, ...)) end
-
-  --- The next line that a process prints.
-  local function line(process) return process.pipe:read("l") end
-
-  --- Reads the lines of a process up to one that has this pattern. Returns its capture.
-  local function find(process, pattern)
-    local text = ""
-    while true do
-      local next_line = line(process) or error("no " .. pattern .. " in:\n" .. text, 2)
-      local found = next_line:match(pattern)
-      if found then return found end
-      text = text .. next_line .. "\n"
-    end
-  end
-
-  local function stop()
-    while #processes > 0 do table.remove(processes):stop() end
-  end
-
-  --- A test that each interpreter passes.
-  local function each(what, test)
-    for lua in pairs(modules) do it(("%s (%s)"):format(what, lua), function() test(lua) end) end
-  end
-
-  --- A test that takes seconds, so that one interpreter has to do.
-  local function slow(what, test) it(what, function() test(helper.lua) end) end
-
   it("have at most 60 lines each", function()
     for file in helper.output("ls " .. helper.folder .. "/../examples/protocols/*.lua"):gmatch "[^\n]+" do
       local _, count = helper.read_file(file):gsub("\n", "")
@@ -64,7 +19,7 @@ describe("examples/protocols/", function()
     local profile, url
 
     lazy_setup(function()
-      name = "devtools"
+      protocols.name = "devtools"
       profile = helper.output("mktemp -d", "l")
       local browser = start("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -121,7 +76,7 @@ describe("examples/protocols/", function()
     end
 
     lazy_setup(function()
-      name = "mqtt"
+      protocols.name = "mqtt"
       port = helper.free_port()
       url = ("ws://127.0.0.1:%d/"):format(port)
     end)
@@ -185,7 +140,7 @@ describe("examples/protocols/", function()
     end
 
     before_each(function()
-      name = "socketio"
+      protocols.name = "socketio"
       start_server(0)
     end)
     after_each(stop)
@@ -233,7 +188,7 @@ describe("examples/protocols/", function()
     local folder, server, kernel
 
     lazy_setup(function()
-      name = "jupyter"
+      protocols.name = "jupyter"
       folder = helper.output("mktemp -d", "l")
       local port = helper.free_port()
       server = start("env HOME=" .. folder .. " " .. helper.python, "-m", "jupyter_server", "--ip=127.0.0.1",

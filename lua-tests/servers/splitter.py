@@ -33,7 +33,7 @@ async def forward(websocket):
 
 async def main():
     async with websockets.asyncio.server.serve(
-        forward, "127.0.0.1", int(sys.argv[1]), subprotocols=["mqtt"]
+        forward, "127.0.0.1", int(sys.argv[1]), select_subprotocol=lambda _, offered: (offered or [None])[0]
     ) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
