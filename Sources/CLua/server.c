@@ -122,8 +122,7 @@ static int close(lua_State *L)
     ws_slice reason = {NULL, 0};
     if (!lua_isnoneornil(L, 3)) reason.bytes = luaL_checklstring(L, 3, &reason.count);
     ws_failure failure;
-    /* A server may say that it goes away (RFC 6455 section 7.4.1), unlike a script about one websocket. */
-    if (!ws_may_close(code == 1001 ? 1000 : code, reason, &failure)) return luaL_error(L, "%s", failure.text);
+    if (!ws_may_close(code, reason, &failure)) return luaL_error(L, "%s", failure.text);
     if (!server->is_live) return 0;
     /* Else it is live until no OPEN can come any more, so that `run` delivers those that have come, and their CLOSE. */
     if (!ws_server_close(server->engine_side, (uint16_t)code, reason)) end_live(server);
