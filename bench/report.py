@@ -22,7 +22,8 @@ def verdict_text(verdict, workload):
     mark = "yes" if verdict["met"] else "**no**"
     if verdict["beside"] is None:
         return f"{sign} {verdict['wanted']:g} {workload.unit}: {mark}"
-    return f"{verdict['ratio']:.2f} × {verdict['beside']} (wanted {sign} {verdict['wanted']:g}): {mark}"
+    enough = "" if verdict["enough"] is None else f", or {figure(verdict['enough'], workload.unit)} {workload.unit}"
+    return f"{verdict['ratio']:.2f} × {verdict['beside']} (wanted {sign} {verdict['wanted']:g}{enough}): {mark}"
 
 
 def line(result):

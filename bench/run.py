@@ -180,7 +180,7 @@ def judge(workload, results):
         met = ratio <= rule.factor if workload.lower else ratio >= rule.factor
         if rule.enough is not None and own >= rule.enough:
             met = True
-        verdicts.append({"beside": beside, "ratio": ratio, "wanted": rule.factor, "met": met})
+        verdicts.append({"beside": beside, "ratio": ratio, "wanted": rule.factor, "enough": rule.enough, "met": met})
     return verdicts
 
 
