@@ -455,9 +455,10 @@ describe("docs/guide.md:", function()
     it("that the guide names are tested in another spec", function()
       for name in guide:gmatch("examples/[%w_/.]*[%w_]") do
         assert(io.open(top .. name), name)
-        -- event_loops_spec names an example without the folder.
-        local loop = name:match("^examples/loops/(%w+)%.lua$")
-        local words = { name, '("' .. name:gsub("examples/", "") .. '"', loop and '{ name = "' .. loop .. '"' }
+        -- event_loops_spec and the specs of examples/protocols name an example without the folder.
+        local loop, protocol = name:match("^examples/loops/(%w+)%.lua$"), name:match("^examples/protocols/(.*)$")
+        local quoted = loop and '{ name = "' .. loop .. '"' or protocol and 'describe("' .. protocol .. '"'
+        local words = { name, '("' .. name:gsub("examples/", "") .. '"', quoted }
         local found = false
         for _, word in ipairs(words) do found = found or text:find(word, 1, true) end
         assert(found, "not tested: " .. name)
