@@ -1,5 +1,7 @@
 -- A chat in the terminal: lua5.4 examples/chat.lua ws://127.0.0.1:9000/
 --
+-- With chat_server.lua the URL ends with /chat, with echo_server.lua and processes.lua it may be any.
+--
 -- websocket.poll waits for the keyboard (descriptor 0) and the network at once. Lines typed without a connection are
 -- sent once there is one.
 local websocket = require "websocket"
