@@ -57,7 +57,7 @@ function websocket.broadcastBinary(list, ...) end
 ---@return boolean? readable whether `fd` is readable; nil without `fd`
 function websocket.poll(timeout, fd) end
 
----Polls until no websocket of this Lua state is live and no timer is set.
+---Polls until no websocket of this Lua state is live, no server listens and no timer is set.
 ---@param timeout? number default: no limit
 ---@return boolean ended false after a timeout or `stop`
 function websocket.run(timeout) end
