@@ -59,7 +59,7 @@ function websocket.poll(timeout, fd) end
 
 ---Polls until no websocket of this Lua state is live, no server listens and no timer is set.
 ---@param timeout? number default: no limit
----@return boolean ended false after a timeout or `stop`
+---@return boolean ended false if something is left after the timeout or `stop`
 function websocket.run(timeout) end
 
 ---Makes the innermost `run` return, when the current callback has returned.
