@@ -83,7 +83,8 @@ final class ConnectAttempt: Opening {
         switch stage {
         case .question: websocket.questionEnded()
         case .lookup(let host, let token): loop.resolver.cancel(hostAndPort(of: host), token)
-        case .tlsContext, .race, .proxy, .tlsHandshake, .openingHandshake, .over: break
+        case .tlsContext(let token): loop.tlsContexts.cancel(tlsOptions, token)
+        case .race, .proxy, .tlsHandshake, .openingHandshake, .over: break
         }
         stage = .over
     }

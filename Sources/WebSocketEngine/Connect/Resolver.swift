@@ -12,10 +12,7 @@ struct Resolver {
     static let maximumThreads = 128
 
     /// The attempts that wait for a name, by their tokens.
-    private var waiting = PendingLookups<HostAndPort>()
-    /// Names that wait for a thread, the first one first.
-    private var queue: [HostAndPort] = []
-    private var threads = 0
+    private var waiting = PendingLookups<HostAndPort>(maximumThreads: maximumThreads)
     private let lookUp: @Sendable (HostAndPort) -> Resolution
 
     init(lookUp: @escaping @Sendable (HostAndPort) -> Resolution = { getAddresses(of: $0, flags: 0) }) {
@@ -27,31 +24,22 @@ struct Resolver {
         if let zone = name.zone { return Self.zonedAddress(name, zone) }
         let addresses = Self.literalAddresses(name)
         guard addresses.isEmpty else { return .addresses(addresses) }
-        guard waiting.add(token, for: name) else { return nil }
-        queue.append(name)
+        waiting.add(token, for: name)
         startThreads(commandQueue)
         return nil
     }
 
     /// The attempt of this token has ended. A name that nobody else waits for is not looked up any more.
-    mutating func cancel(_ name: HostAndPort, _ token: Poller.Token) {
-        guard waiting.cancel(token, for: name), let index = queue.firstIndex(of: name) else { return }
-        queue.remove(at: index)
-        _ = waiting.remove(name)
-    }
+    mutating func cancel(_ name: HostAndPort, _ token: Poller.Token) { waiting.cancel(token, for: name) }
 
     /// The answer for a name has come. Returns the attempts that wait for it; the next name gets the thread's place.
     mutating func finished(_ name: HostAndPort, _ commandQueue: CommandQueue) -> [Poller.Token] {
-        threads -= 1
-        assert(threads >= 0, "each lookup ends once")
-        startThreads(commandQueue)
-        return waiting.remove(name)
+        defer { startThreads(commandQueue) }
+        return waiting.finished(name)
     }
 
     private mutating func startThreads(_ commandQueue: CommandQueue) {
-        while threads < Self.maximumThreads, !queue.isEmpty {
-            let name = queue.removeFirst()
-            threads += 1
+        while let name = waiting.next() {
             do throws(SystemError) {
                 try startThread { [lookUp] in commandQueue.post(.lookupFinished(name, lookUp(name))) }
             } catch {

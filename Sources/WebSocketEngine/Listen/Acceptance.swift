@@ -82,6 +82,7 @@ final class Acceptance: Opening {
 
     /// It ends without an open connection.
     func end(_ words: String, _ loop: inout LoopContext) -> OpeningProgress {
+        if case .tlsContext(let token) = stage { loop.tlsContexts.cancel(websocket.options.tls, token) }
         stage = .over
         debugLine(words, &loop)
         if let question {

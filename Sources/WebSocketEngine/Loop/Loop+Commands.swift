@@ -56,7 +56,8 @@ extension Loop {
         case .lookupResult(let token, let resolution):
             withSession(at: Poller.slot(of: token)) { $0.lookupFinished(token, resolution, &$1) }
         case .tlsContextMade(let options, let result):
-            commands += context.tlsContexts.finished(options, result).map { .tlsContextResult($0, result) }
+            let tokens = context.tlsContexts.finished(options, result, context.commandQueue)
+            commands += tokens.map { .tlsContextResult($0, result) }
         case .tlsContextResult(let token, let result):
             withSession(at: Poller.slot(of: token)) { $0.tlsContextFinished(token, result, &$1) }
         }

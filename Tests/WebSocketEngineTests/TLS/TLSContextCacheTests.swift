@@ -1,5 +1,6 @@
 import CLinux
 import COpenSSL
+import Dispatch
 import Glibc
 import Testing
 
@@ -10,12 +11,12 @@ import Testing
     private struct Asker: ~Copyable {
         let commandQueue: CommandQueue
         var cache = TLSContextCache()
+        private var commands: [Command] = []
 
         init() throws { commandQueue = try CommandQueue(try LoopOwnership()) }
 
         /// Waits for one answer; returns it and who waits for it.
         mutating func receive() throws -> (tokens: [Poller.Token], result: Result<TLSContext, TLSFailure>) {
-            var commands: [Command] = []
             while commands.isEmpty {
                 if commandQueue.prepareToWait() {
                     var event = pollfd(fd: commandQueue.wakeup.number, events: Int16(POLLIN), revents: 0)
@@ -24,11 +25,10 @@ import Testing
                 commandQueue.didWake(signalled: true)
                 commandQueue.drain(into: &commands)
             }
-            try #require(commands.count == 1)
-            guard case .tlsContextMade(let options, let result) = commands[0] else {
+            guard case .tlsContextMade(let options, let result) = commands.removeFirst() else {
                 throw TLSFailure(reason: "another command came")
             }
-            return (cache.finished(options, result), result)
+            return (cache.finished(options, result, commandQueue), result)
         }
     }
 
@@ -49,6 +49,38 @@ import Testing
         #expect(asker.cache.context(options, 3, asker.commandQueue) === context)
     }
 
+    @Test func aHungDiskHoldsALimitedNumberOfThreads() throws {
+        let begun = WebSocketEngine.Mutex<[String]>([])
+        let hasBegun = DispatchSemaphore(value: 0)
+        let permits = DispatchSemaphore(value: 0)
+        var asker = try Asker()
+        asker.cache = TLSContextCache { (options) throws(TLSFailure) in
+            begun.withLock { $0.append(options.ca ?? "") }
+            hasBegun.signal()
+            permits.wait()
+            throw TLSFailure(reason: "no disk", cause: .temporary)
+        }
+        func awaitBegun(_ count: Int) throws {
+            for _ in 0..<count { try #require(hasBegun.wait(timeout: .now() + 10) == .success) }
+        }
+        let limit = TLSContextCache.maximumThreads
+        for number in 0..<1500 {
+            #expect(asker.cache.context(options("\(number)"), Poller.Token(number), asker.commandQueue) == nil)
+        }
+        try awaitBegun(limit)
+        #expect(begun.withLock { $0.count } == limit)
+        // The rest goes on in the order of asking, one for each that has ended, without those that wait no longer.
+        asker.cache.cancel(options("\(limit)"), Poller.Token(limit))
+        permits.signal()
+        #expect(try asker.receive().tokens.count == 1)
+        try awaitBegun(1)
+        #expect(begun.withLock { $0.last } == "\(limit + 1)")
+        for number in limit + 2..<1500 { asker.cache.cancel(options("\(number)"), Poller.Token(number)) }
+        for _ in 0..<limit { permits.signal() }
+        for _ in 0..<limit { _ = try asker.receive() }
+        #expect(begun.withLock { $0.count } == limit + 1)
+    }
+
     @Test func aFullCacheIsEmptiedOnlyForAnotherContext() throws {
         var asker = try Asker()
         let ca = try TestCertificate().pem()
@@ -59,12 +91,12 @@ import Testing
         }
         let context = try TLSContext.make(all[0])
         func isKept(_ number: Int) -> Bool { asker.cache.context(all[number], 1, asker.commandQueue) === context }
-        for options in all[..<64] { _ = asker.cache.finished(options, .success(context)) }
-        _ = asker.cache.finished(all[0], .success(context))
+        for options in all[..<64] { _ = asker.cache.finished(options, .success(context), asker.commandQueue) }
+        _ = asker.cache.finished(all[0], .success(context), asker.commandQueue)
         #expect((0..<64).allSatisfy(isKept))
-        _ = asker.cache.finished(all[64], .failure(.outOfMemory))
+        _ = asker.cache.finished(all[64], .failure(.outOfMemory), asker.commandQueue)
         #expect((0..<64).allSatisfy(isKept))
-        _ = asker.cache.finished(all[64], .success(context))
+        _ = asker.cache.finished(all[64], .success(context), asker.commandQueue)
         #expect(isKept(64) && !isKept(0))
         _ = try asker.receive()
     }
@@ -152,18 +184,18 @@ import Testing
         let text = try identity.pem() + identity.keyPEM()
         let server = try TLSContext.make(serverOptions(text))
         let client = try TLSContext.make(options(ca))
-        _ = asker.cache.finished(server.options, .success(server))
+        _ = asker.cache.finished(server.options, .success(server), asker.commandQueue)
         for number in 0..<64 {
             var options = options(ca)
             options.serverName = "\(number)"
-            _ = asker.cache.finished(options, .success(client))
+            _ = asker.cache.finished(options, .success(client), asker.commandQueue)
         }
         #expect(asker.cache.context(server.options, 1, asker.commandQueue) === server)
         // Servers alone do not fill it for ever.
         for number in 0..<64 {
             var options = serverOptions(text)
             options.ciphers = "\(number)"
-            _ = asker.cache.finished(options, .success(server))
+            _ = asker.cache.finished(options, .success(server), asker.commandQueue)
         }
         #expect(asker.cache.context(server.options, 1, asker.commandQueue) == nil)
         _ = try asker.receive()
