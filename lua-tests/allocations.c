@@ -1,5 +1,6 @@
-/* Preloaded (LD_PRELOAD): counts the process's allocations and the bytes it holds; refuses an allocation on request.
- * Also loaded by Lua, to which it gives functions that return both numbers, and that request a refusal. */
+/* Preloaded (LD_PRELOAD): counts the process's allocations and the bytes it holds; refuses an allocation on request, of
+ * Lua's or of the module's. Also loaded by Lua, to which it gives functions that return both numbers, and that request a
+ * refusal. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -40,6 +41,22 @@ static int is_refused(void *old, size_t size, void *caller)
     return 1;
 }
 
+/* Which of the next allocations of at least LARGE bytes is refused, counted from 1, on any thread; 0: none. Lua's do not
+ * count. */
+enum { LARGE = 1024 };
+static atomic_long large_request;
+
+static int is_refused_large(size_t size, void *caller)
+{
+    if (size < LARGE || large_request <= 0 || is_of_lua(caller)) return 0;
+    if (large_request-- != 1) return 0;
+    errno = ENOMEM;
+    return 1;
+}
+
+#define REFUSE_LARGE(size) \
+    if (is_refused_large(size, __builtin_return_address(0))) return NULL
+
 static void *given(void *memory)
 {
     allocations++;
@@ -47,18 +64,31 @@ static void *given(void *memory)
     return memory;
 }
 
-void *malloc(size_t size) { return given(__libc_malloc(size)); }
+void *malloc(size_t size)
+{
+    REFUSE_LARGE(size);
+    return given(__libc_malloc(size));
+}
 
-void *calloc(size_t count, size_t size) { return given(__libc_calloc(count, size)); }
+void *calloc(size_t count, size_t size)
+{
+    REFUSE_LARGE(count *size);
+    return given(__libc_calloc(count, size));
+}
 
 void *realloc(void *old, size_t size)
 {
     if (is_refused(old, size, __builtin_return_address(0))) return NULL;
+    REFUSE_LARGE(size);
     held -= (long)malloc_usable_size(old);
     return given(__libc_realloc(old, size));
 }
 
-void *aligned_alloc(size_t alignment, size_t size) { return given(__libc_memalign(alignment, size)); }
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    REFUSE_LARGE(size);
+    return given(__libc_memalign(alignment, size));
+}
 
 void free(void *memory)
 {
@@ -68,7 +98,8 @@ void free(void *memory)
 
 int posix_memalign(void **result, size_t alignment, size_t size)
 {
-    void *memory = aligned_alloc(alignment, size);
+    if (is_refused_large(size, __builtin_return_address(0))) return ENOMEM;
+    void *memory = given(__libc_memalign(alignment, size));
     if (!memory) return ENOMEM;
     *result = memory;
     return 0;
@@ -88,6 +119,21 @@ static int refuse(lua_State *L)
     lua_pushboolean(L, refused_request > 0);
     refused_request = (long)luaL_checkinteger(L, 1);
     refused = 0;
+    return 1;
+}
+
+/* refuse(n): the n-th allocation of LARGE bytes or more from here on is refused; returns how many of n are left. */
+static int refuse_large(lua_State *L)
+{
+    long left = large_request;
+    large_request = (long)luaL_checkinteger(L, 1);
+    lua_pushinteger(L, left);
+    return 1;
+}
+
+int luaopen_large_refusals(lua_State *L)
+{
+    lua_pushcfunction(L, refuse_large);
     return 1;
 }
 

@@ -88,6 +88,56 @@ describe("allocations on a warm connection:", function()
     assert.is_true(count <= most, count)
   end)
 
+  it("a failed allocation of the module's, of 1 KiB or more, at any place, is an error and not the end", function()
+    if is_sanitized then return pending("a sanitizer has a malloc of its own") end
+    local script = [[
+      local refuse = package.loadlib(library, "luaopen_large_refusals")()
+      local types = websocket.WebSocketMessageType
+      local text = ("0123456789"):rep(1000)
+      local server, ws, failure
+      local got, errors = 0, 0
+      refuse(%d)
+      local function try(f, ...)
+        local ok, result = pcall(f, ...)
+        if ok then return result or true end
+        errors, failure = errors + 1, result
+      end
+      -- A message that can't be sent would be waited for.
+      local function echo(type, data, _, _, client)
+        if type == types.TEXT and not try(client.sendText, client, data) then client:close() end
+      end
+      repeat server = try(websocket.listen, { address = "127.0.0.1:0", deflate = true, onreceive = echo }) until server
+      local function make()
+        return websocket.WebSocket { url = "ws://" .. server.address, deflate = true, maxreconnectwait = 0.01,
+          onreceive = function(type, data, err)
+            local is_sent = type ~= types.OPEN or try(ws.sendText, ws, text) and try(ws.sendText, ws, "end")
+            if not is_sent then ws:close() end
+            if type == types.TEXT and data == text then got = got + 1 end
+            if type == types.ERROR then errors, failure = errors + 1, err end
+            if type == types.TEXT and data == "end" then ws:close() end
+          end }
+      end
+      for _ = 1, 5 do
+        repeat ws = try(make) until ws
+        repeat until try(ws.connect, ws)
+        repeat try(websocket.poll, 0.1) until ws.state == "closed"
+        if got > 0 then break end
+      end
+      print(refuse(0), got, errors, failure)
+      os.exit(true, false)
+    ]]
+    local n, refused = 0, 0
+    repeat
+      n = n + 1
+      local left, got, errors = run(script:format(n), ""):match "^(%d+)%s+(%d+)%s+(%d+)"
+      -- The script gets its message in the end.
+      assert.is_true(tonumber(got) > 0, n)
+      if tonumber(errors) > 0 then refused = refused + 1 end
+    until tonumber(left) > 0
+    -- Two of them are the engine's own buffers; those of zlib are more.
+    assert.is_true(n > 10 and refused >= 2, n .. " allocations, " .. refused .. " errors")
+  end)
+
   -- LuaJIT does not allocate with realloc.
   local refusals = helper.version ~= "jit" and it or function() end
   refusals("a failed allocation of Lua's, at any place, raises an error; no message is lost or repeated", function()

@@ -82,12 +82,14 @@ struct Address: Sendable, Equatable {
     var host: String? { (names?.host.utf8.prefix { $0 != UInt8(ascii: "%") }).map { String(Substring($0)) } }
 
     private var names: (host: String, port: String)? {
-        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST + NI_MAXSERV)) { text in
+        // An address in numbers is shorter than NI_MAXHOST, and this much is on the stack.
+        let hostSize = Int(INET6_ADDRSTRLEN) + 1 + Int(IF_NAMESIZE)
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: hostSize + Int(NI_MAXSERV)) { text in
             let host = text.baseAddress!
-            let port = host + Int(NI_MAXHOST)
+            let port = host + hostSize
             let status = withSockaddr {
                 getnameinfo(
-                    $0, $1, host, socklen_t(NI_MAXHOST), port, socklen_t(NI_MAXSERV), NI_NUMERICHOST | NI_NUMERICSERV)
+                    $0, $1, host, socklen_t(hostSize), port, socklen_t(NI_MAXSERV), NI_NUMERICHOST | NI_NUMERICSERV)
             }
             return status == 0 ? (String(cString: host), String(cString: port)) : nil
         }

@@ -42,8 +42,10 @@ struct Loop: ~Copyable {
     init(_ commandQueue: CommandQueue) throws(SystemError) {
         var poller = try Poller()
         // No session gets the highest slot; it stands for the command queue.
-        commandToken = try poller.add(commandQueue.wakeup, slot: 1 << Int(Poller.slotBits) - 1, .read)
-        context = LoopContext(poller, commandQueue)
+        let token = try poller.add(commandQueue.wakeup, slot: 1 << Int(Poller.slotBits) - 1, .read)
+        let readBuffer = try allocate(LoopContext.readBufferSize)
+        commandToken = token
+        context = LoopContext(poller, commandQueue, adopting: readBuffer)
     }
 
     /// See `LoopContext.isStreaming`.

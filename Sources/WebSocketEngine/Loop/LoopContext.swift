@@ -26,13 +26,15 @@ struct LoopContext: ~Copyable {
     var resolver = Resolver()
     var tlsContexts = TLSContextCache()
     /// Read buffer of all sockets. Large payloads are read directly into their message instead.
+    static let readBufferSize = 256 << 10
     let readBuffer: UnsafeMutableRawBufferPointer
 
-    init(_ poller: consuming Poller, _ commandQueue: CommandQueue, readBufferSize: Int = 256 << 10) {
+    /// - Parameter readBuffer: of `allocate`; freed with the context.
+    init(_ poller: consuming Poller, _ commandQueue: CommandQueue, adopting readBuffer: UnsafeMutableRawBufferPointer) {
         self.poller = poller
         self.commandQueue = commandQueue
-        readBuffer = .allocate(byteCount: readBufferSize, alignment: 64)
+        self.readBuffer = readBuffer
     }
 
-    deinit { readBuffer.deallocate() }
+    deinit { free(readBuffer.baseAddress) }
 }

@@ -46,7 +46,7 @@ struct Poller: ~Copyable {
     private let timer: TimerDescriptor
     /// Time at which `timer` fires; `max` after it has.
     private var timerSetTo = Nanoseconds.max
-    private let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: maxEvents)
+    private let events: UnsafeMutableBufferPointer<epoll_event>
     private var serial: UInt64 = 0
 
     init() throws(SystemError) {
@@ -57,11 +57,12 @@ struct Poller: ~Copyable {
         guard epoll_ctl(epoll.number, EPOLL_CTL_ADD, timer.descriptor.number, &event) == 0 else {
             throw SystemError("epoll_ctl")
         }
+        events = try allocate(Self.maxEvents * MemoryLayout<epoll_event>.stride).bindMemory(to: epoll_event.self)
         self.epoll = epoll
         self.timer = timer
     }
 
-    deinit { events.deallocate() }
+    deinit { free(events.baseAddress) }
 
     static func slot(of token: Token) -> Int { Int(token & (1 << slotBits - 1)) }
 
@@ -111,7 +112,8 @@ struct Poller: ~Copyable {
     @inline(__always)
     mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
         if let deadline, deadline != 0 { setTimer(deadline) }
-        let count = Int(ws_epoll_wait(epoll.number, events, Int32(Self.maxEvents), deadline == 0 ? 0 : -1, mask))
+        let count = Int(
+            ws_epoll_wait(epoll.number, events.baseAddress, Int32(Self.maxEvents), deadline == 0 ? 0 : -1, mask))
         return count < 0 && errno != EINTR ? Self.waitFailed : count
     }
 

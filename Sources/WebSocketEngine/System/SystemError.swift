@@ -18,6 +18,12 @@ public struct SystemError: Error, Equatable, Sendable {
     public var description: String { "\(call): \(Self.message(number))" }
 }
 
+/// Memory for `free`, at a multiple of 64. Swift's own `allocate` would end the process for lack of memory.
+func allocate(_ count: Int) throws(SystemError) -> UnsafeMutableRawBufferPointer {
+    guard let memory = aligned_alloc(64, count) else { throw SystemError("aligned_alloc", ENOMEM) }
+    return UnsafeMutableRawBufferPointer(start: memory, count: count)
+}
+
 /// Repeats a system call as long as a signal interrupts it.
 @inline(__always)
 func retrying(_ call: () -> Int) -> Int {

@@ -28,7 +28,9 @@ import Testing
             }
             let address = try #require(Address(path: path))
             try #require(address.withSockaddr { bind(listener, $0, $1) } == 0 && listen(listener, 1) == 0)
-            loop = LoopContext(try Poller(), try CommandQueue(try LoopOwnership()))
+            loop = LoopContext(
+                try Poller(), try CommandQueue(try LoopOwnership()),
+                adopting: try allocate(LoopContext.readBufferSize))
             let transport = try Transport(connecting: address, slot: 0, &loop.poller)
             peer = accept(listener, nil, nil)
             try #require(peer >= 0 && fcntl(peer, F_SETFL, O_NONBLOCK) == 0)

@@ -34,8 +34,10 @@ final class TestLoop {
     init(lookUp: @escaping @Sendable (HostAndPort) -> Resolution = { .failed("\($0.host) is unknown") }) throws {
         let queue = try CommandQueue(try LoopOwnership())
         var poller = try Poller()
-        commandToken = try poller.add(queue.wakeup, slot: 1, .read)
-        context = LoopContext(poller, queue)
+        let token = try poller.add(queue.wakeup, slot: 1, .read)
+        let readBuffer = try allocate(LoopContext.readBufferSize)
+        commandToken = token
+        context = LoopContext(poller, queue, adopting: readBuffer)
         context.resolver = Resolver(lookUp: lookUp)
         // Far from 0, so that times before it exist, and not the real time.
         context.now = Nanoseconds(seconds: 1000)
@@ -87,7 +89,7 @@ final class TestLoop {
                     client?.lookupFinished(token, resolution, on: self)
                 }
             case .tlsContextMade(let options, let result):
-                for token in context.tlsContexts.finished(options, result) {
+                for token in context.tlsContexts.finished(options, result, context.commandQueue) {
                     client?.tlsContextFinished(token, result, on: self)
                 }
             default: Issue.record("a command that nobody posts here: \(command)")

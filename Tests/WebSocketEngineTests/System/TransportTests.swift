@@ -12,7 +12,8 @@ import Testing
 
     init() throws {
         server = try LocalServer()
-        loop = LoopContext(try Poller(), try CommandQueue(try LoopOwnership()), readBufferSize: 4096)
+        loop = LoopContext(
+            try Poller(), try CommandQueue(try LoopOwnership()), adopting: try allocate(4096))
     }
 
     private func address(port: Int) throws -> Address {
