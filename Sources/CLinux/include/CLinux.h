@@ -31,7 +31,7 @@ static inline ssize_t ws_send(int socket, const void *bytes, size_t count, int f
 }
 static inline ssize_t ws_receive(int socket, void *bytes, size_t count)
 {
-    return syscall(SYS_recvfrom, socket, bytes, count, 0, NULL, NULL);
+    return syscall(SYS_recvfrom, socket, bytes, count, MSG_DONTWAIT, NULL, NULL);
 }
 static inline int ws_epoll_wait(int epoll, struct epoll_event *events, int most, int milliseconds, const sigset_t *mask)
 {

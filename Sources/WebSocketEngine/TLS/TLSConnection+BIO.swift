@@ -36,8 +36,7 @@ extension TLSConnection {
             BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
             return -1
         }
-        // To OpenSSL a read that a signal interrupts is one that would block.
-        let read = retrying { Int(BIO_meth_get_read(BIO_s_socket())!(bio, bytes, count)) }
+        let read = receive(bytes, count, bio)
         readBudget -= max(read, 0)
         guard read == 0, count > 0 else { return Int32(read) }
         // If OpenSSL learns that the socket has ended without close_notify, it fails for good, and our Close could not
@@ -45,6 +44,20 @@ extension TLSConnection {
         hasSocketEnded = true
         BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
         return -1
+    }
+
+    /// Reads with recv, which fails on everything but a socket: OpenSSL's own read would take bytes of a pipe or an eventfd
+    /// that the host has opened with our number, or wait for them.
+    private func receive(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int32, _ bio: OpaquePointer?) -> Int {
+        guard BIO_ctrl(bio, BIO_CTRL_GET_KTLS_RECV, 0, nil) <= 0 else {
+            // The kernel decrypts: OpenSSL reads with recvmsg, which fails in the same way. To OpenSSL a read that a signal
+            // interrupts is one that would block.
+            return retrying { Int(BIO_meth_get_read(BIO_s_socket())!(bio, bytes, count)) }
+        }
+        let read = retrying { ws_receive(socket, bytes, Int(count)) }
+        BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY)
+        if read < 0, errno == EAGAIN { BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY) }
+        return read
     }
 
     /// Takes a record from OpenSSL: into `records` while `write` encrypts or other records wait, else to the socket.

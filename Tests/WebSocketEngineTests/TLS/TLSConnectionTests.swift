@@ -167,6 +167,20 @@ import WebSocketProtocol
         }
     }
 
+    @Test func aPipeOfTheHostWithTheSocketsNumberIsNotRead() throws {
+        let pair = try Pair(context(), room: 20_000)
+        let (reader, writer) = try makePipe()
+        defer { for number in [reader, writer] { close(number) } }
+        #expect(write(writer, "host", 4) == 4)
+        try #require(dup2(reader, pair.sockets.ours) == pair.sockets.ours)
+        var bytes = [UInt8](repeating: 0, count: 64)
+        guard case .failed(.system(ENOTSOCK)) = bytes.withUnsafeMutableBytes({ pair.connection.read(into: $0) }) else {
+            Issue.record("it did not fail")
+            return
+        }
+        #expect(read(reader, &bytes, 64) == 4)
+    }
+
     @Test func newKeysThatAPeerAsksForWithoutReadingAreNotKeptWithoutEnd() throws {
         let pair = try Pair(context(), room: 20_000)
         let message = bytes(100_000)
