@@ -234,30 +234,60 @@ class Busy:
         return max(0, round(100 * (busy - own) / whole)) if whole else 0
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="of each workload (7)")
-    parser.add_argument("--quick", action="store_true", help="one short round, as a check that everything works")
-    parser.add_argument("--only", type=lambda text: text.split(","), help="these workloads")
-    parser.add_argument("--clients", type=lambda text: text.split(","), help="these peers")
-    parser.add_argument("--keep", action="store_true", help="do not write the results, only print them")
-    return parser.parse_args()
+def parser(documentation, rounds, peers):
+    """The options of a benchmark; `peers` is the name of the one that chooses peers."""
+    result = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--rounds", type=int, help=f"of each workload ({rounds})")
+    result.add_argument("--quick", action="store_true", help="one short round, as a check that everything works")
+    result.add_argument("--only", type=lambda text: text.split(","), help="these workloads")
+    result.add_argument(peers, type=lambda text: text.split(","), help="these peers")
+    result.add_argument("--keep", action="store_true", help="do not write the results, only print them")
+    return result
 
 
-def main():
-    options = arguments()
+def begin():
+    """Goes to the project's folder; returns how many descriptors this process may have now."""
     os.chdir(ROOT)
     sys.stdout.reconfigure(line_buffering=True)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def find_left_out(peers):
+    """{name: package} of the peers that are not installed; prints them."""
+    left_out = {peer.name: peer.package for peer in peers if not available(peer)}
+    for name, package in left_out.items():
+        print(f"left out: {name} ({package})")
+    return left_out
+
+
+def machine():
+    """For the page: where this runs."""
+    return {
+        "processor": processor(),
+        "processors": len(os.sched_getaffinity(0)),
+        "kernel": platform.release().split("-")[0],
+    }
+
+
+def exit_status(results):
+    """1 if a run of the module failed; prints which."""
+    lost = [r["workload"].name for r in results if "failed" in r["clients"][MODULE.name]]
+    if lost:
+        print("the module failed:", ", ".join(lost), file=sys.stderr)
+    return 1 if lost else 0
+
+
+def main():
+    options = parser(__doc__, 7, "--clients").parse_args()
+    most = begin()
     global CONNECTIONS
     CONNECTIONS = min(CONNECTIONS, most - 200)
     rounds = options.rounds or (1 if options.quick else 7)
     seconds = 0.1 if options.quick else 0.4
-    left_out = {client.name: client.package for client in PEERS if not available(client)}
+    left_out = find_left_out(PEERS)
     left_out["lua-websockets"] = "not in Debian or PyPI"
-    for name, package in left_out.items():
-        print(f"left out: {name} ({package})")
     usable = {c.name: c for c in (MODULE, *LIMITS, *PEERS) if c.name not in left_out}
     if options.clients:
         wanted = {MODULE.name, *(limit.name for limit in LIMITS), *options.clients}
@@ -275,9 +305,7 @@ def main():
             results.append({"workload": workload, "clients": figures, "verdicts": verdicts})
             print(report.line(results[-1]))
     facts = {
-        "processor": processor(),
-        "processors": len(os.sched_getaffinity(0)),
-        "kernel": platform.release().split("-")[0],
+        **machine(),
         "rounds": rounds,
         "minutes": round((time.time() - started) / 60, 1),
         "others": busy.others(),
@@ -286,10 +314,7 @@ def main():
     }
     if not options.keep:
         report.write(ROOT, facts, results)
-    lost = [r["workload"].name for r in results if "failed" in r["clients"][MODULE.name]]
-    if lost:
-        print("the module failed:", ", ".join(lost), file=sys.stderr)
-    return 1 if lost else 0
+    return exit_status(results)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,14 @@ if a run of the module failed.
     servers.py [--rounds N] [--quick] [--only WORKLOAD,...] [--servers NAME,...] [--keep] [--priority]
 """
 
-import argparse
 import json
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
 
 import report
-from run import ENVIRONMENT, ROOT, Busy, Failure, available, judge, pinned, processor, versions
+from run import ENVIRONMENT, ROOT, Busy, Failure, begin, exit_status, find_left_out, judge, machine, parser, pinned, versions
 from server_workloads import SERVERS, WORKLOADS
 from workloads import BUILD, MODULE
 
@@ -101,28 +98,14 @@ def measure(workload, servers, rounds, seconds, prepare, known):
     return results
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="of each workload (5)")
-    parser.add_argument("--quick", action="store_true", help="one short round, as a check that everything works")
-    parser.add_argument("--only", type=lambda text: text.split(","), help="these workloads")
-    parser.add_argument("--servers", type=lambda text: text.split(","), help="these peers")
-    parser.add_argument("--keep", action="store_true", help="do not write the results, only print them")
-    parser.add_argument("--priority", action="store_true", help="over the machine's other work; needs root")
-    return parser.parse_args()
-
-
 def main():
-    options = arguments()
-    os.chdir(ROOT)
-    sys.stdout.reconfigure(line_buffering=True)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    options = parser(__doc__, 5, "--servers")
+    options.add_argument("--priority", action="store_true", help="over the machine's other work; needs root")
+    options = options.parse_args()
+    begin()
     rounds = options.rounds or (1 if options.quick else 5)
     seconds = 0.1 if options.quick else 0.5
-    left_out = {server.name: server.package for server in SERVERS if not available(server)}
-    for name, package in left_out.items():
-        print(f"left out: {name} ({package})")
+    left_out = find_left_out(SERVERS)
     servers = [server for server in SERVERS if server.name not in left_out]
     if options.servers:
         servers = [server for server in servers if server.name in (MODULE.name, *options.servers)]
@@ -135,9 +118,7 @@ def main():
         results.append({"workload": workload, "clients": figures, "verdicts": judge(workload, figures)})
         print(report.line(results[-1]))
     facts = {
-        "processor": processor(),
-        "processors": len(os.sched_getaffinity(0)),
-        "kernel": platform.release().split("-")[0],
+        **machine(),
         "rounds": rounds,
         "priority": options.priority,
         "others": busy.others(),
@@ -146,10 +127,7 @@ def main():
     }
     if not options.keep:
         report.write_servers(ROOT, facts, results)
-    lost = [r["workload"].name for r in results if "failed" in r["clients"][MODULE.name]]
-    if lost:
-        print("the module failed:", ", ".join(lost), file=sys.stderr)
-    return 1 if lost else 0
+    return exit_status(results)
 
 
 if __name__ == "__main__":

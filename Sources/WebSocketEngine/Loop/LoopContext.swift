@@ -25,8 +25,9 @@ struct LoopContext: ~Copyable {
     let commandQueue: CommandQueue
     var resolver = Resolver()
     var tlsContexts = TLSContextCache()
-    /// Read buffer of all sockets. Large payloads are read directly into their message instead.
+    /// Bytes.
     static let readBufferSize = 256 << 10
+    /// Read buffer of all sockets. Large payloads are read directly into their message instead.
     let readBuffer: UnsafeMutableRawBufferPointer
 
     /// - Parameter readBuffer: of `allocate`; freed with the context.
