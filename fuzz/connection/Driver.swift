@@ -42,7 +42,7 @@ final class Driver {
     ///   handshake's response.
     init(_ setup: Setup, accept: () -> [UInt8]) throws {
         loop = LoopContext(
-            try Poller(), try CommandQueue(try LoopOwnership()), readBufferSize: setup.readBufferSize)
+            try Poller(), try CommandQueue(try LoopOwnership()), adopting: try allocate(setup.readBufferSize))
         Listener.listen()
         let transport = try Transport(connecting: Listener.address, slot: 0, &loop.poller)
         if var size = setup.sendBuffer, let descriptor = transport.descriptorForScript {

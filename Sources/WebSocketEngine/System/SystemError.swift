@@ -20,7 +20,9 @@ public struct SystemError: Error, Equatable, Sendable {
 
 /// Memory for `free`, at a multiple of 64. Swift's own `allocate` would end the process for lack of memory.
 func allocate(_ count: Int) throws(SystemError) -> UnsafeMutableRawBufferPointer {
-    guard let memory = aligned_alloc(64, count) else { throw SystemError("aligned_alloc", ENOMEM) }
+    var memory: UnsafeMutableRawPointer?
+    let number = posix_memalign(&memory, 64, count)
+    guard number == 0 else { throw SystemError("posix_memalign", number) }
     return UnsafeMutableRawBufferPointer(start: memory, count: count)
 }
 
