@@ -341,7 +341,8 @@ describe("onrequest", function()
     local s = own.listen { onrequest = function(request) kept[1] = request end }
     local c = s:pair()
     c:close()
-    s:get("CLOSE")
+    -- LuaJIT's compiled code refers to the closures of `get` and their events, but is not to refer to the websocket.
+    s:get("CLOSE").ws = nil
     s.events, s.accepted = {}, {}
     collect()
     assert.is_nil(kept[1])
