@@ -91,25 +91,30 @@ describe("descriptors:", function()
     ["is missing"] = "os.remove(ca)", ["is empty"] = "assert(io.open(ca, 'w')):close()",
     ["is half written"] = "local half = assert(io.open(ca, 'w')) half:write(text:sub(1, 300)) half:close()",
   } do
-    it("a CA file that " .. name .. " is read again by a websocket that was open before", function()
-      local output, code = helper.script(prelude .. ([[
-        local secure, ca = ...
-        local text = assert(io.open(ca)):read("a")
-        local ws = make { url = secure, tls = { ca = ca }, maxreconnectwait = 0.05 }
-        await "OPEN"
-        %s
-        ws:sendText("close")
-        await "ERROR tls again"
-        await "ERROR tls again"
-        local file = assert(io.open(ca, "w"))
-        file:write(text)
-        file:close()
-        await "OPEN"
-        os.exit(true, false)
-      ]]):format(damage), secure:url("/close-on-message"), copy_of_ca())
-      assert.equal("", output)
-      assert.equal(0, code)
-    end)
+    for past, words in pairs {
+      ["was open before"] = 'ws:sendText("close")',
+      ["was open before the script called close and connect"] = 'ws:close() await "CLOSE" ws:connect()',
+    } do
+      it("a CA file that " .. name .. " is read again by a websocket that " .. past, function()
+        local output, code = helper.script(prelude .. ([[
+          local secure, ca = ...
+          local text = assert(io.open(ca)):read("a")
+          local ws = make { url = secure, tls = { ca = ca }, maxreconnectwait = 0.05 }
+          await "OPEN"
+          %s
+          %s
+          await "ERROR tls again"
+          await "ERROR tls again"
+          local file = assert(io.open(ca, "w"))
+          file:write(text)
+          file:close()
+          await "OPEN"
+          os.exit(true, false)
+        ]]):format(damage, words), secure:url("/close-on-message"), copy_of_ca())
+        assert.equal("", output)
+        assert.equal(0, code)
+      end)
+    end
   end
 
   it("a CA file that is missing from the start ends the attempts", function()

@@ -10,7 +10,7 @@ extension Session {
         websocket.setState(.connecting)
         websocket.setAttempts(reconnectState.attempts)
         let attempt = ConnectAttempt(
-            websocket, url, number: reconnectState.attempts, slot: slot, hasWorked: hasOpened, now: loop.now)
+            websocket, url, number: reconnectState.attempts, slot: slot, hasWorked: websocket.hasOpened, now: loop.now)
         opening = attempt
         openingProgressed(attempt.begin(&loop), &loop)
     }
@@ -37,7 +37,6 @@ extension Session {
                 return
             }
             self.connection = connection
-            hasOpened = true
             reconnectState.connectionOpened(loop.now)
             websocket.setAttempts(reconnectState.attempts)
             connection.onFailure = { [unowned self] in connectionFailed($0, $1, &$2) }

@@ -20,8 +20,6 @@ final class Session {
     /// The other end of the last opening that has ended, for errors: `onattempt` may have replaced the websocket's URL.
     var peer = ""
     var reconnectState: ReconnectState
-    /// Whether any connection of this websocket was open.
-    var hasOpened = false
     /// The deadline of this session in the loop's heap.
     private var scheduled: Nanoseconds?
     /// When the next attempt begins; nil while the script is behind by `maxqueued`.

@@ -264,6 +264,9 @@ public final class WebSocket: Sendable {
     /// Sets `state`, unless the script has called `connect` or `close` meanwhile.
     func setState(_ state: State) { sendQueue.withLock { $0.setState(state) } }
 
+    /// Whether it had a connection in this process, also before a `close` and the next `connect`.
+    var hasOpened: Bool { sendQueue.withLock { $0.connection > 0 } }
+
     /// Whether nobody will read its events.
     var isAbandoned: Bool { hasNoReader.load(ordering: .relaxed) }
 
