@@ -59,7 +59,7 @@ struct SendQueue: ~Copyable {
     private(set) var independentDeflate: DeflateParameters.Direction?
     /// Whether the loop watches what the peer acknowledges. If not, the next direct write wakes it.
     private var isAcknowledgementWatched = false
-    /// When Lua's thread wrote to the socket last; only with `pinginterval`.
+    /// When Lua's thread wrote to the socket last, to a tick; only with `pinginterval`.
     private(set) var lastDirectWrite: Nanoseconds?
     private var recordsWriteTimes = false
 
@@ -177,7 +177,7 @@ struct SendQueue: ~Copyable {
         // The loop meets the same error, and handles it.
         if written > 0 {
             frames.didRead(written)
-            if recordsWriteTimes { lastDirectWrite = now() }
+            if recordsWriteTimes { lastDirectWrite = lastTick() }
             if frames.isEmpty {
                 wakes = !isAcknowledgementWatched
                 isAcknowledgementWatched = true

@@ -6,9 +6,15 @@ import Glibc
 /// A time of the monotonic clock, or a duration, in nanoseconds.
 typealias Nanoseconds = UInt64
 
-func now() -> Nanoseconds {
+func now() -> Nanoseconds { read(CLOCK_MONOTONIC) }
+
+/// The time of the kernel's last tick: at most some milliseconds before `now()`, for a tenth of its cost.
+func lastTick() -> Nanoseconds { read(CLOCK_MONOTONIC_COARSE) }
+
+@inline(__always)
+private func read(_ clock: clockid_t) -> Nanoseconds {
     var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
+    clock_gettime(clock, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
