@@ -4,6 +4,7 @@
 #define WS_COPENSSL_H
 
 #include <openssl/bio.h>
+#include <openssl/conf.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>

@@ -111,7 +111,7 @@ struct PEM: ~Copyable {
     }
 
     /// Reads a regular file; a pipe or a device could block for ever. Forks are allowed during the system calls only.
-    private static func read(_ name: String) throws(SystemError) -> [UInt8] {
+    static func read(_ name: String) throws(SystemError) -> [UInt8] {
         let number = name.withCString { name in Fork.whileAllowed { open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC) } }
         guard number >= 0 else { throw SystemError("open") }
         let file = Fork.whileAllowed { FileDescriptor(number) }

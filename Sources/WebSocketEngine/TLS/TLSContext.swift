@@ -34,7 +34,7 @@ final class TLSContext: @unchecked Sendable {
 
     /// Reads files and blocks: never called on the thread that runs the loop. The thread blocks forks (Thread.swift).
     static func make(_ options: Options.TLS) throws(TLSFailure) -> TLSContext {
-        _ = OpenSSL.started
+        OpenSSL.start()
         guard options.role == .client || options.certificate != nil else {
             throw TLSFailure(reason: "tls.cert is missing", cause: .options)
         }
