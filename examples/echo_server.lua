@@ -9,7 +9,9 @@ local MiB = 1024 * 1024
 local maxunread = 64 * MiB
 
 local function echo(type, data, _, _, ws)
-    if ws.bufferedamount > maxunread then
+    if ws.state ~= "open" then
+        return -- what came before the end of a connection that is closed below, and its CLOSE
+    elseif ws.bufferedamount > maxunread then
         ws:close(1008, "read your echoes")
     elseif type == types.TEXT then
         ws:sendText(data)
