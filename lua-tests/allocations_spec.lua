@@ -117,6 +117,10 @@ describe("allocations on a warm connection:", function()
             if type == types.TEXT and data == "end" then ws:close() end
           end }
       end
+      -- These commands wait for the loop together.
+      for _ = 1, 4 do
+        try(function() websocket.WebSocket { url = "ws://" .. server.address, onreceive = function() end }:connect() end)
+      end
       for _ = 1, 5 do
         repeat ws = try(make) until ws
         repeat until try(ws.connect, ws)
