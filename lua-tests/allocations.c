@@ -41,14 +41,14 @@ static int is_refused(void *old, size_t size, void *caller)
     return 1;
 }
 
-/* Which of the next allocations of at least LARGE bytes is refused, counted from 1, on any thread; 0: none. Lua's do not
- * count. */
-enum { LARGE = 1024 };
+/* Which of the next allocations of at least `large` bytes is refused, counted from 1, on any thread; 0: none. Lua's do
+ * not count. */
+static size_t large;
 static atomic_long large_request;
 
 static int is_refused_large(size_t size, void *caller)
 {
-    if (size < LARGE || large_request <= 0 || is_of_lua(caller)) return 0;
+    if (large_request <= 0 || size < large || is_of_lua(caller)) return 0;
     if (large_request-- != 1) return 0;
     errno = ENOMEM;
     return 1;
@@ -122,10 +122,13 @@ static int refuse(lua_State *L)
     return 1;
 }
 
-/* refuse(n): the n-th allocation of LARGE bytes or more from here on is refused; returns how many of n are left. */
+/* refuse(n, least): the n-th allocation of `least` bytes or more (1 KiB by default) from here on is refused; returns how
+ * many of n are left. */
 static int refuse_large(lua_State *L)
 {
     long left = large_request;
+    large_request = 0;
+    large = (size_t)luaL_optinteger(L, 2, 1024);
     large_request = (long)luaL_checkinteger(L, 1);
     lua_pushinteger(L, left);
     return 1;

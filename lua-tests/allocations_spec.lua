@@ -119,7 +119,8 @@ describe("allocations on a warm connection:", function()
       end
       -- These commands wait for the loop together.
       for _ = 1, 4 do
-        try(function() websocket.WebSocket { url = "ws://" .. server.address, onreceive = function() end }:connect() end)
+        local other = { url = "ws://" .. server.address, onreceive = function() end }
+        try(function() websocket.WebSocket(other):connect() end)
       end
       for _ = 1, 5 do
         repeat ws = try(make) until ws
@@ -140,6 +141,45 @@ describe("allocations on a warm connection:", function()
     until tonumber(left) > 0
     -- Two of them are the engine's own buffers; those of zlib are more.
     assert.is_true(n > 10 and refused >= 2, n .. " allocations, " .. refused .. " errors")
+  end)
+
+  it("a failed allocation for the files of tls is an error", function()
+    if is_sanitized then return pending("a sanitizer has a malloc of its own") end
+    assert(os.execute(("%s/certificates.sh '%s'"):format(helper.folder, helper.certificates)))
+    local folder = helper.certificates .. "/"
+    local function padded(name)
+      return helper.write_file(helper.read_file(folder .. name) .. ("# a comment\n"):rep(50000))
+    end
+    local script = ([[
+      local refuse = package.loadlib(library, "luaopen_large_refusals")()
+      local types = websocket.WebSocketMessageType
+      local errors = 0
+      local server, ws, is_open
+      refuse(%%d, 500000)
+      repeat
+        local ok, result = pcall(websocket.listen, {
+          address = "127.0.0.1:0", tls = { cert = %q, key = %q }, onreceive = function() end })
+        if ok then server = result else errors = errors + 1 end
+      until server
+      ws = websocket.WebSocket {
+        url = "wss://localhost:" .. server.address:match "%%%%d+$", tls = { ca = %q }, maxreconnectwait = 0.01,
+        onreceive = function(type)
+          if type == types.OPEN then is_open = true end
+          if type == types.ERROR then errors = errors + 1 end
+        end }
+      ws:connect()
+      repeat websocket.poll(1) until is_open
+      print(refuse(0), errors)
+      os.exit(true, false)
+    ]]):format(padded "good.pem", padded "good.key", padded "ca.pem")
+    local n = 0
+    repeat
+      n = n + 1
+      local left, errors = run(script:format(n), ""):match "^(%d+)%s+(%d+)"
+      assert.equal(left == "0" and 1 or 0, tonumber(errors), n)
+    until left ~= "0"
+    -- One for each of the three files.
+    assert.is_true(n > 3, n)
   end)
 
   -- LuaJIT does not allocate with realloc.

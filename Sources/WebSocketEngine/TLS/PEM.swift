@@ -6,16 +6,18 @@ import CLinux
 import Glibc
 import WebSocketProtocol
 
-struct PEM: ~Copyable {
+final class PEM {
+    private let text: ByteBuffer
+    /// Reads `text`.
     private let bio: OpaquePointer
 
-    /// - Parameter text: `maximumSize` bytes at most.
-    init(_ text: [UInt8]) throws(TLSFailure) {
-        guard let bio = BIO_new(BIO_s_mem()) else { throw .outOfMemory }
-        guard text.isEmpty || BIO_write(bio, text, Int32(text.count)) == Int32(text.count) else {
-            BIO_free(bio)
+    private init(_ text: consuming ByteBuffer) throws(TLSFailure) {
+        var text = text
+        // OpenSSL takes no null pointer, not even for an empty text.
+        guard text.reserve(1), let bio = BIO_new_mem_buf(text.bytes.baseAddress, Int32(text.count)) else {
             throw .outOfMemory
         }
+        self.text = text
         self.bio = bio
     }
 
@@ -31,17 +33,26 @@ struct PEM: ~Copyable {
 
     /// Whether OpenSSL skips a certificate or key because its first line is indented, has no dashes at its end, or is cut
     /// off by the end of the text.
-    static func hasBrokenBeginning(_ text: [UInt8]) -> Bool {
-        let begin = Array("-----BEGIN".utf8)
-        let lines = text.split(separator: 0x0A)
-        for line in lines {
-            let marked = line.drop { $0 <= 0x20 }
-            guard marked.starts(with: begin) else { continue }
-            let trailing = line.reversed().drop { $0 <= 0x20 }
-            guard marked.count == line.count, trailing.starts(with: begin.prefix(5)) else { return true }
+    var hasBrokenBeginning: Bool {
+        let begin: StaticString = "-----BEGIN"
+        return begin.withUTF8Buffer { begin in
+            var rest = UnsafeRawBufferPointer(text.bytes)[...]
+            while !rest.isEmpty {
+                let line = rest.prefix { $0 != 0x0A }
+                let isLast = line.endIndex == rest.endIndex
+                if isLast, begin.starts(with: line) { return true }
+                rest = rest[line.endIndex...].dropFirst()
+                let marked = line.drop { $0 <= 0x20 }
+                guard marked.starts(with: begin) else { continue }
+                let trailing = line.reversed().drop { $0 <= 0x20 }
+                guard marked.count == line.count, trailing.starts(with: begin.prefix(5)) else { return true }
+            }
+            return false
         }
-        return text.last != 0x0A && lines.last.map(begin.starts) == true
     }
+
+    /// Begins again with the first certificate or key.
+    func rewind() { BIO_ctrl(bio, BIO_CTRL_RESET, 0, nil) }
 
     /// The first private key (EVP_PKEY), which the caller frees, and whether it is encrypted.
     func privateKey(password: String?) -> (key: OpaquePointer?, wasAsked: Bool) {
@@ -87,18 +98,24 @@ struct PEM: ~Copyable {
         isText(text) || text.utf8.contains(0x0A) ? option : "the file '\(quotedForError(text))' of \(option)"
     }
 
-    /// The text, or that of the file with this name.
+    /// Of the text, or of the file with this name.
     /// - Parameter name: for errors.
-    static func content(_ text: String, _ name: String) throws(TLSFailure) -> [UInt8] {
-        if isText(text) {
-            guard text.utf8.count <= maximumSize else {
+    convenience init(_ text: String, _ name: String) throws(TLSFailure) {
+        if Self.isText(text) {
+            guard text.utf8.count <= Self.maximumSize else {
                 throw TLSFailure(reason: "\(name) is too large: \(text.utf8.count) bytes", cause: .options)
             }
-            return Array(text.utf8)
-        }
-        do throws(SystemError) { return try read(text) } catch {
-            throw TLSFailure(
-                reason: "\(name) can't be read: \(SystemError.message(error.number))", cause: cause(error.number))
+            var bytes = ByteBuffer()
+            guard bytes.append(text) else { throw .outOfMemory }
+            try self.init(bytes)
+        } else {
+            let bytes: ByteBuffer
+            do throws(SystemError) { bytes = try Self.read(text) } catch {
+                throw TLSFailure(
+                    reason: "\(name) can't be read: \(SystemError.message(error.number))",
+                    cause: Self.cause(error.number))
+            }
+            try self.init(bytes)
         }
     }
 
@@ -111,7 +128,7 @@ struct PEM: ~Copyable {
     }
 
     /// Reads a regular file; a pipe or a device could block for ever. Forks are allowed during the system calls only.
-    static func read(_ name: String) throws(SystemError) -> [UInt8] {
+    static func read(_ name: String) throws(SystemError) -> ByteBuffer {
         let number = name.withCString { name in Fork.whileAllowed { open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC) } }
         guard number >= 0 else { throw SystemError("open") }
         let file = Fork.whileAllowed { FileDescriptor(number) }
@@ -120,19 +137,18 @@ struct PEM: ~Copyable {
         guard status.st_mode & S_IFMT != S_IFDIR else { throw SystemError("open", EISDIR) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw SystemError("open", EINVAL) }
         guard status.st_size <= maximumSize else { throw SystemError("open", EFBIG) }
-        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-        var count = 0
-        while count < bytes.count {
-            let read = bytes.withUnsafeMutableBytes { bytes in
-                Fork.whileAllowed {
-                    retrying { Glibc.read(number, bytes.baseAddress! + count, bytes.count - count) }
-                }
-            }
+        var bytes = ByteBuffer()
+        let size = Int(status.st_size)
+        guard bytes.reserve(size) else { throw SystemError("realloc", ENOMEM) }
+        while bytes.count < size {
+            let space = bytes.writableBytes.baseAddress
+            let left = size - bytes.count
+            let read = Fork.whileAllowed { retrying { Glibc.read(number, space, left) } }
             guard read >= 0 else { throw SystemError("read") }
             guard read > 0 else { break }
-            count += read
+            bytes.didWrite(read)
         }
-        return Array(bytes.prefix(count))
+        return bytes
     }
 
     /// The paths of the certificate files in a folder: those named by c_rehash, or if there are none, `.pem`, `.crt`

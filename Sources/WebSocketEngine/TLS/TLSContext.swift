@@ -28,8 +28,8 @@ final class TLSContext: @unchecked Sendable {
     /// What was read from the options' files.
     private struct Contents {
         var files: [String: FileStamp?]
-        var certificate: [UInt8]?
-        var key: [UInt8]?
+        var certificate: PEM?
+        var key: PEM?
     }
 
     /// Reads files and blocks: never called on the thread that runs the loop. The thread blocks forks (Thread.swift).
@@ -40,8 +40,8 @@ final class TLSContext: @unchecked Sendable {
         }
         let trust = options.role == .server && options.ca == nil ? nil : try TrustStore.current(options.ca)
         var contents = Contents(files: stamps(options))
-        if let text = options.certificate { contents.certificate = try PEM.content(text, PEM.name(text, "tls.cert")) }
-        if let text = options.key { contents.key = try PEM.content(text, PEM.name(text, "tls.key")) }
+        if let text = options.certificate { contents.certificate = try PEM(text, PEM.name(text, "tls.cert")) }
+        if let text = options.key { contents.key = try PEM(text, PEM.name(text, "tls.key")) }
         return try TLSContext(options, trust, contents)
     }
 
@@ -166,12 +166,11 @@ final class TLSContext: @unchecked Sendable {
 
     /// Our certificate, its issuers' certificates that follow it in the file, and its key.
     private func setIdentity(_ contents: Contents) throws(TLSFailure) {
-        guard let text = options.certificate, let certificate = contents.certificate else {
+        guard let text = options.certificate, let chain = contents.certificate else {
             guard options.key == nil else { throw TLSFailure(reason: "tls.key needs tls.cert", cause: .options) }
             return
         }
         let name = PEM.name(text, "tls.cert")
-        let chain = try PEM(certificate)
         var count = 0
         while let certificate = chain.nextCertificate() {
             defer { X509_free(certificate) }
@@ -184,16 +183,16 @@ final class TLSContext: @unchecked Sendable {
             count += 1
         }
         if OpenSSLError.isOutOfMemory { throw .outOfMemory }
-        guard chain.isAtEnd, !PEM.hasBrokenBeginning(certificate) else {
+        guard chain.isAtEnd, !chain.hasBrokenBeginning else {
             throw TLSFailure(reason: "\(name) has a broken certificate", cause: .options)
         }
         guard count > 0 else { throw TLSFailure(reason: "\(name) has no certificate in PEM form", cause: .options) }
         ERR_clear_error()
-        try setKey(contents.key ?? certificate, PEM.name(options.key ?? text, "tls.key"))
+        chain.rewind()
+        try setKey(contents.key ?? chain, PEM.name(options.key ?? text, "tls.key"))
     }
 
-    private func setKey(_ key: [UInt8], _ name: String) throws(TLSFailure) {
-        let source = try PEM(key)
+    private func setKey(_ source: PEM, _ name: String) throws(TLSFailure) {
         let (key, wasAsked) = source.privateKey(password: options.password)
         guard let key else {
             if OpenSSLError.isOutOfMemory { throw .outOfMemory }

@@ -83,7 +83,7 @@ final class TrustStore: @unchecked Sendable {
         guard let ca else { return try readSystem() }
         guard !PEM.isText(ca), let names = try PEM.certificateFiles(inFolder: ca) else {
             let name = PEM.name(ca, "tls.ca")
-            switch try addCertificates(of: try PEM.content(ca, name)) {
+            switch try addCertificates(of: try PEM(ca, name)) {
             case .complete: return
             case .none: throw TLSFailure(reason: "\(name) has no certificate in PEM form", cause: .options)
             case .broken: throw TLSFailure(reason: "\(name) has a broken certificate", cause: .options)
@@ -116,7 +116,7 @@ final class TrustStore: @unchecked Sendable {
         var broken: String?
         for name in names {
             do throws(TLSFailure) {
-                switch try addCertificates(of: try PEM.content(name, "the file '\(quotedForError(name))'")) {
+                switch try addCertificates(of: try PEM(name, "the file '\(quotedForError(name))'")) {
                 case .complete: hasAny = true
                 case .none: break
                 case .broken: broken = broken ?? name
@@ -132,21 +132,26 @@ final class TrustStore: @unchecked Sendable {
     private enum Reading { case complete, none, broken }
 
     /// Adds the certificates of a text, or none of them if one is broken. A fork waits for one certificate at most.
-    private func addCertificates(of text: [UInt8]) throws(TLSFailure) -> Reading {
-        let source = try PEM(text)
-        var certificates: [OpaquePointer] = []
-        defer { for certificate in certificates { X509_free(certificate) } }
+    private func addCertificates(of source: PEM) throws(TLSFailure) -> Reading {
+        guard let certificates = OPENSSL_sk_new_null() else { throw .outOfMemory }
+        defer { OPENSSL_sk_pop_free(certificates) { X509_free(OpaquePointer($0)) } }
         while let certificate = source.nextCertificate() {
-            certificates.append(certificate)
+            guard OPENSSL_sk_push(certificates, UnsafeRawPointer(certificate)) > 0 else {
+                X509_free(certificate)
+                throw .outOfMemory
+            }
             Fork.whileAllowed {}
         }
         defer { ERR_clear_error() }
         if OpenSSLError.isOutOfMemory { throw .outOfMemory }
-        guard source.isAtEnd, !PEM.hasBrokenBeginning(text) else { return .broken }
-        for certificate in certificates {
-            guard X509_STORE_add_cert(store, certificate) == 1 else { throw .outOfMemory }
+        guard source.isAtEnd, !source.hasBrokenBeginning else { return .broken }
+        let count = OPENSSL_sk_num(certificates)
+        for index in 0..<count {
+            guard X509_STORE_add_cert(store, OpaquePointer(OPENSSL_sk_value(certificates, index))) == 1 else {
+                throw .outOfMemory
+            }
             Fork.whileAllowed {}
         }
-        return certificates.isEmpty ? .none : .complete
+        return count == 0 ? .none : .complete
     }
 }

@@ -8,14 +8,15 @@ import Testing
 @Suite struct PEMTests {
     /// How many certificates a text has, and whether nothing else in it looks like one.
     private func count(_ text: String) throws -> (count: Int, isAtEnd: Bool) {
-        let pem = try PEM(Array(text.utf8))
+        let folder = try TestFolder()
+        let pem = try PEM(folder.write("a.pem", text), "a")
         defer { ERR_clear_error() }
         var count = 0
         while let certificate = pem.nextCertificate() {
             X509_free(certificate)
             count += 1
         }
-        return (count, pem.isAtEnd && !PEM.hasBrokenBeginning(Array(text.utf8)))
+        return (count, pem.isAtEnd && !pem.hasBrokenBeginning)
     }
 
     @Test func certificatesAreReadOneAfterAnother() throws {
@@ -47,7 +48,7 @@ import Testing
             ("secret", nil, false, true), ("secret", "wrong", false, true),
             ("secret", String(repeating: "x", count: 5000), false, true),
         ] as [(String?, String?, Bool, Bool)] {
-            let pem = try PEM(Array(try identity.keyPEM(password: password).utf8))
+            let pem = try PEM(try identity.keyPEM(password: password), "a")
             let (key, wasAsked) = pem.privateKey(password: given)
             #expect((key != nil) == isFound && wasAsked == isEncrypted, "\(password ?? "-") \(given ?? "-")")
             EVP_PKEY_free(key)
@@ -65,9 +66,14 @@ import Testing
     @Test func contentIsTheTextOrTheFile() throws {
         let folder = try TestFolder()
         let text = try TestCertificate().pem()
-        #expect(try PEM.content(text, "a") == Array(text.utf8))
-        let file = try folder.write("a.pem", text)
-        #expect(try PEM.content(file, "a") == Array(text.utf8))
+        for option in [text, try folder.write("a.pem", text)] {
+            let pem = try PEM(option, "a")
+            for _ in 0..<2 {
+                let certificate = try #require(pem.nextCertificate())
+                X509_free(certificate)
+                pem.rewind()
+            }
+        }
     }
 
     @Test func whatIsNoRegularFileIsRefusedWithoutWaiting() throws {
@@ -78,7 +84,7 @@ import Testing
             (pipe, "Invalid argument"), (folder.path, "Is a directory"),
             ("\(folder.path)/none", "No such file or directory"),
         ] {
-            let failure = #expect(throws: TLSFailure.self) { try PEM.content(path, "tls.ca") }
+            let failure = #expect(throws: TLSFailure.self) { try PEM(path, "tls.ca") }
             #expect(failure?.reason == "tls.ca can't be read: \(words)" && failure?.cause == .options)
         }
     }
@@ -87,11 +93,11 @@ import Testing
         let folder = try TestFolder()
         let file = try folder.write("large.pem", "")
         try #require(truncate(file, 1 << 30) == 0)
-        let failure = #expect(throws: TLSFailure.self) { try PEM.content(file, "tls.ca") }
+        let failure = #expect(throws: TLSFailure.self) { try PEM(file, "tls.ca") }
         #expect(failure?.reason == "tls.ca can't be read: File too large")
         // No part of a text is left out either.
         let text = "-----BEGIN " + String(repeating: String(repeating: "\n", count: 1 << 10), count: 16 << 10)
-        let refused = #expect(throws: TLSFailure.self) { _ = try PEM.content(text, "tls.ca") }
+        let refused = #expect(throws: TLSFailure.self) { _ = try PEM(text, "tls.ca") }
         #expect(refused?.reason == "tls.ca is too large: \(text.utf8.count) bytes" && refused?.cause == .options)
     }
 
