@@ -36,7 +36,7 @@ describe("examples/hosts/nginx", function()
     }
     for word, replacement in pairs(changes or {}) do all[word] = replacement(url) end
     hosts.copy(files, all)
-    local libraries = helper.output("dirname " .. unpacked .. "/lib/*/libluajit-5.1.so.2", "l")
+    local libraries = helper.output(("find %s/.. -name 'lib*.so.?' -printf %%h:"):format(unpacked))
     hosts.start(port, "LD_LIBRARY_PATH=%s SSL_CERT_FILE='%s' %s", libraries, ca or "", hosts.command("nginx"))
   end
 

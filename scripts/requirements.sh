@@ -240,9 +240,9 @@ prepare_to_test() {
     python_package 'strawberry-graphql[asgi]' "a GraphQL server of the tests" strawberry.asgi
     python_package jupyter-server "a Jupyter server of the tests" jupyter_server
     python_package ipykernel "Python in that Jupyter server"
-    # With OpenResty's LuaJIT, which Debian can't install beside the usual one.
+    # With OpenResty's LuaJIT, which Debian can't install beside the usual one. Nothing else may have installed libpcre3.
     unpack_packages build/nginx-lua "Lua in nginx, for the tests" \
-        libnginx-mod-http-lua libnginx-mod-http-ndk lua-resty-core lua-resty-lrucache libluajit2-5.1-2
+        libnginx-mod-http-lua libnginx-mod-http-ndk lua-resty-core lua-resty-lrucache libluajit2-5.1-2 libpcre3
     wait "$crossbar" || echo "crossbar could not be installed: its tests are left out" >&2
     # The tests start their own proxies.
     unset {ws,wss,http,https,all,no}_proxy {WS,WSS,HTTP,HTTPS,ALL,NO}_PROXY
