@@ -465,6 +465,38 @@ describe("lifetime:", function()
       assert.equal(0, code)
     end)
 
+    it("one whose forked child makes websockets: none of them is taken for one that the parent has made", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = run([[
+        local function visit()
+          local echoes = {}
+          local ws = connect(url, { onreceive = function(type, data)
+            if type == 0 then echoes[#echoes + 1] = data end
+          end })
+          wait(function() return ws.state == "open" end)
+          return ws, echoes
+        end
+        collectgarbage "stop"
+        visit():close()
+        local old, oldEchoes = visit()
+        return function()
+          if name == "parent" then return true end
+          local first, firstEchoes = visit()
+          local second, secondEchoes = visit()
+          old:connect()
+          wait(function() return old.state == "open" end)
+          -- The first websocket of the parent.
+          collectgarbage()
+          for i, ws in ipairs { first, second, old } do ws:sendText("echo " .. i) end
+          wait(function() return #firstEchoes + #secondEchoes + #oldEchoes == 3 end)
+          print(firstEchoes[1], secondEchoes[1], oldEchoes[1])
+          return true
+        end
+      ]], "children", 1)
+      assert.equal("echo 1\techo 2\techo 3\ndone\n", output)
+      assert.equal(0, code)
+    end)
+
     for _, waits in ipairs { "websocket.run", "websocket.poll" } do
       it("a callback that forks: " .. waits .. " returns in the child, where no websocket is live", function()
         if not host then return pending("needs cc and liblua5.4-dev") end

@@ -2,17 +2,18 @@
 // records of requests and of accepted websockets, until Lua's thread has read the record.
 
 import CEvents
+import Synchronization
 import WebSocketProtocol
 
 extension EventQueue {
     /// An id for a websocket or a server: not 0, and not that of a live websocket, also when the numbers begin anew.
     public func newID() -> UInt32 {
         shared.withLock { shared in
+            var id: UInt32
             repeat {
-                shared.lastID &+= 1
-            } while shared.lastID == 0 || shared.live[shared.lastID] != nil
-                || shared.servers[shared.lastID] != nil
-            return shared.lastID
+                id = lastID.wrappingAdd(1, ordering: .relaxed).newValue
+            } while id == 0 || shared.live[id] != nil || shared.servers[id] != nil
+            return id
         }
     }
 

@@ -26,8 +26,6 @@ public final class EventQueue: Sendable {
         /// By their ids, the websockets for which a last record is still to be published; `starts`: how many, one for each
         /// `connect`.
         var live: [UInt32: (websocket: WebSocket, starts: Int)] = [:]
-        /// The last id that was given to a websocket or a server.
-        var lastID: UInt32 = 0
         /// Servers that listen, by their ids.
         var servers: [UInt32: Server] = [:]
         /// By their ids, accepted websockets and requests whose records Lua has not read.
@@ -98,6 +96,9 @@ public final class EventQueue: Sendable {
     let descriptorExists = Atomic(false)
     /// Time of the script's next timer; `max`: none. Only Lua's thread uses it.
     let timer = Atomic(Nanoseconds.max)
+    /// The last id that was given to a websocket or a server; changes only with the lock held. It is not reset after a fork: Lua
+    /// still has the objects of the parent's websockets.
+    let lastID = Atomic<UInt32>(0)
     /// Number of queued records, readable without the lock.
     private let queued = Atomic(0)
 
@@ -291,7 +292,7 @@ public final class EventQueue: Sendable {
         return ws_wait_readable(descriptor, &time, mask) > 0
     }
 
-    /// In a child of fork: begins anew. The eventfd and the descriptor are shared with the parent, and stay as they are.
+    /// In a child of fork: begins anew, but for the ids. The eventfd and the descriptor are shared with the parent, and stay as they are.
     public func reset() {
         shared.reset(to: Shared())
         setSignal(.unused)
