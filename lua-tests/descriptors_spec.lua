@@ -129,7 +129,7 @@ describe("descriptors:", function()
   end)
 
   for name, pattern in pairs {
-    ["epoll"] = "eventpoll", ["eventfds"] = "eventfd", ["anonymous descriptors"] = "anon_inode",
+    ["epoll"] = "eventpoll", ["wake-ups"] = "pipe", ["anonymous descriptors"] = "anon_inode",
     ["descriptors from 3 up, as daemons do,"] = ".",
   } do
     it("the host closes the engine's " .. name .. ": an ERROR or no effect, and no thread spins", function()
@@ -167,12 +167,71 @@ describe("descriptors:", function()
       ]]):format(pattern)), raw:url("/burst")))
       assert.equal(0, code, output)
       -- When only these are closed, the sockets remain, and this thread polls them.
-      if name == "eventfds" then return end
+      if name == "wake-ups" then return end
       local first = output:match("^true%s+([^\n]*)")
       assert.truthy(first, output)
       local errors, closes = select(2, first:gsub("ERROR system never", "")), select(2, first:gsub("CLOSE", ""))
       assert.same({ 4, 3 }, { errors, closes }, output)
       assert.truthy(output:find("\ntrue\n", 1, true), output)
+    end)
+  end
+
+  for _, kind in ipairs { "eventfd", "timerfd", "epoll" } do
+    it(("descriptors of the host that get the engine's numbers are left alone: %s"):format(kind), function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. ([[
+        local kind, list = %q, {}
+        --- What the numbers above 2 stand for, without sockets and files.
+        local function numbers()
+          local pipe, found = io.popen("ls -l /proc/$PPID/fd"), {}
+          for line in pipe:lines() do
+            local number, target = line:match("(%%d+) %%-> (.*)")
+            local is_wanted = target and (target:find("anon_inode", 1, true) or target:find("pipe:", 1, true))
+            if is_wanted and tonumber(number) > 2 then found[tonumber(number)] = target end
+          end
+          pipe:close()
+          return found
+        end
+        local before = numbers()
+        for i = 1, 3 do list[i] = make { url = url } end
+        repeat websocket.poll(0.1) until #log == 3
+        websocket.fd()
+        websocket.poll(0)
+        log = {}
+        local count = 0
+        for number, target in pairs(numbers()) do
+          if before[number] ~= target then
+            occupy(kind, number)
+            count = count + 1
+          end
+        end
+        assert(count > 6, count)
+        -- The engine looks once in each tick of the clock.
+        local cpu, from = os.clock(), clock()
+        repeat until clock() - from > 0.02
+        -- Waits that end with their time, though the timer is gone.
+        from = clock()
+        for _ = 1, 10 do websocket.poll(0.05) end
+        assert(clock() - from < 5, "it waits for the host's events")
+        list[1]:close()
+        websocket.after(0.05, function() end)
+        -- Its socket is added.
+        local last = make { url = url }
+        from = clock()
+        repeat websocket.poll(0.1) until clock() - from > 0.5
+        websocket.fd()
+        last:close()
+        websocket.poll(0.1)
+        assert(os.clock() - cpu < 0.5, "it spins")
+        local again = make { url = url }
+        from = clock()
+        repeat websocket.poll(0.1) until again.state == "open" or clock() - from > 5
+        assert(again.state == "open", again.state)
+        collectgarbage()
+        print(touched() or "nothing was touched")
+      ]]):format(kind)), raw:url("/burst")))
+      assert.equal("nothing was touched\ndone\n", output)
+      assert.equal(0, code)
     end)
   end
 

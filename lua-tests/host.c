@@ -1,5 +1,5 @@
 /* A host with several Lua states in one process. The scripts get the globals `url` and `name` and the functions fork,
- * await, leave, clock (monotonic seconds) and shut(descriptor).
+ * await, leave, clock (monotonic seconds), shut(descriptor), occupy(kind, descriptor) and touched().
  *
  *   host cycles N script url     N states, one after the other, each closed
  *   host both script url         two states on one thread: the script returns a function, called in turn until true
@@ -24,7 +24,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,6 +69,63 @@ static int monotonic(lua_State *L)
 static int shut(lua_State *L)
 {
     close((int)luaL_checkinteger(L, 1));
+    return 0;
+}
+
+/* The numbers below this that occupy() has given to descriptors of the host, and the text of each in /proc. */
+enum { OCCUPIED = 64, TEXT = 1024 };
+static char occupied[OCCUPIED][TEXT];
+
+/* What the kernel shows of a descriptor: the count of an eventfd, the time of a timer, the entries of an epoll. */
+static void describe(int number, char *text)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", number);
+    FILE *file = fopen(path, "r");
+    size_t count = file ? fread(text, 1, TEXT - 1, file) : 0;
+    text[count] = 0;
+    if (file) fclose(file);
+    char *left = strstr(text, "it_value"); /* the seconds that are left change */
+    struct itimerspec time;
+    if (left && !timerfd_gettime(number, &time)) sprintf(left, "armed %d", time.it_value.tv_sec > 3600);
+}
+
+/* occupy(kind, number): the host closes a descriptor, and its own "eventfd", "timerfd" or "epoll" gets the number. */
+static int occupy(lua_State *L)
+{
+    const char *kind = luaL_checkstring(L, 1);
+    int number = (int)luaL_checkinteger(L, 2), own;
+    luaL_argcheck(L, number < OCCUPIED, 2, "is too large");
+    if (!strcmp(kind, "eventfd")) {
+        own = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+    } else if (!strcmp(kind, "timerfd")) {
+        struct itimerspec day = {.it_value = {.tv_sec = 86400}};
+        own = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+        timerfd_settime(own, 0, &day, NULL);
+    } else {
+        /* Its only entry is always readable, and reported once. */
+        struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = 42};
+        own = epoll_create1(EPOLL_CLOEXEC);
+        epoll_ctl(own, EPOLL_CTL_ADD, eventfd(1, EFD_CLOEXEC), &event);
+    }
+    dup2(own, number);
+    close(own);
+    describe(number, occupied[number]);
+    return 0;
+}
+
+/* touched() -> the number and the text of a descriptor of occupy() that is closed or has changed, or nothing. */
+static int touched(lua_State *L)
+{
+    for (int number = 0; number < OCCUPIED; number++) {
+        char text[TEXT];
+        if (!occupied[number][0]) continue;
+        describe(number, text);
+        if (strcmp(text, occupied[number])) {
+            lua_pushfstring(L, "%d was:\n%s\nand is:\n%s", number, occupied[number], text);
+            return 1;
+        }
+    }
     return 0;
 }
 
@@ -113,6 +173,8 @@ static lua_State *start(const char *name)
     lua_register(L, "leave", leave);
     lua_register(L, "clock", monotonic);
     lua_register(L, "shut", shut);
+    lua_register(L, "occupy", occupy);
+    lua_register(L, "touched", touched);
     check(L, luaL_loadfile(L, script));
     check(L, lua_pcall(L, 0, 1, 0));
     return L;

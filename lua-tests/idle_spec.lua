@@ -151,7 +151,7 @@ describe("idle:", function()
           -- strace writes a second line for a call that another thread's call interrupted.
           if not line:find(" resumed>", 1, true) then count = count + 1 end
         end
-        assert.is_true(count > 0 and count <= 20, calls)
+        assert.is_true(count > 0 and count <= 26, calls)
       end)
     end
   end)

@@ -1,12 +1,26 @@
 /* GNU extensions of the C library, which Swift's Glibc module leaves out. Any thread calls them. */
 #define _GNU_SOURCE
 #include "CLinux.h"
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigset_t *mask)
 {
     struct pollfd entry = {.fd = descriptor, .events = POLLIN};
     return ppoll(&entry, 1, timeout, mask);
+}
+
+int ws_make_wakeup(void)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) return -1;
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
+    int both = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    close(ends[0]);
+    close(ends[1]);
+    return both >= 0 ? both : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 int ws_peer_end(int socket)

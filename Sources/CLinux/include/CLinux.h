@@ -23,6 +23,21 @@
  * other functions of CLinux.c it needs _GNU_SOURCE, which in a header would change types that other modules import,
  * too. */
 int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigset_t *mask);
+/* A wake-up: a descriptor that is readable from ws_signal_wakeup until ws_clear_wakeup, which return 0 if they fail; -1 and
+ * errno if the system gives none. It is a pipe, open for reading and writing, since each pipe has an inode of its own: all
+ * eventfds share one, so that one of the host's that has got the number could not be told from ours. Where there is no
+ * /proc it is an eventfd. Neither call blocks. */
+int ws_make_wakeup(void);
+static inline int ws_signal_wakeup(int wakeup)
+{
+    uint64_t count = 1;
+    return write(wakeup, &count, sizeof count) == sizeof count;
+}
+static inline int ws_clear_wakeup(int wakeup)
+{
+    uint64_t count;
+    return read(wakeup, &count, sizeof count) == sizeof count;
+}
 /* send, recv and epoll_pwait without the C library's functions. Those are cancellation points, which cost two atomic
  * operations for each call in a process with threads; no thread of ours is ever cancelled. */
 static inline ssize_t ws_send(int socket, const void *bytes, size_t count, int flags)

@@ -14,15 +14,10 @@ struct ListeningSocket: ~Copyable {
     private let descriptor: FileDescriptor
     /// Where it listens, with the port that the system has chosen.
     let address: Address
-    /// Device and inode of the Unix socket's file, which another server may have replaced.
+    /// The Unix socket's file, which another server may have replaced.
     private let file: FileIdentity?
     /// Number of the epoll descriptor, once it is registered.
     private var poller: Int32?
-
-    private struct FileIdentity: Equatable {
-        let device: dev_t
-        let inode: ino_t
-    }
 
     /// Binds and listens.
     static func listen(
@@ -53,7 +48,7 @@ struct ListeningSocket: ~Copyable {
         guard Glibc.listen(number, Int32(options.backlog)) == 0 else { throw SystemError("listen") }
         let bound = Address.own(of: descriptor) ?? address
         return ListeningSocket(
-            descriptor: descriptor, address: bound, file: address.path.flatMap(identity), poller: nil)
+            descriptor: descriptor, address: bound, file: address.path.flatMap { FileIdentity(path: $0) }, poller: nil)
     }
 
     var number: Int32 { descriptor.number }
@@ -80,18 +75,13 @@ struct ListeningSocket: ~Copyable {
     /// Stops listening at once, also where a forked child still holds the socket, and removes the file of a Unix socket. To be
     /// called once, and not in a child of fork.
     consuming func stop() {
-        if let path = address.path, let file, Self.identity(path) == file { unlink(path) }
+        if let path = address.path, let file, FileIdentity(path: path) == file { unlink(path) }
         guard descriptor.isOurs else { return }
         if let poller { Poller.remove(descriptor.number, from: poller) }
         shutdown(descriptor.number, Int32(SHUT_RDWR))
     }
 
     // MARK: - Unix sockets
-
-    private static func identity(_ path: String) -> FileIdentity? {
-        var status = stat()
-        return lstat(path, &status) == 0 ? FileIdentity(device: status.st_dev, inode: status.st_ino) : nil
-    }
 
     /// A server that has crashed leaves its socket's file behind: then nobody answers there.
     private static func removeStaleSocket(_ path: String, _ address: Address) throws(SystemError) {

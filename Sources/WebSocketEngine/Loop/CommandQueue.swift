@@ -1,5 +1,5 @@
 // Carries commands from other threads to the loop. `post` and `wake` are called on any thread, the rest on the thread that
-// runs the loop. An eventfd wakes the loop, only while it waits and only once for all commands posted meanwhile.
+// runs the loop. A wake-up (`ws_make_wakeup`) wakes the loop, only while it waits and only once for all commands posted meanwhile.
 
 import CLinux
 import Dispatch
@@ -15,12 +15,12 @@ final class CommandQueue: Sendable {
     private let isLoopWaiting = Atomic(false)
     /// Threads that use OpenSSL before they post (TLSContextCache). At the end of the process the engine waits for them.
     let unfinishedThreads = DispatchGroup()
-    /// An eventfd that the loop has registered with its poller.
+    /// The loop has registered it with its poller.
     let wakeup: FileDescriptor
 
     init(_ ownership: LoopOwnership) throws(SystemError) {
         self.ownership = ownership
-        wakeup = try FileDescriptor(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)), from: "eventfd")
+        wakeup = try FileDescriptor(ws_make_wakeup(), from: "pipe2")
     }
 
     /// Returns false when the loop cannot be woken.
@@ -32,12 +32,12 @@ final class CommandQueue: Sendable {
         return isAwake
     }
 
-    /// Ends the loop's wait, or the wait that it is about to begin. Returns false when the host has closed the eventfd.
+    /// Ends the loop's wait, or the wait that it is about to begin. Returns false when the host has closed the wake-up.
     @discardableResult
     func wake() -> Bool {
         mustRun.store(true, ordering: .sequentiallyConsistent)
         guard isLoopWaiting.exchange(false, ordering: .sequentiallyConsistent) else { return true }
-        return wakeup.isOurs && eventfd_write(wakeup.number, 1) == 0
+        return wakeup.isOurs && ws_signal_wakeup(wakeup.number) != 0
     }
 
     /// To be called before the loop waits. Returns false when there are commands, so that it must not wait.
@@ -52,8 +52,7 @@ final class CommandQueue: Sendable {
         // A thread that still reads true causes one spurious wake-up, which is harmless.
         isLoopWaiting.store(false, ordering: .relaxed)
         guard signalled else { return }
-        var count: UInt64 = 0
-        _ = eventfd_read(wakeup.number, &count)
+        ws_clear_wakeup(wakeup.number)
     }
 
     /// Also true, once, after `wake` without a command.

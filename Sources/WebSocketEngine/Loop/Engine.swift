@@ -175,7 +175,7 @@ public final class Engine: Sendable {
             return (loop.now, loop.isStreaming, loop.hasWork)
         }
         guard failure == nil, let (time, isStreaming, hasWork) = state else {
-            fail(failure ?? SystemError("eventfd_write", EBADF))
+            fail(failure ?? SystemError("write", EBADF))
             // Has the loop thread look at `hasFailed` at once, and end.
             ownership.release(at: now(), streaming: true, hasWork: true)
             return true
@@ -193,7 +193,7 @@ public final class Engine: Sendable {
             if queue.isEmpty { _ = runLoopForScript(queue, until: 0, nil) }
         } else if ownership.acquireForScript() {
             ownership.release(at: now(), streaming: false, hasWork: false)
-            if !commandQueue.wake() { fail(SystemError("eventfd_write", EBADF)) }
+            if !commandQueue.wake() { fail(SystemError("write", EBADF)) }
         }
     }
 
@@ -201,7 +201,7 @@ public final class Engine: Sendable {
     func whileWaiting(_ body: () -> Void) { ownership.whileWaiting(body) }
 
     func post(_ command: Command) {
-        if !commandQueue.post(command) { fail(SystemError("eventfd_write", EBADF)) }
+        if !commandQueue.post(command) { fail(SystemError("write", EBADF)) }
     }
 
     /// Forgets the queue of a Lua state that has ended.

@@ -117,7 +117,7 @@ struct Loop: ~Copyable {
         return isStopped ? .stopped : isInterrupted ? .interrupted : .ran
     }
 
-    /// Handles the events of the last wait within a time slice. Returns whether the command queue's eventfd was among them.
+    /// Handles the events of the last wait within a time slice. Returns whether the command queue's wake-up was among them.
     @inline(__always)
     private mutating func handleEvents() -> Bool {
         var isSignalled = false

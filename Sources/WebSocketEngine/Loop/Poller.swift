@@ -40,26 +40,22 @@ struct Poller: ~Copyable {
     /// Result of `wait` when epoll_wait fails, as it does when the host has closed the descriptor.
     static let waitFailed = -2
 
-    private let epoll: FileDescriptor
-    /// Ends a wait at its deadline. It is not reset when a deadline moves later, only when an earlier one is needed: epoll's
-    /// own timeout is armed and disarmed in each wait, which is a large part of a round trip.
-    private let timer: TimerDescriptor
-    /// Time at which `timer` fires; `max` after it has.
+    /// Its timer ends a wait at its deadline. It is not reset when a deadline moves later, only when an earlier one is needed:
+    /// epoll's own timeout is armed and disarmed in each wait, which is a large part of a round trip.
+    private let epoll: EpollDescriptor
+    /// Time at which the timer fires; `max` after it has.
     private var timerSetTo = Nanoseconds.max
+    /// Tick of the clock in which it was last known that the host has not closed the epoll descriptor.
+    private var checkedAt: Nanoseconds = 0
     private let events: UnsafeMutableBufferPointer<epoll_event>
     private var serial: UInt64 = 0
 
     init() throws(SystemError) {
-        let epoll = try FileDescriptor(epoll_create1(Int32(EPOLL_CLOEXEC)), from: "epoll_create1")
-        let timer = try TimerDescriptor()
         // No session has this token: the timer only ends the wait.
-        var event = epoll_event(events: EPOLLIN.rawValue | EPOLLET.rawValue, data: epoll_data(u64: .max))
-        guard epoll_ctl(epoll.number, EPOLL_CTL_ADD, timer.descriptor.number, &event) == 0 else {
-            throw SystemError("epoll_ctl")
-        }
+        let epoll = try EpollDescriptor(
+            timerEvents: epoll_event(events: EPOLLIN.rawValue | EPOLLET.rawValue, data: epoll_data(u64: .max)))
         events = try allocate(Self.maxEvents * MemoryLayout<epoll_event>.stride).bindMemory(to: epoll_event.self)
         self.epoll = epoll
-        self.timer = timer
     }
 
     deinit { free(events.baseAddress) }
@@ -80,8 +76,9 @@ struct Poller: ~Copyable {
 
     mutating func add(_ descriptor: Int32, slot: Int, _ interest: Interest) throws(SystemError) -> Token {
         let token = token(slot: slot)
-        var event = epoll_event(events: interest.rawValue, data: epoll_data(u64: token))
-        guard epoll_ctl(epoll.number, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("epoll_ctl") }
+        // Nothing is added to an epoll descriptor of the host.
+        guard epoll.isOurs else { throw SystemError("epoll_ctl", EBADF) }
+        try epoll.add(descriptor, epoll_event(events: interest.rawValue, data: epoll_data(u64: token)))
         return token
     }
 
@@ -94,7 +91,6 @@ struct Poller: ~Copyable {
         epoll_ctl(number, EPOLL_CTL_DEL, descriptor, nil)
     }
 
-    /// Cannot fail: EPOLL_CTL_MOD of a registered descriptor allocates nothing.
     func change(_ descriptor: borrowing FileDescriptor, _ token: Token, to interest: Interest) {
         change(descriptor.number, token, to: interest)
     }
@@ -102,8 +98,7 @@ struct Poller: ~Copyable {
     func change(_ number: Int32, _ token: Token, to interest: Interest) {
         // EPOLLHUP is reported even without an interest. EPOLLONESHOT limits that to one event; else the loop would spin.
         let bits = interest.subtracting(.edge).isEmpty ? EPOLLONESHOT.rawValue : interest.rawValue
-        var event = epoll_event(events: bits, data: epoll_data(u64: token))
-        epoll_ctl(epoll.number, EPOLL_CTL_MOD, number, &event)
+        epoll.change(number, epoll_event(events: bits, data: epoll_data(u64: token)))
     }
 
     /// Waits until `deadline` at the latest; nil means no deadline, 0 does not wait. It may end earlier without an event.
@@ -111,22 +106,40 @@ struct Poller: ~Copyable {
     /// - Parameter mask: signals that are blocked during the wait; nil leaves the thread's mask as it is.
     @inline(__always)
     mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
-        if let deadline, deadline != 0 { setTimer(deadline) }
+        if let deadline, deadline != 0, !setTimer(deadline) { return Self.waitFailed }
+        guard isIntact() else { return Self.waitFailed }
         let count = Int(
             ws_epoll_wait(epoll.number, events.baseAddress, Int32(Self.maxEvents), deadline == 0 ? 0 : -1, mask))
         return count < 0 && errno != EINTR ? Self.waitFailed : count
     }
 
-    /// Ends a wait, and makes the epoll descriptor readable, at `deadline` at the latest.
+    /// False when the host has closed the epoll descriptor: its own may have the number, and a wait there would take the host's
+    /// events and find no timer. Looks once in each tick of the clock at most, since that takes system calls.
     @inline(__always)
-    mutating func setTimer(_ deadline: Nanoseconds) {
-        if deadline < timerSetTo { setEarlierTimer(deadline) }
+    private mutating func isIntact() -> Bool {
+        let tick = lastTick()
+        return tick == checkedAt || isIntact(at: tick)
     }
 
     @inline(never)
-    private mutating func setEarlierTimer(_ deadline: Nanoseconds) {
-        timer.set(deadline)
+    private mutating func isIntact(at tick: Nanoseconds) -> Bool {
+        checkedAt = tick
+        return epoll.isOurs
+    }
+
+    /// Ends a wait, and makes the epoll descriptor readable, at `deadline` at the latest. Returns false when the host has
+    /// closed the timer.
+    @inline(__always) @discardableResult
+    mutating func setTimer(_ deadline: Nanoseconds) -> Bool {
+        deadline >= timerSetTo || setEarlierTimer(deadline)
+    }
+
+    @inline(never)
+    private mutating func setEarlierTimer(_ deadline: Nanoseconds) -> Bool {
+        guard epoll.timer.set(deadline) else { return false }
         timerSetTo = deadline
+        checkedAt = lastTick()
+        return epoll.holdsTimer
     }
 
     /// To be called after a wait, so that a timer that has fired is set again for the next one.

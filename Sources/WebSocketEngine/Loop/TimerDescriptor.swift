@@ -1,29 +1,55 @@
-// A timerfd: a descriptor that becomes readable at a time of the monotonic clock. Owned by Poller, which registers it with
+// A timerfd: a descriptor that becomes readable at a time of the monotonic clock. Owned by EpollDescriptor, which adds it to
 // epoll, and by LoopOwnership, whose loop thread reads it.
 
 import CLinux
 import Glibc
 
 struct TimerDescriptor: ~Copyable {
-    let descriptor: FileDescriptor
+    let number: Int32
+    /// The interval in which the timer would fire again: more than 31 years. It tells this timer from all others, since the
+    /// time of its creation is in it. The inode does not: all timers share one.
+    private let interval: timespec
 
     init() throws(SystemError) {
-        descriptor = try FileDescriptor(timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC)), from: "timerfd_create")
+        number = timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC))
+        interval = timespec(Nanoseconds(seconds: 1e9) + now())
+        guard number >= 0 else { throw SystemError("timerfd_create") }
+        write(timespec())
     }
 
-    /// Replaces the time set before. A time in the past fires at once.
-    borrowing func set(_ time: Nanoseconds) {
+    deinit { if isOurs { close(number) } }
+
+    /// False when the host has closed the timer. Another timer may have its number.
+    var isOurs: Bool {
         var setting = itimerspec()
+        return timerfd_gettime(number, &setting) == 0 && setting.it_interval.tv_sec == interval.tv_sec
+            && setting.it_interval.tv_nsec == interval.tv_nsec
+    }
+
+    /// Replaces the time set before. A time in the past fires at once. Returns false when the host has closed the timer.
+    @discardableResult
+    borrowing func set(_ time: Nanoseconds) -> Bool {
+        guard isOurs else { return false }
         // 0 would disarm the timer.
-        let time = max(time, 1)
-        (setting.it_value.tv_sec, setting.it_value.tv_nsec) = (Int(time / 1_000_000_000), Int(time % 1_000_000_000))
-        timerfd_settime(descriptor.number, Int32(TFD_TIMER_ABSTIME), &setting, nil)
+        write(timespec(max(time, 1)))
+        return true
+    }
+
+    private borrowing func write(_ time: timespec) {
+        var setting = itimerspec(it_interval: interval, it_value: time)
+        timerfd_settime(number, Int32(TFD_TIMER_ABSTIME), &setting, nil)
     }
 
     /// Blocks until the timer has fired. Returns false when the host has closed the descriptor.
     borrowing func waitUntilFired() -> Bool {
         var count: UInt64 = 0
-        guard descriptor.isOurs else { return false }
-        return retrying { read(descriptor.number, &count, MemoryLayout<UInt64>.size) } > 0
+        guard isOurs else { return false }
+        return retrying { read(number, &count, MemoryLayout<UInt64>.size) } > 0
+    }
+}
+
+extension timespec {
+    fileprivate init(_ time: Nanoseconds) {
+        self.init(tv_sec: Int(time / 1_000_000_000), tv_nsec: Int(time % 1_000_000_000))
     }
 }

@@ -25,10 +25,10 @@ extension EventQueue {
     }
 
     private func prepareDescriptor(_ shared: inout Shared) throws(SystemError) -> Int32 {
-        if shared.descriptor?.isIntact == true { return shared.descriptor?.number ?? -1 }
+        if shared.openWakeup >= 0, shared.descriptor?.isIntact == true { return shared.descriptor?.number ?? -1 }
         shared.descriptor = nil
         descriptorExists.store(false, ordering: .relaxed)
-        guard prepareWakeup(&shared) else { throw SystemError("eventfd") }
+        guard prepareWakeup(&shared) else { throw SystemError("pipe2") }
         let descriptor = try EventDescriptor(wakeup: shared.openWakeup)
         descriptor.setTimer(timer.load(ordering: .relaxed))
         let number = descriptor.number
@@ -48,7 +48,7 @@ extension EventQueue {
             if remain || shared.count > 0 {
                 guard signal.load(ordering: .relaxed) != .written else { return }
                 signal.store(.written, ordering: .relaxed)
-                eventfd_write(shared.openWakeup, 1)
+                ws_signal_wakeup(shared.openWakeup)
             } else if signal.load(ordering: .relaxed) == .written {
                 readWakeup(&shared)
             } else {

@@ -1,5 +1,5 @@
 // The events of one Lua state that wait for `poll`. The thread that runs the loop publishes the records of a whole read
-// under one lock; Lua's thread takes all of them with one exchange. An eventfd wakes Lua's thread, only when it waits (here,
+// under one lock; Lua's thread takes all of them with one exchange. A wake-up (`ws_make_wakeup`) wakes Lua's thread, only when it waits (here,
 // or in a loop of the host: EventQueue+Descriptor.swift). Owned by the Lua state (Bridge); every WebSocket of the state has a
 // reference.
 
@@ -31,12 +31,12 @@ public final class EventQueue: Sendable {
         /// By their ids, accepted websockets and requests whose records Lua has not read.
         var accepted: [UInt32: WebSocket] = [:]
         var requests: [UInt32: IncomingRequest] = [:]
-        /// An eventfd, made for the first wait; see `Signal`.
+        /// Made for the first wait; see `Signal`.
         var wakeup: FileDescriptor?
         /// Made when the script asks for it.
         var descriptor: EventDescriptor?
 
-        /// The eventfd's number; -1 if there is none, or the host has closed it.
+        /// The number of `wakeup`; -1 if there is none, or the host has closed it.
         var openWakeup: Int32 {
             switch wakeup {
             case .some(let wakeup): wakeup.numberIfOurs
@@ -76,7 +76,7 @@ public final class EventQueue: Sendable {
         }
     }
 
-    /// What the eventfd is used for. Changes only with the lock held; Lua's thread also reads it without.
+    /// What the wake-up is used for. Changes only with the lock held; Lua's thread also reads it without.
     enum Signal: UInt8, AtomicRepresentable {
         /// Nobody waits for it.
         case unused
@@ -111,7 +111,7 @@ public final class EventQueue: Sendable {
     func publish(_ records: inout EventRecords) -> Bool {
         var waked: Int32 = -1
         // After the lock is released, because the woken thread takes it at once. That thread keeps the descriptor.
-        defer { if waked >= 0 { eventfd_write(waked, 1) } }
+        defer { if waked >= 0 { ws_signal_wakeup(waked) } }
         return shared.withLock { shared in
             if shared.isShut {
                 records.removeAll()
@@ -126,7 +126,7 @@ public final class EventQueue: Sendable {
                 waked = shared.openWakeup
                 // A loop of the host must not find it unreadable, and readable later without a reason.
                 if hasDescriptor {
-                    eventfd_write(waked, 1)
+                    ws_signal_wakeup(waked)
                     waked = -1
                 }
             }
@@ -235,7 +235,7 @@ public final class EventQueue: Sendable {
         _ = setAwaited { _ in false }
     }
 
-    /// Returns whether `condition` holds. If so, the next `publish` signals the eventfd.
+    /// Returns whether `condition` holds. If so, the next `publish` signals the wake-up.
     private func setAwaited(if condition: (borrowing Shared) -> Bool) -> Bool {
         shared.withLock { shared in
             let holds = condition(shared)
@@ -250,24 +250,23 @@ public final class EventQueue: Sendable {
 
     private func setSignal(_ state: Signal) { signal.store(state, ordering: .relaxed) }
 
-    /// Makes the eventfd, if there is none or the host has closed it. False if the system gives none.
+    /// Makes the wake-up, if there is none or the host has closed it. False if the system gives none.
     func prepareWakeup(_ shared: inout Shared) -> Bool {
         if shared.openWakeup >= 0 { return true }
         shared.wakeup = nil
-        let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        let number = ws_make_wakeup()
         guard number >= 0 else { return false }
         shared.wakeup = FileDescriptor(number)
         setSignal(.unused)
         return true
     }
 
-    /// The eventfd was written: reads it, so that it is awaited again. If it is not readable yet, it stays as it is.
+    /// The wake-up was signalled: clears it, so that it is awaited again. If it is not readable yet, it stays as it is.
     func readWakeup(_ shared: inout Shared) {
-        var count: UInt64 = 0
-        if eventfd_read(shared.openWakeup, &count) == 0 { setSignal(.awaited) }
+        if ws_clear_wakeup(shared.openWakeup) != 0 { setSignal(.awaited) }
     }
 
-    /// Waits for the eventfd. False if a signal or the time has ended the wait.
+    /// Waits for the wake-up. False if a signal or the time has ended the wait.
     @discardableResult
     private func sleep(until limit: Double, _ mask: UnsafePointer<sigset_t>? = nil) -> Bool {
         // Only a waiting thread replaces the descriptor, and a Lua state has one thread.
@@ -280,7 +279,7 @@ public final class EventQueue: Sendable {
         return Self.sleep(number, until: limit, mask)
     }
 
-    /// Seconds between two looks at the queue when there is no eventfd.
+    /// Seconds between two looks at the queue when there is no wake-up.
     private static let lookInterval = 0.01
 
     /// Returns whether the descriptor is readable. -1 never is.
@@ -292,7 +291,7 @@ public final class EventQueue: Sendable {
         return ws_wait_readable(descriptor, &time, mask) > 0
     }
 
-    /// In a child of fork: begins anew, but for the ids. The eventfd and the descriptor are shared with the parent, and stay as they are.
+    /// In a child of fork: begins anew, but for the ids. The wake-up and the descriptor are shared with the parent, and stay as they are.
     public func reset() {
         shared.reset(to: Shared())
         setSignal(.unused)

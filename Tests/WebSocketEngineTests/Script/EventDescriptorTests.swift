@@ -23,9 +23,10 @@ import Testing
 
     private func wakeup() -> Int32 { queue.shared.withLock { $0.openWakeup } }
 
-    private func signalCount() -> UInt64 {
-        var count: UInt64 = 0
-        return eventfd_read(wakeup(), &count) == 0 ? count : 0
+    private func signalCount() -> Int {
+        var count = 0
+        while ws_clear_wakeup(wakeup()) != 0 { count += 1 }
+        return count
     }
 
     // MARK: - Events
@@ -79,7 +80,7 @@ import Testing
         #expect(isReadable(number))
     }
 
-    @Test func theEventfdIsWrittenOnce() throws {
+    @Test func theWakeUpIsSignalledOnce() throws {
         _ = try queue.descriptor()
         for _ in 0..<5 { publish() }
         for _ in 0..<5 { queue.show(true) }
@@ -95,7 +96,7 @@ import Testing
         #expect(queue.signal.load(ordering: .relaxed) == .unused)
     }
 
-    /// A script may also wait in `poll`, which reads the eventfd.
+    /// A script may also wait in `poll`, which clears the wake-up.
     @Test func isRightAfterAWaitInPoll() throws {
         let number = try queue.descriptor()
         // An event can come.
@@ -171,13 +172,13 @@ import Testing
     // MARK: - The engine's epoll descriptor
 
     @Test func isReadableWhileTheLoopHasWork() throws {
-        let wakeup = FileDescriptor(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)))
+        let wakeup = FileDescriptor(ws_make_wakeup())
         let loop = try CommandQueue(try LoopOwnership())
         var poller = try Poller()
         _ = try poller.add(loop.wakeup, slot: 0, .read)
         var descriptor = try EventDescriptor(wakeup: wakeup.number)
         let number = descriptor.number
-        eventfd_write(loop.wakeup.number, 1)
+        ws_signal_wakeup(loop.wakeup.number)
         #expect(!isReadable(number))
         for _ in 0..<2 { try descriptor.addLoop(poller.descriptorNumber) }
         #expect(isReadable(number))
@@ -187,7 +188,7 @@ import Testing
         #expect(isReadable(number))
         loop.didWake(signalled: true)
         #expect(!isReadable(number))
-        eventfd_write(loop.wakeup.number, 1)
+        ws_signal_wakeup(loop.wakeup.number)
         #expect(isReadable(number))
         descriptor.removeLoop()
         #expect(!isReadable(number))
@@ -213,14 +214,14 @@ import Testing
         #expect(try queue.descriptor() == number && !isReadable(number))
     }
 
-    @Test(arguments: [true, false]) func aNumberThatTheHostHasClosedIsReplaced(isEventfd: Bool) throws {
+    @Test(arguments: [true, false]) func aNumberThatTheHostHasClosedIsReplaced(isWakeUp: Bool) throws {
         let first = try queue.descriptor()
         queue.setTimer(0)
-        let closed = isEventfd ? wakeup() : first
+        let closed = isWakeUp ? wakeup() : first
         try replaceDescriptor(closed)
         defer { close(closed) }
         let second = try queue.descriptor()
-        #expect(second != first || isEventfd)
+        #expect(second != first || isWakeUp)
         #expect(isReadable(second))
         queue.setTimer(.infinity)
         #expect(!isReadable(second))
