@@ -100,6 +100,57 @@ describe("a bug once:", function()
     assert.equal("all", output)
   end)
 
+  it("a finalizer that polled before a request was read freed it", function()
+    local output, code = helper.script([[
+      local websocket = require "websocket"
+      local long = ("y"):rep(1000)
+      local echoes, requests, opened = 0, 0, 0
+      local server = websocket.listen {
+        address = "127.0.0.1:0",
+        onreceive = function(type, data, _, _, client)
+          if type == 0 then client:sendText(data) end
+        end,
+        onrequest = function() requests = requests + 1 end,
+      }
+      local url = "ws://" .. server.address
+      local talker = websocket.WebSocket { url = url, onreceive = function(type)
+        if type == 0 then echoes = echoes + 1 end
+      end }
+      talker:connect()
+      repeat websocket.poll(1) until requests == 1 and talker.state == "open"
+      -- Overwrites the memory of the records.
+      local function talk()
+        local stop = echoes + 5
+        for _ = 1, 5 do talker:sendText(long) end
+        for _ = 1, 5 do
+          if echoes < stop then websocket.poll(0.1) end
+        end
+      end
+      collectgarbage("generational")
+      for round = 1, 200 do
+        local ws
+        ws = websocket.WebSocket { url = url, reconnect = false, onreceive = function(type)
+          if type ~= 1 then return end
+          opened = opened + 1
+          ws:close()
+        end }
+        -- Its echo allocates nothing, and stands before the request.
+        talker:sendText("x")
+        ws:connect()
+        repeat
+          setmetatable({}, { __gc = talk })
+          -- The next allocation collects garbage.
+          collectgarbage("restart")
+          websocket.poll(1)
+        until opened == round
+      end
+      print(requests, opened)
+      os.exit(0, false)
+    ]])
+    assert.equal("201\t200\n", output)
+    assert.equal(0, code)
+  end)
+
   local yields = helper.callbacks_yield and it or function() end
   yields("a poll resumed by a finalizer after the module's finalizer killed the process", function()
     local output, code = helper.script([[

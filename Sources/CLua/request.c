@@ -116,7 +116,8 @@ int ws_ask_request(
     *o = (owner){.id = id};
     lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_REQUEST_OWNER_METATABLE);
     lua_setmetatable(L, -2);
-    if (ws_push_values(L, module, event) == 3) {
+    /* That may have run a finalizer, which has polled. */
+    if (module->delivered == before && ws_push_values(L, module, event) == 3) {
         lua_replace(L, INDEX_REQUEST);
         lua_settop(L, INDEX_REQUEST);
         lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_REQUEST_METATABLE);
