@@ -1,6 +1,7 @@
 /* GNU extensions of the C library, which Swift's Glibc module leaves out. Any thread calls them. */
 #define _GNU_SOURCE
 #include "CLinux.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,18 @@ int ws_peer_end(int socket)
     struct pollfd entry = {.fd = socket, .events = POLLRDHUP};
     if (poll(&entry, 1, 0) <= 0) return 0;
     return entry.revents == POLLRDHUP ? 1 : 2;
+}
+
+bool ws_is_path_cached(const char *path)
+{
+    /* struct open_how and RESOLVE_CACHED of linux/openat2.h, which older headers lack. */
+    struct {
+        uint64_t flags, mode, resolve;
+    } how = {.flags = O_PATH | O_CLOEXEC, .resolve = 0x20};
+    int number = (int)syscall(437 /* openat2 */, AT_FDCWD, path, &how, sizeof how);
+    if (number < 0) return errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ELOOP;
+    close(number);
+    return true;
 }
 
 int ws_accept(int listener, struct sockaddr *peer, socklen_t *length)

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -62,6 +63,9 @@ static inline void ws_futex_wake(void *word) { syscall(SYS_futex, word, FUTEX_WA
 
 /* accept4 of a close-on-exec, non-blocking socket. */
 int ws_accept(int listener, struct sockaddr *peer, socklen_t *length);
+/* Whether the kernel knows the path, or that there is none, without asking a disk or a server, for which it might wait. False
+ * if it can't tell: Linux 5.11 and older, or a sandbox. */
+bool ws_is_path_cached(const char *path);
 /* Whether the peer has stopped sending; 2: both sides are closed, or the connection is broken. */
 int ws_peer_end(int socket);
 /* A word of the calling thread's own (LockLevel.swift). */

@@ -105,11 +105,7 @@ final class ConnectAttempt: Opening {
     // MARK: - Address
 
     func findAddress(_ loop: inout LoopContext) -> Progress {
-        if let path = url.socketPath {
-            let address = Address(path: path)
-            assert(address != nil, "WebSocketURL refuses longer paths")
-            return startRace(address.map { [$0] } ?? [], &loop)
-        }
+        if url.socketPath != nil { return startLookup(of: .server, &loop) }
         proxyTarget = url.host
         // A `socks5:` proxy takes addresses only: the server's name is looked up here.
         guard let proxy, proxy.kind != .socks5 else { return startLookup(of: .server, &loop) }
@@ -117,7 +113,9 @@ final class ConnectAttempt: Opening {
     }
 
     private func hostAndPort(of host: Host) -> HostAndPort {
-        guard host == .proxy, let proxy else { return HostAndPort(host: url.host, zone: url.zone, port: url.port) }
+        guard host == .proxy, let proxy else {
+            return HostAndPort(host: url.socketPath ?? url.host, zone: url.zone, port: url.port)
+        }
         return HostAndPort(host: proxy.host, zone: proxy.zone, port: proxy.port)
     }
 
@@ -274,6 +272,7 @@ final class ConnectAttempt: Opening {
         case .question: return "onattempt gave no answer"
         case .tlsContext: return "the files of the option tls could not be read"
         case .lookup(let host, _):
+            if let path = url.socketPath { return "the Unix socket \(path) could not be found" }
             return "the host \(host == .proxy ? "\(proxy?.host ?? "") of the proxy" : url.host) could not be resolved"
         case .proxy: return "the proxy \(proxy?.description ?? "") did not answer"
         case .race(let race):

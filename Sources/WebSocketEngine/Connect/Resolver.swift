@@ -1,6 +1,6 @@
-// Names to addresses. The system's resolver blocks, so each lookup has a thread of its own, 128 at most: the other
-// names wait in order. ConnectAttempt asks, on the thread that runs the loop; the answer comes to the loop as a
-// command. Only `lookUp` runs on the other threads.
+// Names, and paths of Unix sockets, to addresses. The system's resolver blocks, and so does a disk, so each lookup has a thread
+// of its own, 128 at most: the other names wait in order. ConnectAttempt asks, on the thread that runs the loop; the answer
+// comes to the loop as a command. Only `lookUp` and `findSocket` run on the other threads.
 
 import CLinux
 import Glibc
@@ -21,9 +21,7 @@ struct Resolver {
 
     /// The addresses of a host that needs no lookup; else nil, and the answer comes later as a command for this token.
     mutating func resolve(_ name: HostAndPort, _ token: Poller.Token, _ commandQueue: CommandQueue) -> Resolution? {
-        if let zone = name.zone { return Self.zonedAddress(name, zone) }
-        let addresses = Self.literalAddresses(name)
-        guard addresses.isEmpty else { return .addresses(addresses) }
+        if let known = Self.knownAddresses(of: name) { return known }
         waiting.add(token, for: name)
         startThreads(commandQueue)
         return nil
@@ -41,11 +39,35 @@ struct Resolver {
     private mutating func startThreads(_ commandQueue: CommandQueue) {
         while let name = waiting.next() {
             do throws(SystemError) {
-                try startThread { [lookUp] in commandQueue.post(.lookupFinished(name, lookUp(name))) }
+                try startThread { [lookUp] in
+                    let resolution = name.isPath ? Self.findSocket(name.host) : lookUp(name)
+                    commandQueue.post(.lookupFinished(name, resolution))
+                }
             } catch {
                 commandQueue.post(.lookupFinished(name, .failed(error.description)))
             }
         }
+    }
+
+    /// The addresses of what needs no lookup; else nil.
+    private static func knownAddresses(of name: HostAndPort) -> Resolution? {
+        if name.isPath { return ws_is_path_cached(name.host) ? socketAddress(name.host) : nil }
+        if let zone = name.zone { return zonedAddress(name, zone) }
+        let addresses = literalAddresses(name)
+        return addresses.isEmpty ? nil : .addresses(addresses)
+    }
+
+    private static func socketAddress(_ path: String) -> Resolution {
+        let address = Address(path: path)
+        assert(address != nil, "WebSocketURL refuses longer paths")
+        return .addresses(address.map { [$0] } ?? [])
+    }
+
+    /// Waits until the file system has answered for the path: connect() would, on the thread that runs the loop. What it has
+    /// answered connect() finds out.
+    private static func findSocket(_ path: String) -> Resolution {
+        _ = FileStamp(path)
+        return socketAddress(path)
     }
 
     /// The addresses of a host that is one itself, or that is this machine (`localhost`).
