@@ -49,6 +49,11 @@ import Testing
     /// Numbers of the process's epoll descriptors: the engine's, and others that the tests' library may have.
     static func epollDescriptors() -> [Int32] { descriptors("anon_inode:[eventpoll]") }
 
+    /// Pipes that are open for reading and writing: `ws_make_wakeup`.
+    static func wakeUps() -> [Int32] {
+        descriptors("pipe:").filter { fcntl($0, F_GETFL) & O_ACCMODE == O_RDWR }
+    }
+
     /// - Parameter kind: how its target in /proc/self/fd begins.
     static func descriptors(_ kind: String) -> [Int32] {
         (0..<1024 as Range<Int32>).filter { number in
