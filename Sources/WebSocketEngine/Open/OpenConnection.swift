@@ -20,7 +20,7 @@ final class OpenConnection {
     /// Whether the peer has closed its side of the socket, or the socket is broken.
     private(set) var hasSocketEnded = false
     /// Bytes that the next read may return. Small after a large frame: the payload of the next large frame is then read
-    /// straight into its message.
+    /// straight into its message. Also less after many tiny frames, which take the longest for their bytes.
     private var readLimit = Int.max
     var idleMemory = IdleMemory()
     var closing = ClosingHandshake()
@@ -46,6 +46,7 @@ final class OpenConnection {
     private var unparsed: [UInt8]
 
     private static let readLimitAfterLargeFrame = 4 << 10
+    private static let readLimitAfterTinyFrames = 64 << 10
     /// Bytes parsed in one turn, the last of them in the middle of a message, after which more are expected at once.
     private static let streamSize = 64 << 10
 
@@ -170,6 +171,7 @@ final class OpenConnection {
                     parsed += count
                     let input = UnsafeMutableRawBufferPointer(rebasing: target[..<count])
                     guard parse(input, &loop) == .going else { return .over }
+                    if readLimit == Self.readLimitAfterTinyFrames { total = loop.readBuffer.count }
                     if !unparsed.isEmpty { break reading }
                 } else {
                     let outcome = reader.didReadPayload(count, into: &loop.records)
@@ -201,6 +203,10 @@ final class OpenConnection {
 
     private func parse(_ input: UnsafeMutableRawBufferPointer, _ loop: inout LoopContext) -> Progress {
         let outcome = reader.receive(input, into: &loop.records)
+        // A record of 24 bytes and more for each frame of 6 bytes and less.
+        if input.count >= Self.readLimitAfterTinyFrames, loop.records.size > 4 * input.count {
+            readLimit = Self.readLimitAfterTinyFrames
+        }
         // First of all: `publish` may read on, when a write fails.
         if reader.unconsumed > 0 { unparsed = Array(input.suffix(reader.unconsumed)) }
         return publish(outcome, &loop)

@@ -9,7 +9,7 @@ import Testing
 
 @Suite struct OpenConnectionTests {
     /// An open connection, and the peer's end of its socket: all on one thread.
-    private final class Pair {
+    final class Pair {
         let connection: OpenConnection
         let peer: Int32
         let websocket: WebSocket
