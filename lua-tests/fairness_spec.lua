@@ -253,5 +253,35 @@ describe("a websocket gets its echoes in time beside", function()
         return tonumber(longest) < 0.8, output
       end)
     end)
+
+    it("the resolver's configuration keeps no forked child from looking up its names", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local script = helper.write_script [[
+        local websocket = require "websocket"
+        -- The system knows without a server that a label of more than 63 bytes is no name (RFC 1035 section 2.3.4).
+        local function visit(letter)
+          local ws = websocket.WebSocket {
+            url = "ws://" .. letter:rep(64) .. "/", reconnect = false, onreceive = function() end }
+          ws:connect()
+          return ws
+        end
+        local ws = visit("x")
+        local start = clock()
+        repeat websocket.poll(0.01) until clock() - start > 0.2
+        local is_slow = ws.state == "connecting"
+        local child = fork()
+        if child == 0 then
+          local own = visit("y")
+          repeat websocket.poll(0.1) until own.state == "closed"
+          leave()
+        end
+        print(is_slow, await(child))
+      ]]
+      local output, code = helper.finish(helper.start(helper.strace, "-f", "-qq", "-o", "/dev/null",
+        "-P", "/etc/resolv.conf", "-e", "trace=openat", "-e", "inject=openat:delay_enter=1000000:when=1",
+        host, "cycles", 1, script, "-"))
+      assert.equal("true\t0\ndone\n", output)
+      assert.equal(0, code)
+    end)
   end)
 end)

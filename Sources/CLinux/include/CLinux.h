@@ -9,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <resolv.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
@@ -53,6 +54,9 @@ static inline int ws_epoll_wait(int epoll, struct epoll_event *events, int most,
 {
     return (int)syscall(SYS_epoll_pwait, epoll, events, most, milliseconds, mask, (size_t)_NSIG / 8);
 }
+
+/* Has the C library's resolver read its configuration. A function, since res_init is a macro. */
+static inline void ws_start_resolver(void) { res_init(); }
 
 /* Waits while the word is `value`, or returns earlier without a reason; wakes one waiting thread. */
 static inline void ws_futex_wait(void *word, unsigned value)

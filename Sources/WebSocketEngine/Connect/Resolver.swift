@@ -4,6 +4,7 @@
 
 import CLinux
 import Glibc
+import Synchronization
 import WebSocketProtocol
 
 struct Resolver {
@@ -86,11 +87,24 @@ struct Resolver {
         return .addresses([Address(address, zone: index, port: UInt16(truncatingIfNeeded: name.port))])
     }
 
+    private static let isConfigurationRead = Atomic(false)
+
+    /// The C library reads its configuration in the first lookup, and holds a lock meanwhile that fork does not know: a child could
+    /// look up no name any more. So it reads it here, while forks are blocked, and this thread reads the file before: no fork
+    /// waits for a disk. Later lookups hold the lock for one stat() of the file.
+    private static func readConfiguration() {
+        guard !isConfigurationRead.load(ordering: .relaxed) else { return }
+        _ = try? PEM.read("/etc/resolv.conf")
+        ws_start_resolver()
+        isConfigurationRead.store(true, ordering: .relaxed)
+    }
+
     /// Asks the system; blocks unless `flags` say that the name is an address. A fork does not wait for the answer.
     private static func getAddresses(of name: HostAndPort, flags: Int32) -> Resolution {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = flags | AI_NUMERICSERV
+        if flags & AI_NUMERICHOST == 0 { readConfiguration() }
         var list: UnsafeMutablePointer<addrinfo>?
         let status = name.host.withCString { host in
             String(name.port).withCString { port in Fork.whileAllowed { getaddrinfo(host, port, &hints, &list) } }
