@@ -520,11 +520,35 @@ describe("lifetime:", function()
       end)
     end
 
+    it("one that forks during the first connections of its process: the child connects", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer makes Swift's runtime hold locks for long") end
+      for i = 0, 19 do
+        local output, code = run(([[
+          for i = 1, 5 do connect(i %% 2 == 0 and url or "wss://127.0.0.1:1/", { minreconnectwait = 60 }) end
+          local start = clock()
+          while clock() - start < %g do end
+          local child = fork()
+          if child == 0 then
+            local echo
+            local ws = connect(url, { onreceive = function(type, data) if type == 0 then echo = data end end })
+            wait(function() return ws.state == "open" end)
+            ws:sendText("x")
+            wait(function() return echo end)
+            leave()
+          end
+          print(await(child))
+        ]]):format(i * 0.0004), "cycles", 1)
+        assert.equal("0\ndone\n", output)
+        assert.equal(0, code)
+      end
+    end)
+
     it("one whose forked child needs TLS while the parent initialises it", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer makes Swift's runtime hold locks for long") end
       local output, code = run([[
-        -- By then the Swift runtime has initialised itself; a fork in the middle of that is not supported.
+        -- The process's first connections have a test of their own.
         local first = connect("wss://127.0.0.1:1/", { minreconnectwait = 60 })
         wait(function() return first.state == "waiting" end)
         for i = 1, 5 do
@@ -556,7 +580,7 @@ describe("lifetime:", function()
             local long = name .. ("x"):rep(64)
             return connect("wss://127.0.0.1:1/", options), connect("ws://" .. long .. "/", options)
           end
-          -- By then the Swift runtime has initialised itself; a fork in the middle of that is not supported.
+          -- The process's first connections have a test of their own.
           local tls, named = visit("first", never)
           wait(function() return tls.state == "waiting" and named.state == "waiting" end)
           tls:close()
