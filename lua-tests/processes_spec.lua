@@ -45,7 +45,8 @@ describe("examples/processes.lua", function()
     local all, found, heard = {}, {}, {}
     --- Waits for the words. A new client may first get what the hub has sent to its worker before.
     local function hear(client, wanted)
-      local is_new, number, words = not heard[client], nil, nil
+      local is_new = not heard[client]
+      local number, words
       repeat
         heard[client] = (heard[client] or 0) + 1
         number, words = client:get("TEXT", heard[client]).data:match(pattern)
