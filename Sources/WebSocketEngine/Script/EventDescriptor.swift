@@ -22,7 +22,7 @@ struct EventDescriptor: ~Copyable {
     var number: Int32 { epoll.number }
 
     /// False when the host has closed this descriptor. `wakeup` must be ours still.
-    var isIntact: Bool { epoll.isOurs && epoll.holds(wakeup) }
+    var isIntact: Bool { epoll.holds(wakeup) }
 
     /// It is readable from `time` on; `max` means never.
     func setTimer(_ time: Nanoseconds) { epoll.timer.set(time) }
@@ -42,10 +42,10 @@ struct EventDescriptor: ~Copyable {
         loop = -1
     }
 
-    /// Whether the loop's work is reported. It is not while the loop thread does the work.
+    /// Whether the loop's work is reported. It is not while the loop thread does the work. Called for each message: the one
+    /// system call does nothing to an epoll descriptor of the host, which does not hold the engine's.
     func reportLoop(_ isReported: Bool) {
-        guard loop >= 0, epoll.isOurs else { return }
-        epoll.change(loop, isReported ? Self.readable : epoll_event())
+        if loop >= 0 { epoll.change(loop, isReported ? Self.readable : epoll_event()) }
     }
 
     private static var readable: epoll_event { epoll_event(events: EPOLLIN.rawValue, data: epoll_data()) }
