@@ -209,20 +209,22 @@ describe("a websocket gets its echoes in time beside", function()
       return table.concat(lines, "\n")
     end
 
-    local until_open = [[
-      repeat work() until list[1].state == "open" and list[2].state == "open"
-      print(("%.3f %.3f"):format(clock() - from, longest))
-    ]]
+    --- Asserts that other work does not wait for the second by which `injection` delays a call of `trace` on the file.
+    local function delays_nothing_else(file, trace, injection, environment)
+      helper.one_of_five(function()
+        local output = run([[
+          repeat work() until list[1].state == "open" and list[2].state == "open"
+          print(("%.3f %.3f"):format(clock() - from, longest))
+        ]], 30, file, trace, injection, environment)
+        local took, longest = output:match("^(%S+) (%S+)")
+        assert.is_true(tonumber(took) >= 1, "the disk was not slow: " .. output)
+        return tonumber(longest) < 0.8, output
+      end)
+    end
 
     it("those of the option tls delay neither another websocket nor the host's fork", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
-      helper.one_of_five(function()
-        local output = run(until_open, 30, ca, "read", "delay_enter=1000000")
-        local took, longest = output:match("^(%S+) (%S+)")
-        assert.is_true(tonumber(took) >= 1, "the disk was not slow: " .. output)
-        -- Less than the second that each would wait for the disk.
-        return tonumber(longest) < 0.8, output
-      end)
+      delays_nothing_else(ca, "read", "delay_enter=1000000")
     end)
 
     it("those of the option tls that never come end only their own attempts", function()
@@ -245,13 +247,7 @@ describe("a websocket gets its echoes in time beside", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local configuration = helper.file()
       assert(io.open(configuration, "w")):close()
-      helper.one_of_five(function()
-        local output = run(until_open, 30, configuration, "openat", "delay_enter=1000000:when=1",
-          "OPENSSL_CONF=" .. configuration)
-        local took, longest = output:match("^(%S+) (%S+)")
-        assert.is_true(tonumber(took) >= 1, "the disk was not slow: " .. output)
-        return tonumber(longest) < 0.8, output
-      end)
+      delays_nothing_else(configuration, "openat", "delay_enter=1000000:when=1", "OPENSSL_CONF=" .. configuration)
     end)
 
     it("the resolver's configuration keeps no forked child from looking up its names", function()
