@@ -23,8 +23,13 @@ def script(name):
     return str(pathlib.Path(__file__).with_name(name))
 
 
+def matching(patterns):
+    """The ids to leave out: kosoku's own patterns know `*` only."""
+    return [case for case in kosoku.cases.CASES if any(fnmatch.fnmatchcase(case, pattern) for pattern in patterns)]
+
+
 async def results_of_client(lua, excluded):
-    ids = [case for case in kosoku.cases.CASES if not any(fnmatch.fnmatchcase(case, p) for p in excluded)]
+    ids = [case for case in kosoku.cases.CASES if case not in excluded]
     async with kosoku.run_fuzzingserver(None, excluded or None, host="127.0.0.1", port=0) as server:
         process = await asyncio.create_subprocess_exec(
             lua, script("client.lua"), str(server.port), str(AT_ONCE), stdin=asyncio.subprocess.PIPE
@@ -63,4 +68,4 @@ async def main(role, lua, excluded):
     return 1 if bad or not results else 0
 
 
-sys.exit(asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:])))
+sys.exit(asyncio.run(main(sys.argv[1], sys.argv[2], matching(sys.argv[3:]))))
