@@ -1,10 +1,12 @@
-"""Measures a round trip of 32 bytes in each event loop beside websocket.run: server and client on one processor, with the
-same interpreter, in turn. The exit status is 1 if one takes more than LIMIT times as long.
+"""Measures a round trip of 32 bytes in each event loop beside websocket.run, with the same interpreter, in turn: with the
+server on the client's processor, and on another. The exit status is 1 if a loop takes more than LIMIT times as long as
+websocket.run, on one processor or on two.
 
     loops.py [--rounds N] [--seconds S] [--only LOOP,...]
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import statistics
@@ -14,7 +16,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = "build/bench"
 LIMIT = 1.5
-PINNED = ["taskset", "-c", "0"]
+CLIENTS = ["taskset", "-c", "0"]
+# By the number of processors.
+SERVERS = {1: ["taskset", "-c", "0"], 2: ["taskset", "-c", "1"]}
 CLIENT = "bench/loops.lua"
 # The interpreter, the folder of its module, the loop with its style, and the command.
 BOTH = ("callbacks", "coroutines")
@@ -42,12 +46,19 @@ def run(loop, url, seconds):
         "SECONDS": str(seconds),
     }
     process = subprocess.run(
-        [*PINNED, *command], env=environment, capture_output=True, text=True, timeout=seconds + 30, check=False
+        [*CLIENTS, *command], env=environment, capture_output=True, text=True, timeout=seconds + 30, check=False
     )
     try:
         return float(process.stdout.split()[0])
     except (IndexError, ValueError):
         sys.exit(f"{name} failed: {process.stdout}{process.stderr}")
+
+
+def start_server(stack, pinned):
+    """Returns its URL. The server ends with the stack."""
+    server = stack.enter_context(subprocess.Popen([*pinned, f"{BUILD}/server"], stdout=subprocess.PIPE, text=True))
+    stack.callback(server.kill)
+    return f"ws://127.0.0.1:{server.stdout.readline().split()[0]}/echo"
 
 
 def main():
@@ -58,24 +69,27 @@ def main():
     options = parser.parse_args()
     os.chdir(ROOT)
     wanted = [loop for loop in LOOPS if not options.only or loop[2] in ("run", *options.only)]
-    server = subprocess.Popen([*PINNED, f"{BUILD}/server"], stdout=subprocess.PIPE, text=True)
-    try:
-        url = f"ws://127.0.0.1:{server.stdout.readline().split()[0]}/echo"
-        rounds = []
-        for _ in range(options.rounds):
-            rounds.append({loop[:4]: run(loop, url, options.seconds) for loop in wanted})
-    finally:
-        server.kill()
-        server.wait()
+    with contextlib.ExitStack() as stack:
+        urls = {processors: start_server(stack, pinned) for processors, pinned in SERVERS.items()}
+        rounds = [
+            {(*loop[:4], number): run(loop, url, options.seconds) for loop in wanted for number, url in urls.items()}
+            for _ in range(options.rounds)
+        ]
     is_met = True
-    print("interpreter  loop       style         us   times run")
-    for loop in wanted:
-        key = interpreter, module, name, style = loop[:4]
-        # Within a round, because the machine's speed changes from minute to minute.
-        ratio = statistics.median(times[key] / times[interpreter, module, "run", style] for times in rounds)
-        median = statistics.median(times[key] for times in rounds)
-        print(f"{interpreter:12} {name:10} {style:10} {median:5.1f}   {ratio:9.2f}")
-        is_met = is_met and ratio <= LIMIT
+    print("                                     one processor      two processors")
+    print("interpreter  loop       style         us   times run     us   times run")
+    for interpreter, module, name, style, _ in wanted:
+        columns = ""
+        for number in SERVERS:
+            median = statistics.median(times[interpreter, module, name, style, number] for times in rounds)
+            # Within a round, because the machine's speed changes from minute to minute.
+            ratio = statistics.median(
+                times[interpreter, module, name, style, number] / times[interpreter, module, "run", style, number]
+                for times in rounds
+            )
+            columns += f" {median:5.1f}   {ratio:9.2f}"
+            is_met = is_met and ratio <= LIMIT
+        print(f"{interpreter:12} {name:10} {style:10}{columns}")
     return 0 if is_met else 1
 
 

@@ -62,18 +62,14 @@ function loops.copas(websocket)
   local copas, socket = require "copas", require "socket"
   local loop = { spawn = copas.addthread }
   local getfd, dirty = websocket.loop.getfd, websocket.loop.dirty
-  local function close() end
   function loop.callbacks()
-    -- To copas this is a socket of which it never has enough.
-    local endless = { getfd = getfd, dirty = dirty, close = close }
-    function endless.receive()
-      websocket.poll()
-      return nil, "timeout"
-    end
-    copas.addthread(function() copas.receive(endless) end)
+    -- To copas this is a server: when its descriptor is readable it calls `accept`, which accepts nobody.
+    local server = { getfd = getfd, dirty = dirty, settimeout = function() end }
+    function server.accept() websocket.poll() end
+    copas.addserver(server, function() end)
   end
   -- To copas each wait is a socket, whose first `receive` has to wait and whose second one succeeds.
-  local Wait = { getfd = getfd, close = close }
+  local Wait = { getfd = getfd, close = function() end }
   Wait.__index = Wait
   function Wait:dirty() return self.is_over or dirty() end
   function Wait:receive()

@@ -84,6 +84,22 @@ describe("event loops:", function()
       assert.is_true(count > 200, count)
     end)
 
+    if loop.name == "copas" then
+      it_with("callbacks come as the guide has it, too", function()
+        local guide = helper.read_file(helper.folder .. "/../docs/guide.md")
+        local _, from = guide:find("\n## How do I use it with cqueues, copas, luv, Neovim or LÖVE?", 1, true)
+        local count = script(loop, "local copas = require 'copas'\ndo " .. guide:match("```lua\n(.-)```", from) .. " end "
+          .. alternate .. [[
+            alternate(0.2, function(count)
+              io.write(count)
+              loop.stop()
+            end)
+            loop.run()
+          ]])
+        assert.is_true(count > 100, count)
+      end)
+    end
+
     it_with("a ticker beside an alternation keeps its time", function()
       helper.one_of_five(function()
         -- Ticks in a second: without a websocket, and beside one.

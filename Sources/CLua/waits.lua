@@ -155,6 +155,7 @@ if not native.calls_yield then
   end
 
   function module.poll(timeout, descriptor)
+    if timeout == nil and descriptor == nil then return native_poll() end
     local deadline = check_deadline(timeout or 0, 1, "poll")
     if descriptor ~= nil then
       check_descriptor(descriptor)
