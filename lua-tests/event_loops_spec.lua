@@ -87,9 +87,10 @@ describe("event loops:", function()
     if loop.name == "copas" then
       it_with("callbacks come as the guide has it, too", function()
         local guide = helper.read_file(helper.folder .. "/../docs/guide.md")
-        local _, from = guide:find("\n## How do I use it with cqueues, copas, luv, Neovim or LÖVE?", 1, true)
-        local count = script(loop, "local copas = require 'copas'\ndo " .. guide:match("```lua\n(.-)```", from) .. " end "
-          .. alternate .. [[
+        local heading = "\n## How do I use it with cqueues, copas, luv, Neovim or LÖVE?"
+        local _, from = guide:find(heading, 1, true)
+        local block = guide:match("```lua\n(.-)```", from)
+        local count = script(loop, "local copas = require 'copas'\ndo " .. block .. " end " .. alternate .. [[
             alternate(0.2, function(count)
               io.write(count)
               loop.stop()
