@@ -279,5 +279,44 @@ describe("a websocket gets its echoes in time beside", function()
       assert.equal("true\t0\ndone\n", output)
       assert.equal(0, code)
     end)
+
+    it("the file of a Unix socket, removed when its server closes, does not delay the loop", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local socket = helper.file()
+      os.remove(socket)
+      local script = helper.write_script(([[
+        local websocket = require "websocket"
+        local path = %q
+        if name == "a" then
+          local server = websocket.listen { address = "unix:" .. path, onreceive = function() end }
+          websocket.poll(0.1)
+          server:close()
+          return
+        end
+        local has_come, longest, start = false, 0, clock()
+        local ws = websocket.WebSocket { url = url, onreceive = function(type)
+          if type == websocket.WebSocketMessageType.TEXT then has_come = true end
+        end }
+        ws:connect()
+        repeat websocket.poll(0.05) until ws.state == "open"
+        repeat
+          -- The server may still accept.
+          websocket.WebSocket { url = "ws+unix:" .. path .. ":/", reconnect = false }:connect()
+          local from = clock()
+          has_come = false
+          ws:sendText("tick")
+          repeat websocket.poll(0.05) until has_come
+          longest = math.max(longest, clock() - from)
+        until clock() - start > 1.5
+        print(("%%.3f"):format(longest))
+      ]]):format(socket))
+      helper.one_of_five(function()
+        local output, code = helper.finish(helper.start(helper.strace, "-f", "-qq", "-o", "/dev/null", "-P", socket,
+          "-e", "trace=unlink", "-e", "inject=unlink:delay_enter=1000000", host, "threads", script,
+          ticks:url("/burst")))
+        assert.equal(0, code, output)
+        return tonumber(output:match("^(%S+)\ndone\n$")) < 0.5, output
+      end)
+    end)
   end)
 end)

@@ -13,6 +13,8 @@
  *                                the processor time in seconds that the process then takes within 1/3 s
  *   host signals script url      one state, while a timer sends a signal to the process each millisecond; prints how many
  *                                arrived on the state's thread and on others
+ *   host aside N script url      one state, and N microseconds after its script has called begin(), another thread forks: the
+ *                                child runs the script in a state of its own; prints the child's status from waitpid
  *   host heir script url         two states, the first on its own thread; the second is also in a forked child, where
  *                                its `name` is "heir": the script returns a function, called in both until true */
 #define _GNU_SOURCE
@@ -21,6 +23,7 @@
 #include <lualib.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +149,15 @@ static void measure_exit(void)
     fflush(stdout);
 }
 
+static volatile bool has_begun;
+
+static int begin(lua_State *L)
+{
+    (void)L;
+    has_begun = true;
+    return 0;
+}
+
 /* await(child) -> its status from waitpid. */
 static int await_child(lua_State *L)
 {
@@ -167,6 +179,7 @@ static lua_State *start(const char *name)
     luaL_openlibs(L);
     lua_register(L, "fork", fork_here);
     lua_register(L, "await", await_child);
+    lua_register(L, "begin", begin);
     lua_pushstring(L, url);
     lua_setglobal(L, "url");
     set_name(L, name);
@@ -290,6 +303,36 @@ static void children(int count)
     lua_close(L);
 }
 
+static int delay; /* microseconds */
+
+static void *fork_here_later(void *argument)
+{
+    (void)argument;
+    while (!has_begun) continue;
+    struct timespec time = {.tv_nsec = delay * 1000L};
+    nanosleep(&time, NULL);
+    pid_t child = fork();
+    if (!child) {
+        alarm(10);
+        start("child");
+        _Exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    printf("%d\n", status);
+    return NULL;
+}
+
+static void aside(int count)
+{
+    delay = count;
+    pthread_t thread;
+    pthread_create(&thread, NULL, fork_here_later, NULL);
+    lua_State *L = start("parent");
+    pthread_join(thread, NULL);
+    lua_close(L);
+}
+
 static void leaving(int count)
 {
     (void)count;
@@ -326,6 +369,7 @@ int main(int argc, char **argv)
     } modes[] = {
         {"cycles", cycles},    {"signals", signals},   {"both", both},       {"threads", threads},
         {"fork", fork_beside}, {"children", children}, {"leaving", leaving}, {"heir", heir},
+        {"aside", aside},
     };
     if (argc < 4) return 2;
     script = argv[argc - 2];

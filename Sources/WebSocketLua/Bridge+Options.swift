@@ -58,10 +58,12 @@ final class OptionsBox {
 
 @c @implementation
 public func ws_options_new() -> OpaquePointer {
-    var options = Options()
-    options.setProxyFromEnvironment()
-    options.setKeyLogFromEnvironment()
-    return retained(OptionsBox(.websocket(options)))
+    Fork.whileBlocked {
+        var options = Options()
+        options.setProxyFromEnvironment()
+        options.setKeyLogFromEnvironment()
+        return retained(OptionsBox(.websocket(options)))
+    }
 }
 
 @c @implementation
@@ -72,7 +74,7 @@ private func change(
     _ options: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>,
     _ body: (OptionsBox) throws(Options.Failure) -> Void
 ) -> Bool {
-    with(options, as: OptionsBox.self) { box in
+    withoutForks(options, as: OptionsBox.self) { box in
         do throws(Options.Failure) {
             try body(box)
             return true

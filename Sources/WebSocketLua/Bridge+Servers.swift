@@ -6,30 +6,35 @@ import WebSocketEngine
 import WebSocketProtocol
 
 @c @implementation
-public func ws_options_new_server() -> OpaquePointer { retained(OptionsBox(.server(ServerOptions()))) }
+public func ws_options_new_server() -> OpaquePointer {
+    Fork.whileBlocked { retained(OptionsBox(.server(ServerOptions()))) }
+}
 
 @c @implementation
-public func ws_options_new_answer() -> OpaquePointer { retained(OptionsBox(.answer(AnswerOptions()))) }
+public func ws_options_new_answer() -> OpaquePointer {
+    Fork.whileBlocked { retained(OptionsBox(.answer(AnswerOptions()))) }
+}
 
 @c @implementation
 public func ws_server_listen(
     _ state: OpaquePointer, _ options: OpaquePointer, _ id: UInt32, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> OpaquePointer? {
-    let queue = with(state, as: LuaState.self) { $0.queue }
-    guard case .server(let options) = with(options, as: OptionsBox.self, { $0.kind }) else { return nil }
-    do throws(ServerFailure) {
-        let server = try Server(options, queue: queue, id: id)
-        try server.start()
-        return retained(server)
-    } catch {
-        failure.set(error.reason)
-        return nil
+    withoutForks(state, as: LuaState.self) { state in
+        guard case .server(let options) = with(options, as: OptionsBox.self, { $0.kind }) else { return nil }
+        do throws(ServerFailure) {
+            let server = try Server(options, queue: state.queue, id: id)
+            try server.start()
+            return retained(server)
+        } catch {
+            failure.set(error.reason)
+            return nil
+        }
     }
 }
 
 @c @implementation
 public func ws_server_free(_ server: OpaquePointer) {
-    with(server, as: Server.self) { _ = $0.close(CloseFrame(code: .goingAway)) }
+    withoutForks(server, as: Server.self) { _ = $0.close(CloseFrame(code: .goingAway)) }
     release(server, as: Server.self)
 }
 
@@ -39,7 +44,7 @@ public func ws_server_reset(_ server: OpaquePointer) { with(server, as: Server.s
 @c @implementation
 public func ws_server_close(_ server: OpaquePointer, _ code: UInt16, _ reason: ws_slice) -> Bool {
     let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_may_close
-    return with(server, as: Server.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
+    return withoutForks(server, as: Server.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
 }
 
 @c @implementation
@@ -77,7 +82,7 @@ public func ws_state_accepted_by(_ state: OpaquePointer, _ websocket: UInt32) ->
 
 @c @implementation
 public func ws_state_take_accepted(_ state: OpaquePointer, _ websocket: UInt32) -> OpaquePointer? {
-    with(state, as: LuaState.self) { $0.queue.takeAccepted(websocket).map { retained($0) } }
+    withoutForks(state, as: LuaState.self) { $0.queue.takeAccepted(websocket).map { retained($0) } }
 }
 
 @c @implementation
@@ -87,7 +92,7 @@ public func ws_state_requested_of(_ state: OpaquePointer, _ websocket: UInt32) -
 
 @c @implementation
 public func ws_state_take_request(_ state: OpaquePointer, _ websocket: UInt32) -> OpaquePointer? {
-    with(state, as: LuaState.self) { $0.queue.takeRequest(websocket).map { retained($0) } }
+    withoutForks(state, as: LuaState.self) { $0.queue.takeRequest(websocket).map { retained($0) } }
 }
 
 @c @implementation
@@ -98,8 +103,8 @@ public func ws_request_answer(
     _ request: OpaquePointer, _ decision: ws_decision, _ answer: OpaquePointer?,
     _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    let answer = answer.map { with($0, as: OptionsBox.self) { $0.kind } }
-    return with(request, as: IncomingRequest.self) { request in
+    withoutForks(request, as: IncomingRequest.self) { request in
+        let answer = answer.map { with($0, as: OptionsBox.self) { $0.kind } }
         do throws(AnswerFailure) {
             switch (decision, answer) {
             case (WS_REQUEST_ANSWER, .answer(let options)): try request.answer(try options.decision())

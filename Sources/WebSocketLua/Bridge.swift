@@ -19,6 +19,14 @@ func with<Object: AnyObject, Result>(
     Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer))._withUnsafeGuaranteedRef(body)
 }
 
+/// The same, and no thread of the host can fork meanwhile: the first use of a type takes a lock of Swift's runtime, which a
+/// child would inherit. Not for calls that a script makes for each message.
+func withoutForks<Object: AnyObject, Result>(
+    _ pointer: OpaquePointer, as: Object.Type, _ body: (Object) -> Result
+) -> Result {
+    Fork.whileBlocked { with(pointer, as: Object.self, body) }
+}
+
 func release<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Type) {
     Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).release()
 }
@@ -56,7 +64,7 @@ final class LuaState {
 }
 
 @c @implementation
-public func ws_state_new() -> OpaquePointer { retained(LuaState()) }
+public func ws_state_new() -> OpaquePointer { Fork.whileBlocked { retained(LuaState()) } }
 
 @c @implementation
 public func ws_state_reset(_ state: OpaquePointer) { with(state, as: LuaState.self) { $0.queue.reset() } }
@@ -87,7 +95,7 @@ public func ws_state_fetch(
 
 @c @implementation
 public func ws_state_descriptor(_ state: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>) -> Int32 {
-    with(state, as: LuaState.self) { state in
+    withoutForks(state, as: LuaState.self) { state in
         do throws(SystemError) {
             return try state.queue.descriptor()
         } catch {
@@ -119,10 +127,11 @@ public func ws_shut_down() { Engine.shutDown() }
 
 @c @implementation
 public func ws_websocket_new(_ state: OpaquePointer, _ options: OpaquePointer, _ id: UInt32) -> OpaquePointer {
-    let queue = with(state, as: LuaState.self) { $0.queue }
-    let kind = with(options, as: OptionsBox.self) { $0.kind }
-    guard case .websocket(let options) = kind else { preconditionFailure("made by ws_options_new") }
-    return retained(WebSocket(options, queue: queue, id: id))
+    withoutForks(state, as: LuaState.self) { state in
+        let kind = with(options, as: OptionsBox.self) { $0.kind }
+        guard case .websocket(let options) = kind else { preconditionFailure("made by ws_options_new") }
+        return retained(WebSocket(options, queue: state.queue, id: id))
+    }
 }
 
 @c @implementation
@@ -139,7 +148,7 @@ public func ws_websocket_free(_ websocket: OpaquePointer) {
 public func ws_websocket_connect(
     _ websocket: OpaquePointer, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    with(websocket, as: WebSocket.self) { websocket in
+    withoutForks(websocket, as: WebSocket.self) { websocket in
         do throws(SystemError) {
             try websocket.connect()
             return true
@@ -152,7 +161,7 @@ public func ws_websocket_connect(
 
 @c @implementation
 public func ws_websocket_options(_ websocket: OpaquePointer) -> OpaquePointer {
-    with(websocket, as: WebSocket.self) { retained(OptionsBox(.websocket($0.options))) }
+    withoutForks(websocket, as: WebSocket.self) { retained(OptionsBox(.websocket($0.options))) }
 }
 
 @c @implementation
@@ -161,7 +170,7 @@ public func ws_websocket_answer(_ websocket: OpaquePointer, _ question: UInt32, 
     if case .websocket(let options) = options.map({ with($0, as: OptionsBox.self) { $0.kind } }) {
         answer = .goWith(options)
     }
-    with(websocket, as: WebSocket.self) { $0.answer(question, answer) }
+    withoutForks(websocket, as: WebSocket.self) { $0.answer(question, answer) }
 }
 
 @c @implementation
@@ -169,18 +178,18 @@ public func ws_websocket_fail_attempt(_ websocket: OpaquePointer, _ question: UI
     // The first line: a traceback may follow.
     let line = reason.buffer.prefix { $0 != 0x0A }
     let reason = quotedForError(String(decoding: line, as: UTF8.self))
-    with(websocket, as: WebSocket.self) { $0.answer(question, .failed(reason)) }
+    withoutForks(websocket, as: WebSocket.self) { $0.answer(question, .failed(reason)) }
 }
 
 @c @implementation
 public func ws_websocket_decline(_ websocket: OpaquePointer, _ question: UInt32) -> Bool {
-    with(websocket, as: WebSocket.self) { $0.decline(question) }
+    withoutForks(websocket, as: WebSocket.self) { $0.decline(question) }
 }
 
 @c @implementation
 public func ws_websocket_close(_ websocket: OpaquePointer, _ code: UInt16, _ reason: ws_slice) {
     let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_may_close
-    with(websocket, as: WebSocket.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
+    withoutForks(websocket, as: WebSocket.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
 }
 
 @c @implementation

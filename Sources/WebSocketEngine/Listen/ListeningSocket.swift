@@ -44,11 +44,13 @@ struct ListeningSocket: ~Copyable {
             if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1) }
             if address.family == AF_INET6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, isDual ? 0 : 1) }
         }
-        guard address.withSockaddr({ bind(number, $0, $1) }) == 0 else { throw SystemError("bind") }
+        // A Unix socket's file may be on a slow disk.
+        guard address.withSockaddr({ place, size in Fork.whileAllowed { bind(number, place, size) } }) == 0 else { throw SystemError("bind") }
         guard Glibc.listen(number, Int32(options.backlog)) == 0 else { throw SystemError("listen") }
         let bound = Address.own(of: descriptor) ?? address
         return ListeningSocket(
-            descriptor: descriptor, address: bound, file: address.path.flatMap { FileIdentity(path: $0) }, poller: nil)
+            descriptor: descriptor, address: bound, file: address.path.flatMap { path in Fork.whileAllowed { FileIdentity(path: path) } },
+            poller: nil)
     }
 
     var number: Int32 { descriptor.number }
@@ -75,10 +77,12 @@ struct ListeningSocket: ~Copyable {
     /// Stops listening at once, also where a forked child still holds the socket, and removes the file of a Unix socket. To be
     /// called once, and not in a child of fork.
     consuming func stop() {
-        if let path = address.path, let file, FileIdentity(path: path) == file { unlink(path) }
-        guard descriptor.isOurs else { return }
-        if let poller { Poller.remove(descriptor.number, from: poller) }
-        shutdown(descriptor.number, Int32(SHUT_RDWR))
+        if descriptor.isOurs {
+            if let poller { Poller.remove(descriptor.number, from: poller) }
+            shutdown(descriptor.number, Int32(SHUT_RDWR))
+        }
+        guard let path = address.path, let file else { return }
+        Fork.whileAllowed { if FileIdentity(path: path) == file { unlink(path) } }
     }
 
     // MARK: - Unix sockets
@@ -86,11 +90,12 @@ struct ListeningSocket: ~Copyable {
     /// A server that has crashed leaves its socket's file behind: then nobody answers there.
     private static func removeStaleSocket(_ path: String, _ address: Address) throws(SystemError) {
         var status = stat()
-        guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
+        guard Fork.whileAllowed({ lstat(path, &status) }) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let probe = try FileDescriptor(socket(AF_UNIX, type, 0), from: "socket")
-        let result = address.withSockaddr { connect(probe.number, $0, $1) }
+        let number = probe.number
+        let result = address.withSockaddr { place, size in Fork.whileAllowed { connect(number, place, size) } }
         guard result != 0, errno == ECONNREFUSED else { return }
-        unlink(path)
+        _ = Fork.whileAllowed { unlink(path) }
     }
 }

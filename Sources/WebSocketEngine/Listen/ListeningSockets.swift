@@ -112,8 +112,15 @@ struct ListeningSockets: ~Copyable {
         }
     }
 
+    /// Leaves none.
+    mutating func takeAll() -> ListeningSockets {
+        let all = self
+        self = ListeningSockets()
+        return all
+    }
+
     /// Closes the sockets.
-    mutating func stop() {
+    consuming func stop() {
         if let socket = first.take() { socket.stop() }
         if let socket = second.take() { socket.stop() }
     }

@@ -104,7 +104,8 @@ public final class Server: Sendable {
     @discardableResult
     func stop() -> Bool {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return false }
-        sockets.withLock { $0.stop() }
+        // Without the lock, for which the loop waits: the file of a Unix socket may be on a slow disk.
+        sockets.withLock { $0.takeAll() }.stop()
         return true
     }
 

@@ -6,7 +6,7 @@
 
 import CLinux
 
-enum Fork {
+public enum Fork {
     /// Number of forks between the process that loaded the module and this one.
     @inline(__always)
     static var generation: Int32 { ws_fork_count() }
@@ -16,7 +16,7 @@ enum Fork {
     /// Blocks fork() while `body` runs, so that a child never inherits a lock of OpenSSL or of Swift's runtime in a locked
     /// state. Several threads may do this at the same time, and fork() waits for all of them: `body` must be short, and
     /// waits for files, the network or another thread belong into `whileAllowed`.
-    static func whileBlocked<R: ~Copyable, Failure>(_ body: () throws(Failure) -> R) throws(Failure) -> R {
+    public static func whileBlocked<R: ~Copyable, Failure>(_ body: () throws(Failure) -> R) throws(Failure) -> R {
         let wasBlocked = block(true)
         defer { block(wasBlocked) }
         return try body()
