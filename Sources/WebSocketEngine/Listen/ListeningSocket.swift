@@ -48,9 +48,8 @@ struct ListeningSocket: ~Copyable {
         guard address.withSockaddr({ place, size in Fork.whileAllowed { bind(number, place, size) } }) == 0 else { throw SystemError("bind") }
         guard Glibc.listen(number, Int32(options.backlog)) == 0 else { throw SystemError("listen") }
         let bound = Address.own(of: descriptor) ?? address
-        return ListeningSocket(
-            descriptor: descriptor, address: bound, file: address.path.flatMap { path in Fork.whileAllowed { FileIdentity(path: path) } },
-            poller: nil)
+        let file = address.path.flatMap { path in Fork.whileAllowed { FileIdentity(path: path) } }
+        return ListeningSocket(descriptor: descriptor, address: bound, file: file, poller: nil)
     }
 
     var number: Int32 { descriptor.number }
