@@ -43,8 +43,7 @@ public func ws_server_reset(_ server: OpaquePointer) { with(server, as: Server.s
 
 @c @implementation
 public func ws_server_close(_ server: OpaquePointer, _ code: UInt16, _ reason: ws_slice) -> Bool {
-    let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_may_close
-    return withoutForks(server, as: Server.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
+    withoutForks(server, as: Server.self) { $0.close(checkedFrame(code, reason)) }
 }
 
 @c @implementation

@@ -188,8 +188,12 @@ public func ws_websocket_decline(_ websocket: OpaquePointer, _ question: UInt32)
 
 @c @implementation
 public func ws_websocket_close(_ websocket: OpaquePointer, _ code: UInt16, _ reason: ws_slice) {
-    let reason = String(decoding: reason.buffer, as: UTF8.self)  // checked by ws_may_close
-    withoutForks(websocket, as: WebSocket.self) { $0.close(CloseFrame(code: CloseCode(rawValue: code), reason: reason)) }
+    withoutForks(websocket, as: WebSocket.self) { $0.close(checkedFrame(code, reason)) }
+}
+
+/// The Close frame of a code and a reason that `ws_may_close` has checked.
+func checkedFrame(_ code: UInt16, _ reason: ws_slice) -> CloseFrame {
+    CloseFrame(code: CloseCode(rawValue: code), reason: String(decoding: reason.buffer, as: UTF8.self))
 }
 
 @c @implementation

@@ -45,7 +45,8 @@ struct ListeningSocket: ~Copyable {
             if address.family == AF_INET6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, isDual ? 0 : 1) }
         }
         // A Unix socket's file may be on a slow disk.
-        guard address.withSockaddr({ place, size in Fork.whileAllowed { bind(number, place, size) } }) == 0 else { throw SystemError("bind") }
+        let status = address.withSockaddr { place, size in Fork.whileAllowed { bind(number, place, size) } }
+        guard status == 0 else { throw SystemError("bind") }
         guard Glibc.listen(number, Int32(options.backlog)) == 0 else { throw SystemError("listen") }
         let bound = Address.own(of: descriptor) ?? address
         let file = address.path.flatMap { path in Fork.whileAllowed { FileIdentity(path: path) } }
