@@ -102,11 +102,15 @@ typedef struct module_state {
      * readable until that coroutine has run, but not beyond `unclaimed_until`, a value of `polls`: it may have died. */
     uint32_t unclaimed;
     uint64_t unclaimed_until;
+    bool has_run_to_wake; /* the same for a run that another coroutine has ended: runs.c */
     /* Stack frames of the deliveries that are calling a callback, the outermost first; see ws_is_nested_too_deep. */
     char *nested[WS_MAX_NESTED];
     size_t nested_count;
     pthread_t nested_thread;
 } module_state;
+
+/* Which event has told the script last why a websocket is not open. */
+typedef enum ws_end { WS_END_UNKNOWN, WS_END_CLOSE, WS_END_ERROR } ws_end;
 
 /* The userdata that a script has for a websocket or a server. The object has memory of its own, which the private table keeps
  * until the handle's finalizer has run. If Lua has no memory for the call of the finalizer, it frees the handle without it;
@@ -125,6 +129,7 @@ struct lua_websocket {
     bool started;              /* between connect and the end that the script has seen or asked for */
     uint32_t opens_delivered;  /* OPEN events delivered */
     bool is_open;              /* between the delivery of OPEN and that of CLOSE */
+    ws_end last_end;           /* since connect */
     bool is_unclaimed;         /* counted in module_state.unclaimed */
     uint32_t waiting_coroutines; /* coroutines in WS_VALUE_WAITING; some may have ended in websocket.yield */
     bool is_accepted;          /* by a server */
@@ -171,6 +176,9 @@ double ws_monotonic(void);
 
 /* runs.c */
 int ws_stop(lua_State *L);
+/* To be called when a run may be over: websocket.stop, or nothing is live any more. If it waits in websocket.yield, the
+ * descriptor wakes its coroutine. */
+void ws_wake_runs(lua_State *L, module_state *module);
 /* For waits.lua: begin_run() -> the state of a run; is_over(state) -> whether that run is to return; is_idle(). */
 int ws_begin_run(lua_State *L);
 int ws_is_over(lua_State *L);
@@ -270,6 +278,18 @@ static inline void ws_show(module_state *module)
 static inline bool ws_is_idle(const module_state *module)
 {
     return (!module->live && !module->timer_count) || !module->state;
+}
+
+static inline void ws_wake_runs_if_idle(lua_State *L, module_state *module)
+{
+    if (ws_is_idle(module)) ws_wake_runs(L, module);
+}
+
+/* The descriptor stays readable for a coroutine that has something to do, but not for ever: it may have died. */
+static inline void ws_stay_readable(module_state *module)
+{
+    enum { patience = 10000 };
+    module->unclaimed_until = module->polls + patience;
 }
 
 /* The coroutine that waits for this websocket's event has run. */

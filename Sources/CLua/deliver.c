@@ -43,6 +43,7 @@ static __attribute__((noinline)) void mark_ended(lua_State *L, module_state *mod
     module->live--;
     lua_pushnil(L);
     lua_rawseti(L, WS_UP_LIVE, ws->id);
+    ws_wake_runs_if_idle(L, module);
 }
 
 /* Moves past the record, which was delivered to `ws`; NULL: to nobody. `kept`: bytes of it that wait in the inbox. */
@@ -184,6 +185,7 @@ static void keep_info(lua_State *L, const ws_event *event, lua_websocket *ws)
         lua_setiuservalue(L, INDEX_WEBSOCKET, WS_VALUE_ERROR);
     else
         lua_pop(L, 1);
+    if (event->type != WS_EVENT_OPEN) ws->last_end = event->type == WS_EVENT_CLOSE ? WS_END_CLOSE : WS_END_ERROR;
     if (event->type == WS_EVENT_ERROR) {
         ws->module->descriptor = -1;
         return;
@@ -210,14 +212,13 @@ static size_t keep_for_receive(lua_State *L, const ws_event *event, lua_websocke
     return 0;
 }
 
-/* A coroutine may wait for this event in websocket.yield, and another one has delivered it. */
+/* Coroutines may wait for this event in websocket.yield, and another one has delivered it. */
 static __attribute__((noinline)) void mark_unclaimed(lua_State *L, module_state *module, lua_websocket *ws)
 {
-    enum { patience = 10000 };
     ws_forget_dead_coroutines(L, ws);
     if (!ws->waiting_coroutines) return;
     module->unclaimed += !ws->is_unclaimed;
-    module->unclaimed_until = module->polls + patience;
+    ws_stay_readable(module);
     ws->is_unclaimed = true;
 }
 
@@ -290,7 +291,7 @@ static __attribute__((noinline)) int deliver_other(
 {
     lua_websocket *ws = to->websocket;
     if (!ws) return ws_deliver_server_record(L, module, event, count, continuation);
-    if (ws->waiting_coroutines && !to->is_target) mark_unclaimed(L, module, ws);
+    if (ws->waiting_coroutines) mark_unclaimed(L, module, ws);
     /* The script may have called the websocket's __gc. */
     if (!ws->engine_side) ws = NULL;
     if (ws && event->type == WS_EVENT_ATTEMPT) return ask(L, module, event, ws, count, continuation);

@@ -7,10 +7,11 @@
 #include <poll.h>
 #include <string.h>
 
-/* Whether fetched records wait for a delivery, or delivered events for the coroutine that they are for. */
+/* Whether fetched records wait for a delivery, delivered events for the coroutine that they are for, or a run for its end. */
 static bool remains(const module_state *module)
 {
-    return module->cursor != module->end || (module->unclaimed && module->polls < module->unclaimed_until);
+    bool is_awaited = module->unclaimed || module->has_run_to_wake;
+    return module->cursor != module->end || (is_awaited && module->polls < module->unclaimed_until);
 }
 
 void ws_show_remaining(module_state *module)
@@ -63,8 +64,10 @@ static int events(lua_State *L)
 static int timeout(lua_State *L)
 {
     double next = ws_module(L)->next_timer;
-    if (next == HUGE_VAL) return 0;
-    lua_pushnumber(L, fmax(next - ws_monotonic(), 0));
+    if (next == HUGE_VAL)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, fmax(next - ws_monotonic(), 0));
     return 1;
 }
 

@@ -94,6 +94,7 @@ static int finalize(lua_State *L)
         module->live--;
         lua_pushnil(L);
         lua_rawseti(L, WS_UP_LIVE, ws->id);
+        ws_wake_runs_if_idle(L, module);
     }
     ws_release(ws);
     ws_forget_memory(L, ws);
@@ -125,6 +126,7 @@ static int connect(lua_State *L)
     ws_module(L)->descriptor = -1;
     ws->starts++;
     ws->started = true;
+    ws->last_end = WS_END_UNKNOWN;
     return 0;
 }
 
@@ -200,7 +202,9 @@ int ws_get_field(lua_State *L)
     if (lua_rawget(L, lua_upvalueindex(WS_UPVALUES + 1)) != LUA_TNIL) return 1;
     if (lua_type(L, 2) != LUA_TSTRING) return 1;
     lua_websocket *ws = check_websocket(L);
-    const char *name = lua_tostring(L, 2);
+    size_t length;
+    const char *name = lua_tolstring(L, 2, &length);
+    if (strlen(name) != length) return 0; /* a name with a zero byte */
     if (!strcmp(name, "url") && !ws->is_accepted) {
         lua_getiuservalue(L, 1, WS_VALUE_URL);
     } else if (!strcmp(name, "state")) {

@@ -308,12 +308,14 @@ static void read_table(const reader *r, const char *parent, const option *known)
     luaL_checkstack(L, 16, NULL);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 2)) {
         if (lua_type(L, -2) != LUA_TSTRING) fail_name(r, parent);
-        const char *name = lua_tostring(L, -2);
+        size_t length;
+        const char *name = lua_tolstring(L, -2, &length);
+        bool has_zero_byte = strlen(name) != length;
         const char *path = lua_pushfstring(L, "%s%s%s", parent, *parent ? "." : "", name);
         lua_insert(L, -2);
         const option *option = known;
         while (option->name && strcmp(option->name, name)) option++;
-        if (!option->name) fail(r, path, "is unknown");
+        if (!option->name || has_zero_byte) fail(r, path, "is unknown");
         read_value(r, path, option->form);
         if (!option->value) continue;
         lua_pushvalue(L, -1);

@@ -1,4 +1,4 @@
-/* The runs that have begun: their states, and the function stop, which ends one of them. All of it runs on the thread that runs
+/* The runs that have begun: their states, the function stop, which ends one of them, and what wakes those that are over. All of it runs on the thread that runs
  * the Lua state; run itself is in poll.c, and in waits.lua for a coroutine with websocket.yield. */
 #include "deliver.h"
 
@@ -27,7 +27,9 @@ int ws_begin_run(lua_State *L)
 int ws_is_over(lua_State *L)
 {
     module_state *module = ws_module(L);
-    lua_pushboolean(L, ws_is_run_over(module, ws_run_at(L, 1, module)));
+    bool is_over = ws_is_run_over(module, ws_run_at(L, 1, module));
+    if (is_over && module->has_run_to_wake) ws_wake_runs(L, module);
+    lua_pushboolean(L, is_over);
     return 1;
 }
 
@@ -80,12 +82,32 @@ static ws_run_state *innermost_run_elsewhere(lua_State *L, const module_state *m
     return innermost;
 }
 
+void ws_wake_runs(lua_State *L, module_state *module)
+{
+    /* Waiting in websocket.yield takes the descriptor. */
+    if (!module->state || !module->is_watched) return;
+    module->has_run_to_wake = false;
+    lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_RUNNING);
+    int table = lua_gettop(L);
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+        lua_State *coroutine = lua_tothread(L, -2);
+        if (lua_status(coroutine) != LUA_YIELD) continue;
+        const ws_run_state *run = innermost_run(L, module, coroutine);
+        module->has_run_to_wake |= run && ws_is_run_over(module, run);
+    }
+    lua_settop(L, table - 1);
+    if (module->has_run_to_wake) ws_stay_readable(module);
+    ws_show_remaining(module);
+}
+
 /* websocket.stop(): without a run it does nothing. */
 int ws_stop(lua_State *L)
 {
     module_state *module = ws_module(L);
     ws_run_state *run = innermost_run(L, module, L);
     if (!run) run = innermost_run_elsewhere(L, module);
-    if (run) run->is_stopped = true;
+    if (!run) return 0;
+    run->is_stopped = true;
+    ws_wake_runs(L, module);
     return 0;
 }

@@ -62,10 +62,12 @@ int ws_listen(lua_State *L)
 }
 
 /* `run` does not wait for it any more. */
-static void end_live(lua_server *server)
+static void end_live(lua_State *L, lua_server *server)
 {
-    if (server->is_live) server->module->live--;
+    if (!server->is_live) return;
     server->is_live = false;
+    server->module->live--;
+    ws_wake_runs_if_idle(L, server->module);
 }
 
 void ws_release_server(lua_server *server)
@@ -105,7 +107,7 @@ void ws_reset_servers(lua_State *L, module_state *module)
 static int finalize(lua_State *L)
 {
     lua_server *server = check_server(L);
-    end_live(server);
+    end_live(L, server);
     if (server->id) {
         lua_pushnil(L);
         set_server(L, server->id);
@@ -125,7 +127,7 @@ static int close(lua_State *L)
     if (!ws_may_close(code, reason, &failure)) return luaL_error(L, "%s", failure.text);
     if (!server->is_live) return 0;
     /* Else it is live until no OPEN can come any more, so that `run` delivers those that have come, and their CLOSE. */
-    if (!ws_server_close(server->engine_side, (uint16_t)code, reason)) end_live(server);
+    if (!ws_server_close(server->engine_side, (uint16_t)code, reason)) end_live(L, server);
     return 0;
 }
 
@@ -143,7 +145,9 @@ int ws_get_server_field(lua_State *L)
     if (lua_type(L, 2) != LUA_TSTRING) return 1;
     lua_server *server = check_server(L);
     ws_server *engine_side = server->engine_side;
-    const char *name = lua_tostring(L, 2);
+    size_t length;
+    const char *name = lua_tolstring(L, 2, &length);
+    if (strlen(name) != length) return 0; /* a name with a zero byte */
     if (!strcmp(name, "state")) {
         lua_pushstring(L, engine_side ? ws_server_state(engine_side) : "closed");
     } else if (!engine_side) {
@@ -271,7 +275,7 @@ int ws_deliver_server_record(
     case WS_EVENT_DEBUG: return debug_line(L, module, event, count, continuation);
     case WS_EVENT_SERVER_ENDED: {
         lua_server *server = find_server(L, id);
-        if (server) end_live(server);
+        if (server) end_live(L, server);
         if (event->flags & WS_EVENT_FINAL) forget(L, WS_PRIVATE_SERVERS, id);
         break;
     }

@@ -57,6 +57,7 @@ static void unset(lua_State *L, ws_timer *timer)
     lua_pushnil(L);
     lua_rawset(L, WS_UP_PRIVATE);
     update_next(module);
+    ws_wake_runs_if_idle(L, module);
 }
 
 /* Makes room for one more timer. The heap's memory is a userdata of the private table. Making it may run a finalizer that

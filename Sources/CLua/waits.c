@@ -102,23 +102,23 @@ static lua_websocket *websocket_at_1(lua_State *L) { return ws_known_at(L, 1); }
 /* Pushes why the websocket is not open: the code and the reason of its last end. */
 static int push_end(lua_State *L)
 {
+    ws_end end = websocket_at_1(L)->last_end;
     lua_settop(L, 1);
     lua_pushnil(L);
     lua_pushliteral(L, "closed");
-    if (lua_getiuservalue(L, 1, WS_VALUE_CLOSED) == LUA_TTABLE) {
+    switch (end) {
+    case WS_END_UNKNOWN: return 2;
+    case WS_END_CLOSE:
+        lua_getiuservalue(L, 1, WS_VALUE_CLOSED);
         lua_getfield(L, -1, "code");
         lua_getfield(L, -2, "reason");
         lua_remove(L, -3);
-        return 4;
-    }
-    lua_pop(L, 1);
-    if (lua_getiuservalue(L, 1, WS_VALUE_ERROR) == LUA_TSTRING) {
+        break;
+    case WS_END_ERROR:
         lua_pushinteger(L, 1006);
-        lua_insert(L, -2);
-        return 4;
+        lua_getiuservalue(L, 1, WS_VALUE_ERROR);
     }
-    lua_settop(L, 3);
-    return 2;
+    return 4;
 }
 
 /* take(ws) -> data, type | nil, "closed", code, reason | nothing: none has come yet */
@@ -144,13 +144,15 @@ static int take(lua_State *L)
 static int opened(lua_State *L)
 {
     lua_websocket *ws = websocket_at_1(L);
-    if (ws->is_open && ws->started) {
+    /* After close and connect, the connection that is open is the one before. */
+    if (ws->is_open && ws->started && ws->starts == 1) {
         lua_pushboolean(L, true);
         return 1;
     }
     if (ws->started) return 0;
     lua_pushnil(L);
-    if (ws->starts || lua_getiuservalue(L, 1, WS_VALUE_ERROR) != LUA_TSTRING) lua_pushliteral(L, "closed");
+    if (ws->starts || ws->last_end == WS_END_UNKNOWN || lua_getiuservalue(L, 1, WS_VALUE_ERROR) != LUA_TSTRING)
+        lua_pushliteral(L, "closed");
     return 2;
 }
 

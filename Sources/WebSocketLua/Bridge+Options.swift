@@ -58,7 +58,7 @@ final class OptionsBox {
 
 @c @implementation
 public func ws_options_new() -> OpaquePointer {
-    Fork.whileBlocked {
+    withoutForks {
         var options = Options()
         options.setProxyFromEnvironment()
         options.setKeyLogFromEnvironment()

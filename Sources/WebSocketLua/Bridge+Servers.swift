@@ -7,12 +7,12 @@ import WebSocketProtocol
 
 @c @implementation
 public func ws_options_new_server() -> OpaquePointer {
-    Fork.whileBlocked { retained(OptionsBox(.server(ServerOptions()))) }
+    withoutForks { retained(OptionsBox(.server(ServerOptions()))) }
 }
 
 @c @implementation
 public func ws_options_new_answer() -> OpaquePointer {
-    Fork.whileBlocked { retained(OptionsBox(.answer(AnswerOptions()))) }
+    withoutForks { retained(OptionsBox(.answer(AnswerOptions()))) }
 }
 
 @c @implementation
@@ -131,21 +131,23 @@ public func ws_broadcast(
     _ state: OpaquePointer, _ opcode: UInt8, _ message: ws_slice, _ websockets: UnsafePointer<OpaquePointer?>,
     _ results: UnsafeMutablePointer<Bool>, _ count: Int, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    do throws(SendFailure) {
-        var broadcast = try Broadcast(Opcode(rawValue: opcode) ?? .binary, message.buffer)
-        with(state, as: LuaState.self) { state in
-            for index in 0..<count {
-                let isFirst = results[index]
-                results[index] = false
-                guard let websocket = websockets[index] else { continue }
-                results[index] = with(websocket, as: WebSocket.self) {
-                    broadcast.send(to: $0, random: &state.random, directly: isFirst)
+    withoutForks {
+        do throws(SendFailure) {
+            var broadcast = try Broadcast(Opcode(rawValue: opcode) ?? .binary, message.buffer)
+            with(state, as: LuaState.self) { state in
+                for index in 0..<count {
+                    let isFirst = results[index]
+                    results[index] = false
+                    guard let websocket = websockets[index] else { continue }
+                    results[index] = with(websocket, as: WebSocket.self) {
+                        broadcast.send(to: $0, random: &state.random, directly: isFirst)
+                    }
                 }
             }
+            return true
+        } catch {
+            failure.set(error.reason)
+            return false
         }
-        return true
-    } catch {
-        failure.set(error.reason)
-        return false
     }
 }

@@ -19,16 +19,24 @@ func with<Object: AnyObject, Result>(
     Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer))._withUnsafeGuaranteedRef(body)
 }
 
-/// The same, and no thread of the host can fork meanwhile: the first use of a type takes a lock of Swift's runtime, which a
-/// child would inherit. Not for calls that a script makes for each message.
+/// No thread of the host can fork while `body` runs: the first use of a type takes a lock of Swift's runtime, which a child
+/// would inherit. Not for what a script does for each message.
+@inline(__always)
+func withoutForks<Result>(_ body: () -> Result) -> Result {
+    let wasBlocked = Fork.block(true)
+    defer { Fork.block(wasBlocked) }
+    return body()
+}
+
+@inline(__always)
 func withoutForks<Object: AnyObject, Result>(
     _ pointer: OpaquePointer, as: Object.Type, _ body: (Object) -> Result
 ) -> Result {
-    Fork.whileBlocked { with(pointer, as: Object.self, body) }
+    withoutForks { with(pointer, as: Object.self, body) }
 }
 
 func release<Object: AnyObject>(_ pointer: OpaquePointer, as: Object.Type) {
-    Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).release()
+    withoutForks { Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).release() }
 }
 
 extension ws_slice {
@@ -64,14 +72,14 @@ final class LuaState {
 }
 
 @c @implementation
-public func ws_state_new() -> OpaquePointer { Fork.whileBlocked { retained(LuaState()) } }
+public func ws_state_new() -> OpaquePointer { withoutForks { retained(LuaState()) } }
 
 @c @implementation
 public func ws_state_reset(_ state: OpaquePointer) { with(state, as: LuaState.self) { $0.queue.reset() } }
 
 @c @implementation
 public func ws_state_free(_ state: OpaquePointer) {
-    with(state, as: LuaState.self) { $0.queue.shut() }
+    withoutForks(state, as: LuaState.self) { $0.queue.shut() }
     release(state, as: LuaState.self)
 }
 
@@ -117,7 +125,7 @@ public func ws_state_set_timer(_ state: OpaquePointer, _ seconds: Double) {
 
 @c @implementation
 public func ws_state_return_block(_ state: OpaquePointer, _ block: ws_block) {
-    with(state, as: LuaState.self) { $0.queue.giveBack(block) }
+    withoutForks(state, as: LuaState.self) { $0.queue.giveBack(block) }
 }
 
 @c @implementation
@@ -140,7 +148,7 @@ public func ws_websocket_reset(_ websocket: OpaquePointer) { with(websocket, as:
 @c @implementation
 public func ws_websocket_free(_ websocket: OpaquePointer) {
     // In any state: the loop may not have executed the last connect() yet.
-    with(websocket, as: WebSocket.self) { $0.abandon() }
+    withoutForks(websocket, as: WebSocket.self) { $0.abandon() }
     release(websocket, as: WebSocket.self)
 }
 
@@ -166,19 +174,22 @@ public func ws_websocket_options(_ websocket: OpaquePointer) -> OpaquePointer {
 
 @c @implementation
 public func ws_websocket_answer(_ websocket: OpaquePointer, _ question: UInt32, _ options: OpaquePointer?) {
-    var answer = AttemptAnswer.go
-    if case .websocket(let options) = options.map({ with($0, as: OptionsBox.self) { $0.kind } }) {
-        answer = .goWith(options)
+    withoutForks(websocket, as: WebSocket.self) { websocket in
+        if case .websocket(let options) = options.map({ with($0, as: OptionsBox.self) { $0.kind } }) {
+            websocket.answer(question, .goWith(options))
+        } else {
+            websocket.answer(question, .go)
+        }
     }
-    withoutForks(websocket, as: WebSocket.self) { $0.answer(question, answer) }
 }
 
 @c @implementation
 public func ws_websocket_fail_attempt(_ websocket: OpaquePointer, _ question: UInt32, _ reason: ws_slice) {
-    // The first line: a traceback may follow.
-    let line = reason.buffer.prefix { $0 != 0x0A }
-    let reason = quotedForError(String(decoding: line, as: UTF8.self))
-    withoutForks(websocket, as: WebSocket.self) { $0.answer(question, .failed(reason)) }
+    withoutForks(websocket, as: WebSocket.self) { websocket in
+        // The first line: a traceback may follow.
+        let line = reason.buffer.prefix { $0 != 0x0A }
+        websocket.answer(question, .failed(quotedForError(String(decoding: line, as: UTF8.self))))
+    }
 }
 
 @c @implementation
@@ -200,20 +211,22 @@ func checkedFrame(_ code: UInt16, _ reason: ws_slice) -> CloseFrame {
 public func ws_may_close(
     _ code: Int64, _ reason: ws_slice, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
-    guard let number = UInt16(exactly: code), CloseCode(rawValue: number).isSendable else {
-        failure.set("WebSocket can't close with the code \(code); use 1000, or one from 3000 to 4999")
-        return false
+    withoutForks {
+        guard let number = UInt16(exactly: code), CloseCode(rawValue: number).isSendable else {
+            failure.set("WebSocket can't close with the code \(code); use 1000, or one from 3000 to 4999")
+            return false
+        }
+        guard reason.count <= CloseFrame.maximumReason else {
+            failure.set("WebSocket close reason has \(reason.count) bytes; \(CloseFrame.maximumReason) is the most")
+            return false
+        }
+        var validator = UTF8Validator()
+        guard validator.validate(reason.buffer), validator.isComplete else {
+            failure.set("WebSocket close reason is not UTF-8")
+            return false
+        }
+        return true
     }
-    guard reason.count <= CloseFrame.maximumReason else {
-        failure.set("WebSocket close reason has \(reason.count) bytes; \(CloseFrame.maximumReason) is the most")
-        return false
-    }
-    var validator = UTF8Validator()
-    guard validator.validate(reason.buffer), validator.isComplete else {
-        failure.set("WebSocket close reason is not UTF-8")
-        return false
-    }
-    return true
 }
 
 @c @implementation

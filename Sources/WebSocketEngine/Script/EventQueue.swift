@@ -319,7 +319,7 @@ public final class EventQueue: Sendable {
                 engine.post(.dropSessions(self))
                 break
             }
-            engine.whileWaiting { sleep(until: deadline.seconds) }
+            engine.whileWaiting { _ = Fork.whileAllowed { sleep(until: deadline.seconds) } }
         }
         Engine.withCurrent { $0.remove(self) }
     }

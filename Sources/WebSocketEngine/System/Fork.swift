@@ -16,7 +16,7 @@ public enum Fork {
     /// Blocks fork() while `body` runs, so that a child never inherits a lock of OpenSSL or of Swift's runtime in a locked
     /// state. Several threads may do this at the same time, and fork() waits for all of them: `body` must be short, and
     /// waits for files, the network or another thread belong into `whileAllowed`.
-    public static func whileBlocked<R: ~Copyable, Failure>(_ body: () throws(Failure) -> R) throws(Failure) -> R {
+    static func whileBlocked<R: ~Copyable, Failure>(_ body: () throws(Failure) -> R) throws(Failure) -> R {
         let wasBlocked = block(true)
         defer { block(wasBlocked) }
         return try body()
@@ -30,8 +30,10 @@ public enum Fork {
         return try body()
     }
 
+    /// Blocks fork() or allows it. Returns whether it was blocked before, for the call that undoes this one. The binding calls
+    /// it, because a generic function of another module may take a lock of Swift's runtime before it is in.
     @discardableResult
-    private static func block(_ blocks: Bool) -> Bool {
+    public static func block(_ blocks: Bool) -> Bool {
         assert(!blocks || !ws_is_in_turn(), "fork takes the lock of a turn last")
         let wasBlocked = ws_block_forks(blocks)
         if blocks != wasBlocked {
