@@ -162,6 +162,56 @@ describe("stop", function()
       assert.same({ first = "stopped", second = "stopped" }, results)
     end)
 
+    it("makes the descriptor readable until the run that it ends has returned", function()
+      start "first"
+      assert.is_false(websocket.loop:dirty())
+      websocket.stop()
+      assert.is_true(websocket.loop:dirty())
+      resume "first"
+      assert.same({ first = "stopped" }, results)
+      assert.is_false(websocket.loop:dirty())
+    end)
+
+    for name, finish in pairs {
+      ["the last timer was cancelled"] = function(timer) timer:cancel() end,
+      ["the last timer was run elsewhere"] = function(timer)
+        timer:cancel()
+        soon(function() end)
+        websocket.poll()
+      end,
+      ["the last websocket was closed elsewhere"] = function(timer)
+        local ws = websocket.WebSocket { url = "ws://127.0.0.1:1/", minreconnectwait = 60, maxreconnectwait = 60 }
+        ws:connect()
+        timer:cancel()
+        helper.wait(function() return ws.state == "waiting" end)
+        ws:close()
+        helper.wait(function() return ws.state == "closed" end)
+        websocket.poll(0.05)
+      end,
+      ["the last server was closed elsewhere"] = function(timer)
+        local server = websocket.listen { address = "127.0.0.1:0", onreceive = function() end }
+        timer:cancel()
+        server:close()
+        websocket.poll(0.05)
+      end,
+    } do
+      it("is not needed: the descriptor wakes two runs when " .. name, function()
+        websocket.yield = coroutine.yield
+        local threads = {}
+        for i = 1, 2 do
+          threads[i] = coroutine.create(function() return websocket.run() end)
+          assert(coroutine.resume(threads[i]))
+        end
+        finish(table.remove(timers))
+        for i = 1, 2 do
+          assert.is_true(websocket.loop:dirty())
+          assert.same({ true, true }, { coroutine.resume(threads[i]) })
+          assert.equal("dead", coroutine.status(threads[i]))
+        end
+        assert.is_false(websocket.loop:dirty())
+      end)
+    end
+
     it("does not end a run whose websocket.yield has raised, but the one around", function()
       start "first"
       websocket.yield = function() error("no scheduler", 0) end

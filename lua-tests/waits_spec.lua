@@ -127,6 +127,25 @@ describe("waits on one websocket:", function()
       assert.truthy(text:find("refused", 1, true), text)
     end)
 
+    it("tells why the last attempt has failed, and not how the connection before it ended", function()
+      local own = websocket.listen { address = "127.0.0.1:0", onreceive = function(type, _, _, _, ws)
+        if type == types.OPEN then ws:close(3000, "bye") end
+      end }
+      local ws = connect("ws://" .. own.address .. "/")
+      assert.same({ nil, "closed", 3000, "bye" }, { ws:receive(helper.TIMEOUT) })
+      own:close()
+      ws:connect()
+      local data, reason, code, text = ws:receive(helper.TIMEOUT)
+      assert.same({ nil, "closed", 1006 }, { data, reason, code })
+      assert.truthy(text:find("refused", 1, true), text)
+      assert.same({ nil, text }, { ws:waitopen(0) })
+      ws:connect()
+      ws:close()
+      websocket.run(helper.TIMEOUT)
+      assert.same({ nil, "closed" }, { ws:receive(0) })
+      assert.same({ nil, "closed" }, { ws:waitopen(0) })
+    end)
+
     it("returns messages that came before close() was called", function()
       local ws = connect(raw:url("/burst"))
       ws:sendText("burst ", 3)
@@ -142,6 +161,16 @@ describe("waits on one websocket:", function()
       local c = helper.client(server:url("/echo")):open()
       raises("has an onreceive, which gets its messages", function() c.ws:receive(0) end)
       raises("has an onreceive, which gets its messages", function() c.ws:messages() end)
+    end)
+
+    it("takes a text of digits for a number, as each wait does", function()
+      local ws = connect(server:url("/echo"))
+      assert.same({ nil, "timeout" }, { ws:receive("0.01") })
+      assert.is_true(ws:waitopen("0"))
+      assert.is_true(ws:flush("0", "0"))
+      assert.equal(0, websocket.poll("0"))
+      raises("a descriptor expected", websocket.poll, "0", "1.5")
+      assert.is_false(websocket.run("0"))
     end)
 
     it("names the argument that is wrong, and the script's line", function()
@@ -248,6 +277,18 @@ describe("waits on one websocket:", function()
       ws:connect()
       assert.same({ nil, "timeout" }, { ws:waitopen(0.1) })
       assert.is_true(ws.attempts > 1)
+    end)
+
+    it("after close and connect waits for the new connection", function()
+      local ws = connect(server:url("/echo"))
+      ws:close()
+      ws:connect()
+      assert.is_true(ws:waitopen(helper.TIMEOUT))
+      ws:sendText("again")
+      -- The end of the first connection comes before.
+      local data, reason, code = ws:receive(helper.TIMEOUT)
+      assert.same({ nil, "closed", 1000 }, { data, reason, code })
+      assert.equal("again", (ws:receive(helper.TIMEOUT)))
     end)
 
     it("ends when the websocket is closed by a callback", function()
@@ -358,6 +399,38 @@ describe("waits on one websocket:", function()
       schedule(client("a"), client("b"), client("c"))
       table.sort(results)
       assert.same({ "a", "b", "c" }, results)
+    end)
+
+    it("each of several coroutines that wait for one websocket is woken", function()
+      local ws = websocket.WebSocket { url = server:url("/echo"), reconnect = false }
+      made[#made + 1] = ws
+      ws:connect()
+      websocket.yield = coroutine.yield
+      local results, threads = {}, {}
+      local function start(wait)
+        for i = 1, 3 do
+          threads[i] = coroutine.create(function() results[i] = { wait(ws) } end)
+          assert(coroutine.resume(threads[i]))
+        end
+      end
+      --- Resumes one after the other, and none but when the descriptor is readable.
+      local function resume_all()
+        for i = 1, 3 do
+          local deadline = now() + helper.TIMEOUT
+          while not results[i] do
+            repeat assert(now() < deadline, "coroutine " .. i .. " is not woken") until websocket.loop:dirty()
+            assert(coroutine.resume(threads[i]))
+          end
+        end
+      end
+      start(ws.waitopen)
+      resume_all()
+      assert.same({ { true }, { true }, { true } }, results)
+      results = {}
+      start(ws.receive)
+      ws:close()
+      resume_all()
+      for i = 1, 3 do assert.same({ nil, "closed", 1000, "" }, results[i]) end
     end)
 
     it("poll and run yield, too", function()

@@ -51,7 +51,7 @@ enum {
     WS_VALUE_CLOSED,      /* info of the last CLOSE */
     WS_VALUE_ERROR,       /* text of the last ERROR; nil after an OPEN */
     WS_VALUE_INBOX,       /* messages for `receive`, if there is no handler: waits.c */
-    WS_VALUE_WAITING,     /* table: coroutine that waits in websocket.yield -> true */
+    WS_VALUE_WAITING,     /* table: coroutine that waits in websocket.yield -> true; false if it is unclaimed */
     WS_VALUE_SERVER,      /* the server that has accepted it */
     WS_VALUE_MEMORY,      /* userdata: memory of the lua_websocket */
     WS_VALUES = WS_VALUE_MEMORY
@@ -98,8 +98,8 @@ typedef struct module_state {
     bool is_watched;      /* the script has asked for the descriptor */
     /* What websocket.fd returned last; -1 after a connect or an ERROR: the host may have closed it, and with it the engine's. */
     int descriptor;
-    /* Websockets whose event was delivered by another coroutine than the one that waits for it. The descriptor stays
-     * readable until that coroutine has run, but not beyond `unclaimed_until`, a value of `polls`: it may have died. */
+    /* Websockets with coroutines whose event another one has delivered. The descriptor stays readable until they have run,
+     * but not beyond `unclaimed_until`, a value of `polls`: they may have died. */
     uint32_t unclaimed;
     uint64_t unclaimed_until;
     bool has_run_to_wake; /* the same for a run that another coroutine has ended: runs.c */
@@ -130,8 +130,8 @@ struct lua_websocket {
     uint32_t opens_delivered;  /* OPEN events delivered */
     bool is_open;              /* between the delivery of OPEN and that of CLOSE */
     ws_end last_end;           /* since connect */
-    bool is_unclaimed;         /* counted in module_state.unclaimed */
     uint32_t waiting_coroutines; /* coroutines in WS_VALUE_WAITING; some may have ended in websocket.yield */
+    uint32_t unclaimed;        /* those of them that have not run since another one has delivered their event */
     bool is_accepted;          /* by a server */
     lua_Integer inbox_first;   /* pairs that stood before the first one in the inbox (waits.c) */
     uint32_t inbox_count;      /* pairs in it */
@@ -292,11 +292,11 @@ static inline void ws_stay_readable(module_state *module)
     module->unclaimed_until = module->polls + patience;
 }
 
-/* The coroutine that waits for this websocket's event has run. */
-static inline void ws_claim(lua_websocket *ws)
+/* So many coroutines have to learn that their event was delivered. */
+static inline void ws_set_unclaimed(lua_websocket *ws, uint32_t count)
 {
-    if (ws->is_unclaimed) ws->module->unclaimed--;
-    ws->is_unclaimed = false;
+    ws->module->unclaimed += (count > 0) - (ws->unclaimed > 0);
+    ws->unclaimed = count;
 }
 
 /* Every function that a script calls gets the module by this one. */

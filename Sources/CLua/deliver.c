@@ -215,11 +215,8 @@ static size_t keep_for_receive(lua_State *L, const ws_event *event, lua_websocke
 /* Coroutines may wait for this event in websocket.yield, and another one has delivered it. */
 static __attribute__((noinline)) void mark_unclaimed(lua_State *L, module_state *module, lua_websocket *ws)
 {
-    ws_forget_dead_coroutines(L, ws);
-    if (!ws->waiting_coroutines) return;
-    module->unclaimed += !ws->is_unclaimed;
-    ws_stay_readable(module);
-    ws->is_unclaimed = true;
+    ws_mark_waiting_coroutines(L, ws);
+    if (ws->unclaimed) ws_stay_readable(module);
 }
 
 /* Runs the timers that are due. Returns whether the delivery ends before its last record. */

@@ -106,9 +106,9 @@ void ws_take_answer(lua_State *L);
 /* waits.c: keeps a message, or `false` and the info of a CLOSE, for `receive`. `data` and `type` are stack positions.
  * Returns how many bytes count against maxqueued until they are taken. */
 size_t ws_put_in_inbox(lua_State *L, lua_websocket *ws, int data, int type);
-/* waits.c: takes coroutines that no longer wait, because an error has ended the wait or they were dropped, out of the count of
- * those that wait for this websocket. */
-void ws_forget_dead_coroutines(lua_State *L, lua_websocket *ws);
+/* waits.c: all coroutines that wait for this websocket have to learn that its event was delivered. Forgets those that no longer
+ * wait, because an error has ended the wait or they were dropped. */
+void ws_mark_waiting_coroutines(lua_State *L, lua_websocket *ws);
 
 /* values.c: pushes the arguments that a record has for the callback, behind the event's type; returns how many. Each
  * push may collect garbage, and a finalizer may poll, which frees the record: it is read before the first push, and by

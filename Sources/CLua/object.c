@@ -78,7 +78,7 @@ void ws_release(lua_websocket *ws)
     ws->started = false;
     ws->starts = 0;
     ws->is_open = false;
-    ws_claim(ws);
+    ws_set_unclaimed(ws, 0);
     if (ws->options) ws_options_free(ws->options);
     if (ws->engine_side) ws_websocket_free(ws->engine_side);
     ws->options = NULL;

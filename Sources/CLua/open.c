@@ -35,7 +35,7 @@ void ws_reset_after_fork(lua_State *L, module_state *module)
         ws->inbox_first = 0;
         ws->inbox_count = ws->inbox_reported = 0;
         ws->inbox_bytes = ws->inbox_unreported = 0;
-        ws_claim(ws);
+        ws_set_unclaimed(ws, 0);
         if (ws->engine_side) ws_websocket_reset(ws->engine_side);
     }
     if (!L) return;

@@ -161,9 +161,10 @@ int ws_poll(lua_State *L)
     }
     double now = seconds > 0 ? ws_monotonic() : 0, deadline = now + seconds;
     if (!lua_isnoneornil(L, 2)) {
-        lua_Integer descriptor = luaL_checkinteger(L, 2);
-        luaL_argcheck(L, descriptor >= 0 && descriptor <= INT_MAX, 2, "a descriptor expected");
-        return call_waits(L, WS_PRIVATE_POLL_DESCRIPTOR, deadline, descriptor);
+        lua_Number descriptor = luaL_checknumber(L, 2);
+        bool is_descriptor = descriptor >= 0 && descriptor <= INT_MAX && descriptor == floor(descriptor);
+        luaL_argcheck(L, is_descriptor, 2, "a descriptor expected");
+        return call_waits(L, WS_PRIVATE_POLL_DESCRIPTOR, deadline, (lua_Integer)descriptor);
     }
     if (seconds > 0 && waits_in_coroutine(L)) return call_waits(L, WS_PRIVATE_POLL, deadline, 0);
     for (;;) {

@@ -222,13 +222,19 @@ static int in_coroutine(lua_State *L)
 /* Pushes the coroutines that wait for the websocket at `index`; nil before the first has waited. */
 static int push_waiting(lua_State *L, int index) { return lua_getiuservalue(L, index, WS_VALUE_WAITING); }
 
-/* Whether this coroutine stands in the table at index 2. */
-static bool is_waiting(lua_State *L)
+/* Takes this coroutine out of the table at index 2, if it stands there. */
+static void stop_waiting(lua_State *L, lua_websocket *ws)
 {
     lua_pushthread(L);
-    bool is_known = lua_rawget(L, 2) != LUA_TNIL;
+    bool waits = lua_rawget(L, 2) != LUA_TNIL;
+    bool is_unclaimed = waits && !lua_toboolean(L, -1);
     lua_pop(L, 1);
-    return is_known;
+    if (!waits) return;
+    lua_pushthread(L);
+    lua_pushnil(L);
+    lua_rawset(L, 2);
+    ws->waiting_coroutines--;
+    if (is_unclaimed) ws_set_unclaimed(ws, ws->unclaimed - 1);
 }
 
 /* begin_yield(ws or nil): from here on another coroutine may deliver the event that this one waits for. */
@@ -243,26 +249,20 @@ static int begin_yield(lua_State *L)
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, 1, WS_VALUE_WAITING);
     }
-    if (is_waiting(L)) return 0; /* an error that the script has caught has ended its last wait */
+    lua_websocket *ws = websocket_at_1(L);
+    stop_waiting(L, ws); /* an error that the script has caught may have ended its last wait */
     lua_pushthread(L);
     lua_pushboolean(L, true);
     lua_rawset(L, 2);
-    websocket_at_1(L)->waiting_coroutines++;
+    ws->waiting_coroutines++;
     return 0;
 }
 
 static int end_yield(lua_State *L)
 {
     if (lua_isnil(L, 1)) return 0;
-    lua_websocket *ws = websocket_at_1(L);
     push_waiting(L, 1);
-    if (is_waiting(L)) {
-        lua_pushthread(L);
-        lua_pushnil(L);
-        lua_rawset(L, 2);
-        ws->waiting_coroutines--;
-    }
-    ws_claim(ws);
+    stop_waiting(L, websocket_at_1(L));
     return 0;
 }
 
@@ -285,9 +285,9 @@ static bool is_in_yield(lua_State *coroutine, const ws_handle *handle, const voi
     return false;
 }
 
-void ws_forget_dead_coroutines(lua_State *L, lua_websocket *ws)
+void ws_mark_waiting_coroutines(lua_State *L, lua_websocket *ws)
 {
-    ws->waiting_coroutines = 0;
+    uint32_t count = 0;
     lua_rawgeti(L, WS_UP_PRIVATE, WS_PRIVATE_YIELD);
     const void *yield = lua_topointer(L, -1);
     const ws_handle *handle = lua_touserdata(L, INDEX_WEBSOCKET);
@@ -295,15 +295,18 @@ void ws_forget_dead_coroutines(lua_State *L, lua_websocket *ws)
     int table = lua_gettop(L) + 1;
     push_waiting(L, INDEX_WEBSOCKET);
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-        if (is_in_yield(lua_tothread(L, -2), handle, yield)) {
-            ws->waiting_coroutines++;
-            continue;
-        }
+        bool waits = is_in_yield(lua_tothread(L, -2), handle, yield);
+        count += waits;
         lua_pushvalue(L, -2);
-        lua_pushnil(L);
+        if (waits)
+            lua_pushboolean(L, false);
+        else
+            lua_pushnil(L);
         lua_rawset(L, table);
     }
     lua_settop(L, table - 1);
+    ws->waiting_coroutines = count;
+    ws_set_unclaimed(ws, count);
 }
 
 /* earlier(deadline) -> the deadline or the time of the next timer */

@@ -5,11 +5,15 @@
 --
 -- A deadline is a time of the monotonic clock. 0 means: deliver what is queued, and do not wait.
 local module, methods, native = ...
-local time, step, error, type = native.time, native.step, error, type
+local time, step, error, type, tonumber = native.time, native.step, error, type, tonumber
 local forever = 1 / 0
+
+-- A text of digits is a number, as for Lua's own functions.
+local function to_number(value) return type(value) == "string" and tonumber(value) or value end
 
 local function check_deadline(seconds, argument, name)
   if seconds == nil then return forever end
+  seconds = to_number(seconds)
   if type(seconds) ~= "number" then
     error(("bad argument #%d to '%s' (number expected, got %s)"):format(argument, name, type(seconds)), 3)
   end
@@ -98,6 +102,7 @@ end
 function methods.flush(ws, timeout, bytes)
   check_websocket(ws, "flush")
   local deadline = check_deadline(timeout, 1, "flush")
+  bytes = to_number(bytes)
   if bytes ~= nil and (type(bytes) ~= "number" or bytes ~= bytes) then
     error(("bad argument #2 to 'flush' (a number of bytes expected, got %s)"):format(
       type(bytes) == "number" and "NaN" or type(bytes)), 2)
@@ -158,6 +163,7 @@ if not native.calls_yield then
     if timeout == nil and descriptor == nil then return native_poll() end
     local deadline = check_deadline(timeout or 0, 1, "poll")
     if descriptor ~= nil then
+      descriptor = to_number(descriptor)
       check_descriptor(descriptor)
       if not native.can_poll() then return 0 end
       local events, is_readable = poll_descriptor(deadline, descriptor)
