@@ -544,7 +544,7 @@ describe("lifetime:", function()
       end
     end)
 
-    for name, script in pairs {
+    for name, text in pairs {
       ["makes its first websockets"] = [[
         begin()
         local answers, list = 0, {}
@@ -571,7 +571,7 @@ describe("lifetime:", function()
         if not host then return pending("needs cc and liblua5.4-dev") end
         if os.getenv("WEBSOCKET_CC") then return pending("a sanitizer makes Swift's runtime hold locks for long") end
         for i = 0, 19 do
-          local output, code = run(script, "aside", 15 * i)
+          local output, code = run(text, "aside", 15 * i)
           assert.equal("0\ndone\n", output)
           assert.equal(0, code)
         end
