@@ -234,7 +234,8 @@ static void stop_waiting(lua_State *L, lua_websocket *ws)
     lua_pushnil(L);
     lua_rawset(L, 2);
     ws->waiting_coroutines--;
-    if (is_unclaimed) ws_set_unclaimed(ws, ws->unclaimed - 1);
+    /* A fork or the end of the state has set the count to 0. */
+    if (is_unclaimed && ws->unclaimed) ws_set_unclaimed(ws, ws->unclaimed - 1);
 }
 
 /* begin_yield(ws or nil): from here on another coroutine may deliver the event that this one waits for. */
