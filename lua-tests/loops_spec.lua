@@ -22,9 +22,11 @@ describe("the example in docs/api.md for", function()
     local command = ("%s -e 'require %q' 2>/dev/null"):format(helper.lua, name)
     local it_runs = os.execute(command) and it or pending
     it_runs(name, function()
-      local output, status = helper.script(script:gsub("EXAMPLE", function() return code end), server:url("/echo"))
-      assert.equal(expected, output)
-      assert.equal(0, status)
+      helper.one_of_five(function()
+        local output, status = helper.script(script:gsub("EXAMPLE", function() return code end), server:url("/echo"))
+        assert.equal(0, status, output)
+        return output == expected, output
+      end)
     end)
   end
 
@@ -72,6 +74,7 @@ describe("the example in docs/api.md for", function()
     loop:wrap(function() client("a") end)
     loop:wrap(function() client("b") end)
     assert(loop:loop())
+    -- On a busy machine each answer may be there before its `receive`: then one client comes to its end first.
     local _, switches = table.concat(turns):gsub("ab", "")
     print(#turns, switches > 1)
   ]], "200\ttrue\n")

@@ -15,33 +15,33 @@ import Testing
     @Test func theSystemChoosesAPort() throws {
         var sockets = try listen(at: "127.0.0.1:0")
         #expect(sockets.port > 0 && sockets.description == "127.0.0.1:\(sockets.port)" && sockets.numbers.count == 1)
-        sockets.stop()
+        sockets.takeAll().stop()
         #expect(sockets.numbers.isEmpty && sockets.port == 0 && sockets.description.isEmpty)
         #expect(throws: SystemError.self) { try sockets.accept(from: 0).peer }
     }
 
     @Test func localhostIsTwoSocketsOfOnePort() throws {
-        var sockets = try listen(at: "localhost:0")
+        let sockets = try listen(at: "localhost:0")
         #expect(sockets.numbers.count == 2)
         let port = sockets.port
         #expect(throws: SystemError.self) { try listen(at: "[::1]:\(port)").port }
         sockets.stop()
-        var again = try listen(at: "[::1]:\(port)")
+        let again = try listen(at: "[::1]:\(port)")
         again.stop()
     }
 
     /// If ::1 is taken, 127.0.0.1 does not stay bound.
     @Test func aFailureKeepsNothing() throws {
-        var first = try listen(at: "[::1]:0")
+        let first = try listen(at: "[::1]:0")
         let port = first.port
         #expect(throws: SystemError.self) { try listen(at: "localhost:\(port)").port }
-        var second = try listen(at: "127.0.0.1:\(port)")
+        let second = try listen(at: "127.0.0.1:\(port)")
         first.stop()
         second.stop()
     }
 
     @Test func acceptReturnsTheClient() throws {
-        var sockets = try listen(at: ":0")
+        let sockets = try listen(at: ":0")
         let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         defer { close(client) }
         let target = Address(IPAddress("127.0.0.1")!, port: sockets.port)
@@ -54,7 +54,7 @@ import Testing
     @Test func theFileOfAUnixSocketIsRemovedAtTheEnd() throws {
         let folder = try TestFolder()
         let path = "\(folder.path)/a.sock"
-        var sockets = try listen(at: "unix:\(path)")
+        let sockets = try listen(at: "unix:\(path)")
         #expect(exists(path) && sockets.description == "unix:\(path)" && sockets.port == 0)
         sockets.stop()
         #expect(!exists(path))
@@ -66,14 +66,14 @@ import Testing
         let dead = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         #expect(Address(path: path)!.withSockaddr { bind(dead, $0, $1) } == 0)
         close(dead)
-        var live = try listen(at: "unix:\(path)")
+        let live = try listen(at: "unix:\(path)")
         #expect(throws: SystemError.self) { try listen(at: "unix:\(path)").port }
         let file = try folder.write("file", "precious")
         #expect(throws: SystemError.self) { try listen(at: "unix:\(file)").port }
         #expect(exists(file))
         // Another server has taken the name: its file stays.
         unlink(path)
-        var other = try listen(at: "unix:\(path)")
+        let other = try listen(at: "unix:\(path)")
         live.stop()
         #expect(exists(path))
         other.stop()
