@@ -132,6 +132,20 @@ describe("keepalive:", function()
     assert.equal(0, c:count("ERROR"))
   end)
 
+  -- The script's thread writes them to the socket itself: the kernel tells when.
+  it("counts the script's messages as sent data", function()
+    local c, pings = beats("&answers=0&beat=8100&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
+    local timer
+    local function send()
+      c.ws:sendText("message")
+      timer = websocket.after(0.03, send)
+    end
+    send()
+    sends_none(pings)
+    timer:cancel()
+    assert.equal(0, c:count("ERROR"))
+  end)
+
   it("goes on pinging a server that answers no ping, with an infinite pongtimeout", function()
     local c, pings = beats("&answers=0", { pinginterval = 0.02, pongtimeout = math.huge })
     helper.wait(function() return pings() >= 5 end, "five pings")

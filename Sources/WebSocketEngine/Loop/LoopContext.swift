@@ -14,6 +14,8 @@ struct LoopContext: ~Copyable {
     var unfinished: [Poller.Token] = []
     /// Set when a socket received so much in this turn, and has more, that reading on while Lua delivers saves time.
     var isStreaming = false
+    /// Set by a session that has worked for some microseconds at most; cleared before the session is called.
+    var wasBrief = false
     /// Sockets whose write was delayed, so that more messages go into one write.
     var coalescing: [Poller.Token] = []
     /// Events of the session at work that were not published yet.

@@ -141,10 +141,10 @@ extension OpenConnection {
 
     func keepAlive(_ loop: inout LoopContext) -> Progress {
         guard keepalive != nil, keepalive!.deadline <= loop.now else { return .going }
-        let (lastDirectWrite, queued) = websocket.sendQueue.withLock { ($0.lastDirectWrite, $0.count) }
-        let isSending = !writeBuffer.isEmpty || queued > 0
-        if let lastDirectWrite { keepalive!.sent(lastDirectWrite, isSending: false) }
-        if keepalive!.needsAcknowledgement, let latest = transport.acknowledgement(loop.now) {
+        let isSending = !writeBuffer.isEmpty || websocket.sendQueue.withLock { $0.count } > 0
+        if let latest = transport.acknowledgement(loop.now) {
+            // The script's thread may have written. (Of a Unix socket the kernel does not tell: it gets a ping more.)
+            keepalive!.sent(latest.lastSent, isSending: false)
             keepalive!.acknowledged(latest, isSending: isSending, loop.now)
         }
         switch keepalive!.due(loop.now, isSending: isSending) {

@@ -45,6 +45,11 @@ final class OpenConnection {
     /// would inflate to too much in one turn.
     private var unparsed: [UInt8]
 
+    /// Whether each byte that is read takes little time: neither TLS nor inflating.
+    private let areBytesCheap: Bool
+
+    /// Bytes that are handled in some microseconds.
+    private static let briefRead = 1 << 10
     private static let readLimitAfterLargeFrame = 4 << 10
     private static let readLimitAfterTinyFrames = 64 << 10
     /// Bytes parsed in one turn, the last of them in the middle of a message, after which more are expected at once.
@@ -60,6 +65,7 @@ final class OpenConnection {
         self.websocket = websocket
         self.transport = transport
         unparsed = early
+        areBytesCheap = transport.tls == nil && agreement.deflate == nil
         let options = websocket.options
         let role = websocket.role
         reader = MessageReader(
@@ -101,13 +107,11 @@ final class OpenConnection {
         let compresses = writeBuffer.compresses
         // With `debug` the loop writes every frame, since only the loop can report it.
         let direct = compresses || websocket.options.debug ? nil : transport.descriptorForScript
-        let recordsWriteTimes = keepalive != nil
         let role = websocket.role
         let independent = writeBuffer.independentDeflate
         return websocket.sendQueue.withLock {
             $0.open(
-                direct: direct, compresses: compresses, recordsWriteTimes: recordsWriteTimes, role: role,
-                independent: independent)
+                direct: direct, compresses: compresses, role: role, independent: independent)
         }
     }
 
@@ -120,8 +124,12 @@ final class OpenConnection {
     func ready(_ readiness: Poller.Readiness, _ loop: inout LoopContext) -> Progress {
         guard transport.shouldHandle(readiness) else { return .going }
         let ready = transport.streamReadiness(readiness)
-        if ready.contains(.write), isWaitingForWritable, flush(&loop) == .over { return .over }
-        return ready.contains(.read) ? read(&loop, endsOrStops: readiness.endsOrStops) : .going
+        let writes = ready.contains(.write) && isWaitingForWritable
+        if writes, flush(&loop) == .over { return .over }
+        guard ready.contains(.read) else { return .going }
+        let progress = read(&loop, endsOrStops: readiness.endsOrStops)
+        if writes { loop.wasBrief = false }
+        return progress
     }
 
     func updateInterest(_ loop: inout LoopContext) {
@@ -179,6 +187,7 @@ final class OpenConnection {
                 }
                 // The socket is empty: another read would block.
                 if count < target.count, !endsOrStops, transport.shortReadEmptiesSocket, !transport.hasBufferedInput {
+                    loop.wasBrief = areBytesCheap && total <= Self.briefRead
                     return .going
                 }
             }

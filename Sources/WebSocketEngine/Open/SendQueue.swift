@@ -59,9 +59,6 @@ struct SendQueue: ~Copyable {
     private(set) var independentDeflate: DeflateParameters.Direction?
     /// Whether the loop watches what the peer acknowledges. If not, the next direct write wakes it.
     private var isAcknowledgementWatched = false
-    /// When Lua's thread wrote to the socket last, to a tick; only with `pinginterval`.
-    private(set) var lastDirectWrite: Nanoseconds?
-    private var recordsWriteTimes = false
 
     /// A message of at least this many bytes is copied without the lock.
     static let largeMessage = 256 << 10
@@ -177,7 +174,6 @@ struct SendQueue: ~Copyable {
         // The loop meets the same error, and handles it.
         if written > 0 {
             frames.didRead(written)
-            if recordsWriteTimes { lastDirectWrite = lastTick() }
             if frames.isEmpty {
                 wakes = !isAcknowledgementWatched
                 isAcknowledgementWatched = true
@@ -241,7 +237,7 @@ struct SendQueue: ~Copyable {
     /// The loop has a connection. False when the script has called `close` for it already.
     /// - Parameter independent: how messages are compressed, if each is on its own.
     mutating func open(
-        direct: Int32?, compresses: Bool, recordsWriteTimes: Bool, role: Role = .client,
+        direct: Int32?, compresses: Bool, role: Role = .client,
         independent: DeflateParameters.Direction? = nil
     ) -> Bool {
         guard pendingCalls == 0 else { return false }
@@ -252,7 +248,6 @@ struct SendQueue: ~Copyable {
         encoding = compresses ? .uncompressed : direct.map { .writable(socket: $0) } ?? .final
         masks = role.masks && !compresses
         independentDeflate = compresses ? independent : nil
-        self.recordsWriteTimes = recordsWriteTimes
         return true
     }
 
@@ -269,7 +264,6 @@ struct SendQueue: ~Copyable {
         writer = .script
         encoding = .final
         isAcknowledgementWatched = false
-        lastDirectWrite = nil
         inFlightBytes = 0
         frames.removeAll(keepingAtMost: 0)
         segments = []

@@ -255,7 +255,7 @@ import WebSocketProtocol
 
     @Test func aConnectionDoesNotOpenWhileACloseIsOnItsWay() {
         var sendQueue = SendQueue()
-        func opens() -> Bool { sendQueue.open(direct: nil, compresses: false, recordsWriteTimes: false) }
+        func opens() -> Bool { sendQueue.open(direct: nil, compresses: false) }
         sendQueue.scriptCloses()
         sendQueue.scriptCloses()
         #expect(!opens())
@@ -315,7 +315,7 @@ import WebSocketProtocol
 
 extension SendQueue {
     fileprivate mutating func openForTest(direct: Int32? = nil, deflating: Bool = false) {
-        let isOpened = open(direct: direct, compresses: deflating, recordsWriteTimes: false)
+        let isOpened = open(direct: direct, compresses: deflating)
         #expect(isOpened)
     }
 }

@@ -20,7 +20,7 @@ import Testing
         let websocket = WebSocket(acceptedBy: server)
         let isOpen = websocket.sendQueue.withLock {
             $0.open(
-                direct: nil, compresses: compresses, recordsWriteTimes: false, role: .server, independent: direction)
+                direct: nil, compresses: compresses, role: .server, independent: direction)
         }
         #expect(isOpen)
         return websocket
