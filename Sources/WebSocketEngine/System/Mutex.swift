@@ -11,23 +11,25 @@ import Synchronization
 
 // Sendable: the value is only accessed with the lock held.
 struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
-    /// 0: free, 1: locked, 2: locked, and threads may be waiting.
-    private let word = UnsafeMutablePointer<Atomic<UInt32>>.allocate(capacity: 1)
-    private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)
+    /// Side by side: who takes the lock has the value's first bytes in the processor's cache, too.
+    private struct Contents: ~Copyable {
+        /// 0: free, 1: locked, 2: locked, and threads may be waiting. First, since the kernel gets its address.
+        let word = Atomic<UInt32>(0)
+        var value: Value
+    }
+
+    private let contents = UnsafeMutablePointer<Contents>.allocate(capacity: 1)
 
     private let level: LockLevel
 
     init(_ initial: consuming sending Value, level: LockLevel = .inner) {
         self.level = level
-        word.initialize(to: Atomic(0))
-        value.initialize(to: initial)
+        contents.initialize(to: Contents(value: initial))
     }
 
     deinit {
-        word.deinitialize(count: 1)
-        word.deallocate()
-        value.deinitialize(count: 1)
-        value.deallocate()
+        contents.deinitialize(count: 1)
+        contents.deallocate()
     }
 
     @inline(__always)
@@ -37,7 +39,7 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         assert(level.take(), "lock order: see docs/design.md")
         if !tryLock() { waitForLock() }
         defer { unlock() }
-        return try body(&value.pointee)
+        return try body(&contents.pointee.value)
     }
 
     /// If another thread holds the lock, calls `prompt`, which must make that thread unlock soon, and waits. Returns nil
@@ -50,30 +52,29 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         }
         assert(level.take(), "lock order: see docs/design.md")
         defer { unlock() }
-        return body(&value.pointee)
+        return body(&contents.pointee.value)
     }
 
     /// In a forked child: unlocks and replaces the value, which a thread of the parent may have left locked and half
     /// changed. The old value is not destroyed.
     func reset(to initial: consuming sending Value) {
-        word.pointee.store(0, ordering: .relaxed)
-        value.initialize(to: initial)
+        contents.initialize(to: Contents(value: initial))
     }
 
     @inline(__always)
     private func tryLock() -> Bool {
-        word.pointee.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
+        contents.pointee.word.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
     }
 
     @inline(never)
     private func waitForLock() {
         // This thread cannot know whether others wait too, so it takes the lock in state 2.
-        while word.pointee.exchange(2, ordering: .acquiring) != 0 { ws_futex_wait(word, 2) }
+        while contents.pointee.word.exchange(2, ordering: .acquiring) != 0 { ws_futex_wait(contents, 2) }
     }
 
     @inline(__always)
     private func unlock() {
         assert(level.release())
-        if word.pointee.exchange(0, ordering: .releasing) == 2 { ws_futex_wake(word) }
+        if contents.pointee.word.exchange(0, ordering: .releasing) == 2 { ws_futex_wake(contents) }
     }
 }
