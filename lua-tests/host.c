@@ -1,5 +1,6 @@
 /* A host with several Lua states in one process. The scripts get the globals `url` and `name` and the functions fork,
- * await, leave, clock (monotonic seconds), shut(descriptor), occupy(kind, descriptor) and touched().
+ * await, leave, clock (monotonic seconds), shut(descriptor), shut_all(seconds), occupy(kind, descriptor) and
+ * touched().
  *
  *   host cycles N script url     N states, one after the other, each closed
  *   host both script url         two states on one thread: the script returns a function, called in turn until true
@@ -18,17 +19,21 @@
  *   host heir script url         two states, the first on its own thread; the second is also in a forked child, where
  *                                its `name` is "heir": the script returns a function, called in both until true */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -75,9 +80,26 @@ static int shut(lua_State *L)
     return 0;
 }
 
+static void *shut_all(void *microseconds)
+{
+    usleep((useconds_t)(intptr_t)microseconds);
+    close_range(3, ~0U, 0);
+    return NULL;
+}
+
+/* shut_all(seconds): another thread closes all descriptors from 3 up after this time. */
+static int shut_all_later(lua_State *L)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, shut_all, (void *)(intptr_t)(luaL_checknumber(L, 1) * 1e6));
+    return 0;
+}
+
 /* The numbers below this that occupy() has given to descriptors of the host, and the text of each in /proc. */
 enum { OCCUPIED = 64, TEXT = 1024 };
 static char occupied[OCCUPIED][TEXT];
+/* The other ends of sockets that occupy() has made; 0: none. */
+static int others[OCCUPIED];
 
 /* What the kernel shows of a descriptor: the count of an eventfd, the time of a timer, the entries of an epoll. */
 static void describe(int number, char *text)
@@ -93,7 +115,18 @@ static void describe(int number, char *text)
     if (left && !timerfd_gettime(number, &time)) sprintf(left, "armed %d", time.it_value.tv_sec > 3600);
 }
 
-/* occupy(kind, number): the host closes a descriptor, and its own "eventfd", "timerfd" or "epoll" gets the number. */
+/* A socket of the host, for `number`. */
+static int make_socket(int type, int number)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends)) abort();
+    others[number] = fcntl(ends[1], F_DUPFD_CLOEXEC, OCCUPIED);
+    close(ends[1]);
+    return ends[0];
+}
+
+/* occupy(kind, number): the host closes a descriptor, and its own "eventfd", "timerfd", "epoll", "socket" or "datagram"
+ * socket gets the number. */
 static int occupy(lua_State *L)
 {
     const char *kind = luaL_checkstring(L, 1);
@@ -105,6 +138,8 @@ static int occupy(lua_State *L)
         struct itimerspec day = {.it_value = {.tv_sec = 86400}};
         own = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
         timerfd_settime(own, 0, &day, NULL);
+    } else if (!strcmp(kind, "socket") || !strcmp(kind, "datagram")) {
+        own = make_socket(*kind == 's' ? SOCK_STREAM : SOCK_DGRAM, number);
     } else {
         /* Its only entry is always readable, and reported once. */
         struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = 42};
@@ -117,12 +152,18 @@ static int occupy(lua_State *L)
     return 0;
 }
 
-/* touched() -> the number and the text of a descriptor of occupy() that is closed or has changed, or nothing. */
+/* touched() -> the number and the text of a descriptor of occupy() that is closed or has changed, or the number of a socket
+ * whose other end has got something; or nothing. */
 static int touched(lua_State *L)
 {
     for (int number = 0; number < OCCUPIED; number++) {
         char text[TEXT];
         if (!occupied[number][0]) continue;
+        struct pollfd other = {.fd = others[number], .events = POLLIN};
+        if (others[number] && poll(&other, 1, 0)) {
+            lua_pushfstring(L, "%d: %d bytes", number, (int)recv(other.fd, text, sizeof text, MSG_DONTWAIT));
+            return 1;
+        }
         describe(number, text);
         if (strcmp(text, occupied[number])) {
             lua_pushfstring(L, "%d was:\n%s\nand is:\n%s", number, occupied[number], text);
@@ -186,6 +227,7 @@ static lua_State *start(const char *name)
     lua_register(L, "leave", leave);
     lua_register(L, "clock", monotonic);
     lua_register(L, "shut", shut);
+    lua_register(L, "shut_all", shut_all_later);
     lua_register(L, "occupy", occupy);
     lua_register(L, "touched", touched);
     check(L, luaL_loadfile(L, script));

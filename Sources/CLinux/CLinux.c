@@ -3,6 +3,7 @@
 #include "CLinux.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/net_tstamp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,14 +15,38 @@ int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigse
 
 int ws_make_wakeup(void)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) return -1;
-    char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
-    int both = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-    close(ends[0]);
-    close(ends[1]);
-    return both >= 0 ? both : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int wakeup = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (wakeup < 0) return -1;
+    /* The kernel chooses an abstract address (unix(7), autobind). */
+    struct sockaddr_un own = {.sun_family = AF_UNIX};
+    socklen_t size = sizeof own;
+    if (!bind(wakeup, (struct sockaddr *)&own, sizeof own.sun_family) &&
+        !getsockname(wakeup, (struct sockaddr *)&own, &size) && !connect(wakeup, (struct sockaddr *)&own, size))
+        return wakeup;
+    int failure = errno;
+    close(wakeup);
+    errno = failure;
+    return -1;
+}
+
+/* The mark is SO_TXTIME, an option for packets that are to leave at a time of their own. It changes nothing for TCP, but a
+ * socket without it refuses the control message SCM_TXTIME (sock_cmsg_send in Linux 4.19 and later). */
+void ws_mark_socket(int socket)
+{
+    struct sock_txtime mark = {.clockid = CLOCK_MONOTONIC};
+    setsockopt(socket, SOL_SOCKET, SO_TXTIME, &mark, sizeof mark);
+}
+
+ssize_t ws_send_marked(int socket, const void *bytes, size_t count, int flags)
+{
+    static const struct {
+        struct cmsghdr header;
+        uint64_t time;
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(uint64_t)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_TXTIME}};
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = (void *)&control, .msg_controllen = sizeof control};
+    return syscall(SYS_sendmsg, socket, &message, flags);
 }
 
 int ws_peer_end(int socket)

@@ -169,12 +169,13 @@ static int send_message(lua_State *L, uint8_t opcode, const char *what)
         parts[0] = ws_slice_at(L, -1);
         count = 1;
     }
-    bool first = ws->last_send_poll != module->polls;
+    bool is_first = ws->last_send_poll != module->polls;
     ws->last_send_poll = module->polls;
     ws_failure failure;
     /* The loop thread may not have executed the script's close() yet. */
     if (!ws->started) return luaL_error(L, "WebSocket is not connected, can't send %s", what);
-    switch (ws_websocket_send(module->state, ws->engine_side, opcode, parts, (size_t)count, first, &failure)) {
+    switch (ws_websocket_send(module->state, ws->engine_side, opcode, parts, (size_t)count,
+                              is_first ? ws_direct_write(module) : WS_WRITE_NEVER, &failure)) {
     case WS_SENT: return 0;
     case WS_SEND_CLOSED:
         /* A client may go at any time, and the script can't know before its CLOSE. An error would end the server. */

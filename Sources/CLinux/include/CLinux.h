@@ -26,19 +26,18 @@
  * too. */
 int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigset_t *mask);
 /* A wake-up: a descriptor that is readable from ws_signal_wakeup until ws_clear_wakeup, which return 0 if they fail; -1 and
- * errno if the system gives none. It is a pipe, open for reading and writing, since each pipe has an inode of its own: all
- * eventfds share one, so that one of the host's that has got the number could not be told from ours. Where there is no
- * /proc it is an eventfd. Neither call blocks. */
+ * errno if the system gives none. It is a datagram socket that is connected to itself, and the signal is a datagram without
+ * bytes: if the host has closed the socket, and opens another file at its number in the moment before the signal, no byte
+ * comes into that file. Neither call blocks. */
 int ws_make_wakeup(void);
 static inline int ws_signal_wakeup(int wakeup)
 {
-    uint64_t count = 1;
-    return write(wakeup, &count, sizeof count) == sizeof count;
+    return send(wakeup, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0;
 }
 static inline int ws_clear_wakeup(int wakeup)
 {
-    uint64_t count;
-    return read(wakeup, &count, sizeof count) == sizeof count;
+    char none;
+    return recv(wakeup, &none, 0, MSG_DONTWAIT) == 0;
 }
 /* send, recv and epoll_pwait without the C library's functions. Those are cancellation points, which cost two atomic
  * operations for each call in a process with threads; no thread of ours is ever cancelled. */
@@ -46,6 +45,10 @@ static inline ssize_t ws_send(int socket, const void *bytes, size_t count, int f
 {
     return syscall(SYS_sendto, socket, bytes, count, flags, NULL, 0);
 }
+/* Marks a TCP socket, and those that it accepts, as ours for ws_send_marked. */
+void ws_mark_socket(int socket);
+/* ws_send, but fails with EINVAL if the socket has no mark. */
+ssize_t ws_send_marked(int socket, const void *bytes, size_t count, int flags);
 static inline ssize_t ws_receive(int socket, void *bytes, size_t count)
 {
     return syscall(SYS_recvfrom, socket, bytes, count, MSG_DONTWAIT, NULL, NULL);

@@ -20,7 +20,7 @@ final class CommandQueue: Sendable {
 
     init(_ ownership: LoopOwnership) throws(SystemError) {
         self.ownership = ownership
-        wakeup = try FileDescriptor(ws_make_wakeup(), from: "pipe2")
+        wakeup = try FileDescriptor(ws_make_wakeup(), from: "socket")
     }
 
     /// Returns false when the loop cannot be woken.

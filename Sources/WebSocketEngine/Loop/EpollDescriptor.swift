@@ -26,10 +26,7 @@ struct EpollDescriptor: ~Copyable {
     deinit { if isOurs { close(number) } }
 
     /// False when the host has closed it or the timer.
-    var isOurs: Bool { timer.isOurs && holdsTimer }
-
-    /// `isOurs`, if the timer is.
-    var holdsTimer: Bool { holds(timer.number) }
+    var isOurs: Bool { timer.isOurs && holds(timer.number) }
 
     /// Whether `descriptor`, which is ours, was added. Changes nothing, not even an epoll descriptor of the host's.
     func holds(_ descriptor: Int32) -> Bool {

@@ -73,6 +73,7 @@ struct Loop: ~Copyable {
     mutating func runOnce(
         until limit: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil, forScript: Bool = false
     ) -> Outcome {
+        guard context.poller.isIntact() else { return .failed(SystemError("epoll_wait", EBADF)) }
         // A command may already have published the event that the caller waits for; then the turn must not wait.
         let hasExecuted = (hasCommands || context.commandQueue.hasCommands) && executeFirst()
         guard !isStopped else { return .stopped }

@@ -45,6 +45,8 @@ struct Poller: ~Copyable {
     private let epoll: EpollDescriptor
     /// Time at which the timer fires; `max` after it has.
     private var timerSetTo = Nanoseconds.max
+    /// When a wait has ended last.
+    private var lastEnd = now()
     /// Tick of the clock in which it was last known that the host has not closed the epoll descriptor.
     private var checkedAt: Nanoseconds = 0
     private let events: UnsafeMutableBufferPointer<epoll_event>
@@ -97,26 +99,42 @@ struct Poller: ~Copyable {
 
     func change(_ number: Int32, _ token: Token, to interest: Interest) {
         // EPOLLHUP is reported even without an interest. EPOLLONESHOT limits that to one event; else the loop would spin.
+        guard epoll.isOurs else { return }
         let bits = interest.subtracting(.edge).isEmpty ? EPOLLONESHOT.rawValue : interest.rawValue
         epoll.change(number, epoll_event(events: bits, data: epoll_data(u64: token)))
     }
 
     /// Waits until `deadline` at the latest; nil means no deadline, 0 does not wait. It may end earlier without an event.
     /// Returns the number of events, -1 when a signal interrupted the wait, or `waitFailed`.
-    /// - Parameter mask: signals that are blocked during the wait; nil leaves the thread's mask as it is.
+    /// - Parameter mask: signals that are blocked during the wait; nil leaves the thread's mask as it is. With a mask the wait
+    ///   is a long one, which can afford epoll's own timeout.
     @inline(__always)
     mutating func wait(until deadline: Nanoseconds?, _ mask: UnsafePointer<sigset_t>? = nil) -> Int {
-        if let deadline, deadline != 0, !setTimer(deadline) { return Self.waitFailed }
-        guard isIntact() else { return Self.waitFailed }
+        var milliseconds: Int32 = deadline == 0 ? 0 : -1
+        if let deadline, deadline != 0 {
+            if mask != nil {
+                milliseconds = Self.milliseconds(from: now(), until: deadline)
+            } else {
+                guard setTimer(deadline) else { return Self.waitFailed }
+                // A second later the wait ends even if another thread has closed the timer meanwhile.
+                milliseconds = Self.milliseconds(from: lastEnd, until: deadline) + 1000
+            }
+        }
         let count = Int(
-            ws_epoll_wait(epoll.number, events.baseAddress, Int32(Self.maxEvents), deadline == 0 ? 0 : -1, mask))
+            ws_epoll_wait(epoll.number, events.baseAddress, Int32(Self.maxEvents), milliseconds, mask))
         return count < 0 && errno != EINTR ? Self.waitFailed : count
     }
 
-    /// False when the host has closed the epoll descriptor: its own may have the number, and a wait there would take the host's
-    /// events and find no timer. Looks once in each tick of the clock at most, since that takes system calls.
+    /// Rounded up. A minute at most: then the wait begins anew, with a look at the descriptor.
+    private static func milliseconds(from time: Nanoseconds, until deadline: Nanoseconds) -> Int32 {
+        Int32(min((max(deadline, time) - time + 999_999) / 1_000_000, 60_000))
+    }
+
+    /// To be asked before each turn. False when the host has closed the epoll descriptor: its own may have the number, and a wait
+    /// there would take the host's events and find no timer. Looks once in each tick of the clock at most, since that takes
+    /// system calls.
     @inline(__always)
-    private mutating func isIntact() -> Bool {
+    mutating func isIntact() -> Bool {
         let tick = lastTick()
         return tick == checkedAt || isIntact(at: tick)
     }
@@ -138,12 +156,12 @@ struct Poller: ~Copyable {
     private mutating func setEarlierTimer(_ deadline: Nanoseconds) -> Bool {
         guard epoll.timer.set(deadline) else { return false }
         timerSetTo = deadline
-        checkedAt = lastTick()
-        return epoll.holdsTimer
+        return true
     }
 
     /// To be called after a wait, so that a timer that has fired is set again for the next one.
     mutating func noteTime(_ now: Nanoseconds) {
+        lastEnd = now
         if timerSetTo <= now { timerSetTo = .max }
     }
 

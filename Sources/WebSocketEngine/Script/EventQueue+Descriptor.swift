@@ -28,7 +28,7 @@ extension EventQueue {
         if shared.openWakeup >= 0, shared.descriptor?.isIntact == true { return shared.descriptor?.number ?? -1 }
         shared.descriptor = nil
         descriptorExists.store(false, ordering: .relaxed)
-        guard prepareWakeup(&shared) else { throw SystemError("pipe2") }
+        guard prepareWakeup(&shared) else { throw SystemError("socket") }
         let descriptor = try EventDescriptor(wakeup: shared.openWakeup)
         descriptor.setTimer(timer.load(ordering: .relaxed))
         let number = descriptor.number

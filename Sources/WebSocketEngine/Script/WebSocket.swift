@@ -129,7 +129,7 @@ public final class WebSocket: Sendable {
     /// Queues one message.
     /// - Parameter directly: whether this thread may write to the socket itself.
     public func send(
-        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool, directly: Bool
+        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool, directly: DirectWrite
     ) -> SendResult {
         var wakes = false
         let result = enqueue(opcode, parts, random: &random, directly: directly, wakes: &wakes)
@@ -138,7 +138,7 @@ public final class WebSocket: Sendable {
     }
 
     /// Queues or writes a frame that is made for many connections of a server.
-    func send(frame: UnsafeRawBufferPointer, directly: Bool) -> Bool {
+    func send(frame: UnsafeRawBufferPointer, directly: DirectWrite) -> Bool {
         var wakes = false
         let isTaken = sendQueue.withLock {
             $0.append(frame: frame, limit: options.maxBuffered, directly: directly, wakes: &wakes)
@@ -154,7 +154,7 @@ public final class WebSocket: Sendable {
     @inline(__always)
     func enqueue(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool,
-        directly: Bool, wakes: inout Bool
+        directly: DirectWrite, wakes: inout Bool
     ) -> SendResult {
         guard let count = parts.count == 1 ? parts[0].count : Self.sum(parts) else {
             return .failed("more bytes than memory can hold")
@@ -186,7 +186,7 @@ public final class WebSocket: Sendable {
     @inline(never)
     private func sendLarge(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int, random: inout RandomPool,
-        directly: Bool, wakes: inout Bool
+        directly: DirectWrite, wakes: inout Bool
     ) -> SendResult {
         while true {
             var frame = LargeFrame()

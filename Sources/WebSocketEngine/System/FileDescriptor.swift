@@ -1,12 +1,13 @@
-// Owns one descriptor and closes it. Used on any thread, by one owner at a time.
+// Owns one descriptor and closes it. Used on any thread, by one owner at a time; a reference is for use beside the owner's.
 //
 // A host may close descriptors that it did not open, as daemons do, and the next file that it opens then has the same number.
-// So `isOurs` is checked before a descriptor is closed or a wake-up is written.
+// So `isOurs` is asked before a descriptor is closed, and before bytes are written to it.
 
 import CLinux
 import Glibc
 
-struct FileDescriptor: ~Copyable {
+/// The number of an open descriptor, and what it stands for. To be used only while the owner has not closed it.
+struct DescriptorReference {
     let number: Int32
     /// The open file. Each file, pipe and socket has an inode of its own; all eventfds, timerfds and epoll descriptors share
     /// one, so they have other owners: TimerDescriptor and EpollDescriptor.
@@ -16,6 +17,15 @@ struct FileDescriptor: ~Copyable {
         self.number = number
         file = FileIdentity(number)
     }
+
+    /// False when the number is closed, or stands for another file than at first.
+    var isOurs: Bool { file != nil && FileIdentity(number) == file }
+}
+
+struct FileDescriptor: ~Copyable {
+    let reference: DescriptorReference
+
+    init(_ number: Int32) { reference = DescriptorReference(number) }
 
     /// Takes the result of the system call `call`, and throws its error when the result is negative.
     init(_ number: Int32, from call: String) throws(SystemError) {
@@ -27,8 +37,10 @@ struct FileDescriptor: ~Copyable {
         if isOurs { close(number) }
     }
 
-    /// False when the number is closed, or stands for another file than at first.
-    var isOurs: Bool { file != nil && FileIdentity(number) == file }
+    var number: Int32 { reference.number }
+
+    /// See `DescriptorReference.isOurs`.
+    var isOurs: Bool { reference.isOurs }
 
     /// -1 when the number is not ours.
     var numberIfOurs: Int32 { isOurs ? number : -1 }

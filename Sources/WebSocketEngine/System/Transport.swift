@@ -103,6 +103,7 @@ final class Transport {
     static func setTCPOptions(_ socket: Int32, keepsAlive: Bool) {
         // No Nagle: messages are written whole, and the last segment of one must not wait for an acknowledgement.
         set(Int32(IPPROTO_TCP), TCP_NODELAY, 1, on: socket)
+        ws_mark_socket(socket)
         guard keepsAlive else { return }
         set(SOL_SOCKET, SO_KEEPALIVE, 1, on: socket)
         for (option, value) in keepAlive { set(Int32(IPPROTO_TCP), option, value, on: socket) }
@@ -148,10 +149,17 @@ final class Transport {
         tls = try TLSConnection(accepting: context, socket: descriptor.number)
     }
 
-    func continueTLSHandshake() -> Result { tls?.continueHandshake() ?? .bytes(0) }
+    func continueTLSHandshake() -> Result {
+        guard let tls else { return .bytes(0) }
+        return descriptor.isOurs ? tls.continueHandshake() : Self.closedByHost
+    }
+
+    private static let closedByHost = Result.failed(.system(EBADF))
 
     /// Socket for writes on a Lua thread; nil with TLS, which only the loop may use.
-    var descriptorForScript: Int32? { tls == nil ? descriptor.number : nil }
+    var socketForScript: DirectSocket? {
+        tls == nil ? DirectSocket(descriptor.reference, isMarked: shortReadEmptiesSocket) : nil
+    }
 
     /// Whether TLS has bytes to return that it has already read from the socket, so that no event will come for them.
     var hasBufferedInput: Bool { tls?.hasPending ?? false }
@@ -204,7 +212,8 @@ final class Transport {
     }
 
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Result {
-        if let tls { return tls.read(into: buffer) }
+        // TLS may also write.
+        if let tls { return descriptor.isOurs ? tls.read(into: buffer) : Self.closedByHost }
         return receive(into: buffer)
     }
 
@@ -217,6 +226,7 @@ final class Transport {
     }
 
     func write(_ buffer: UnsafeRawBufferPointer) -> Result {
+        guard descriptor.isOurs else { return Self.closedByHost }
         if let tls { return tls.write(buffer) }
         // Without MSG_NOSIGNAL a closed socket raises SIGPIPE, which ends the host.
         let count = retrying { ws_send(descriptor.number, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL)) }

@@ -49,9 +49,18 @@ import Testing
     /// Numbers of the process's epoll descriptors: the engine's, and others that the tests' library may have.
     static func epollDescriptors() -> [Int32] { descriptors("anon_inode:[eventpoll]") }
 
-    /// Pipes that are open for reading and writing: `ws_make_wakeup`.
+    /// Datagram sockets with an address of their own: `ws_make_wakeup`.
     static func wakeUps() -> [Int32] {
-        descriptors("pipe:").filter { fcntl($0, F_GETFL) & O_ACCMODE == O_RDWR }
+        descriptors("socket:").filter { number in
+            var type: Int32 = 0
+            var size = socklen_t(MemoryLayout<Int32>.size)
+            getsockopt(number, SOL_SOCKET, SO_TYPE, &type, &size)
+            var address = sockaddr_un()
+            size = socklen_t(MemoryLayout<sockaddr_un>.size)
+            return type == Int32(SOCK_DGRAM.rawValue) && withUnsafeMutableBytes(of: &address) {
+                getpeername(number, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, &size)
+            } == 0
+        }
     }
 
     /// - Parameter kind: how its target in /proc/self/fd begins.
@@ -180,7 +189,7 @@ import Testing
             let result = Array("last".utf8).withUnsafeBytes { bytes in
                 withUnsafePointer(to: bytes) {
                     open.websocket.send(
-                        .text, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: false)
+                        .text, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: .never)
                 }
             }
             try #require(result == .sent)

@@ -54,7 +54,7 @@ import Testing
             let message = [UInt8](repeating: 0x41, count: 4 << 20)
             let result = message.withUnsafeBytes { bytes in
                 withUnsafePointer(to: bytes) {
-                    websocket.send(.binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: true)
+                    websocket.send(.binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: .outsideCallback)
                 }
             }
             #expect(result == .sent)
@@ -216,7 +216,7 @@ import Testing
         let pair = try Pair()
         try #require(pair.connection.open())
         // Behind this the kernel takes no more.
-        let descriptor = try #require(pair.connection.transport.descriptorForScript)
+        let descriptor = try #require(pair.connection.transport.socketForScript?.descriptor.number)
         let bytes = [UInt8](repeating: 0, count: 4096)
         while write(descriptor, bytes, bytes.count) > 0 {}
         #expect(pair.connection.close(CloseFrame(code: .normal), &pair.loop) == .going)
@@ -254,7 +254,7 @@ import Testing
         let pair = try Pair()
         try #require(pair.connection.open())
         // Nothing can be written, and nothing is there to be read.
-        shutdown(try #require(pair.connection.transport.descriptorForScript), Int32(SHUT_WR))
+        shutdown(try #require(pair.connection.transport.socketForScript?.descriptor.number), Int32(SHUT_WR))
         #expect(pair.connection.close(CloseFrame(code: .normal), &pair.loop) == .over)
         let result = pair.connection.finish().result
         #expect(result.code == .abnormal && result.cause == "the connection broke: Broken pipe")
