@@ -250,6 +250,19 @@ describe("a websocket gets its echoes in time beside", function()
       delays_nothing_else(configuration, "openat", "delay_enter=1000000:when=1", "OPENSSL_CONF=" .. configuration)
     end)
 
+    it("the lines of SSLKEYLOGFILE delay neither another websocket nor the host's fork", function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local keys = helper.file()
+      helper.one_of_five(function()
+        local output = run([[
+          repeat work() until list[1].state == "open" and list[2].state == "open"
+          for _ = 1, 5 do work() end
+          print(("%.3f"):format(longest))
+        ]], 30, keys, "write", "delay_enter=1000000", "SSLKEYLOGFILE=" .. keys)
+        return tonumber(output:match("^%S+")) < 0.8, output
+      end)
+    end)
+
     it("the resolver's configuration keeps no forked child from looking up its names", function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local script = helper.write_script [[

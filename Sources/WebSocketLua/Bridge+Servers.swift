@@ -141,7 +141,8 @@ public func ws_broadcast(
                     results[index] = false
                     guard let websocket = websockets[index] else { continue }
                     results[index] = with(websocket, as: WebSocket.self) {
-                        broadcast.send(to: $0, random: &state.random, directly: isFirst ? DirectWrite(directly) : .never)
+                        broadcast.send(
+                            to: $0, random: &state.random, directly: isFirst ? DirectWrite(directly) : .never)
                     }
                 }
             }

@@ -129,7 +129,8 @@ public final class WebSocket: Sendable {
     /// Queues one message.
     /// - Parameter directly: whether this thread may write to the socket itself.
     public func send(
-        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool, directly: DirectWrite
+        _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool,
+        directly: DirectWrite
     ) -> SendResult {
         var wakes = false
         let result = enqueue(opcode, parts, random: &random, directly: directly, wakes: &wakes)

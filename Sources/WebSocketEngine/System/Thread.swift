@@ -1,5 +1,5 @@
-// Threads made by pthread_create, for work that blocks: the system's resolver (Resolver) and the files of the option `tls`
-// (TLSContextCache). LoopThread uses them to start the loop's thread. Called on Lua's threads and on the loop thread.
+// Threads made by pthread_create, for work that blocks: the system's resolver (Resolver), the files of the option `tls`
+// (TLSContextCache), and the key log. LoopThread uses them to start the loop's thread. Called on Lua's threads and on the loop thread.
 //
 // Blocking work does not go to Dispatch's global queues: their threads are limited in number, and one lookup may block
 // for half a minute.

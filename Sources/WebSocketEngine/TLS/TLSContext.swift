@@ -5,6 +5,7 @@
 // This file has what both roles need, and the client's part; +Server has the server's.
 
 import COpenSSL
+import Dispatch
 import WebSocketProtocol
 
 // @unchecked Sendable: the thread that makes it hands it over complete. From then on only the thread that runs the loop
@@ -33,7 +34,10 @@ final class TLSContext: @unchecked Sendable {
     }
 
     /// Reads files and blocks: never called on the thread that runs the loop. The thread blocks forks (Thread.swift).
-    static func make(_ options: Options.TLS) throws(TLSFailure) -> TLSContext {
+    /// - Parameter threads: the group of the threads that the context starts.
+    static func make(_ options: Options.TLS, _ threads: DispatchGroup = DispatchGroup()) throws(TLSFailure)
+        -> TLSContext
+    {
         OpenSSL.start()
         guard options.role == .client || options.certificate != nil else {
             throw TLSFailure(reason: "tls.cert is missing", cause: .options)
@@ -42,13 +46,15 @@ final class TLSContext: @unchecked Sendable {
         var contents = Contents(files: stamps(options))
         if let text = options.certificate { contents.certificate = try PEM(text, PEM.name(text, "tls.cert")) }
         if let text = options.key { contents.key = try PEM(text, PEM.name(text, "tls.key")) }
-        return try TLSContext(options, trust, contents)
+        return try TLSContext(options, trust, contents, threads)
     }
 
-    private init(_ options: Options.TLS, _ trust: TrustStore?, _ contents: Contents) throws(TLSFailure) {
+    private init(
+        _ options: Options.TLS, _ trust: TrustStore?, _ contents: Contents, _ threads: DispatchGroup
+    ) throws(TLSFailure) {
         self.options = options
         self.trust = trust
-        keyLog = options.keyLog.flatMap { KeyLog.open($0) }
+        keyLog = options.keyLog.flatMap { KeyLog.open($0, threads) }
         files = contents.files
         ERR_clear_error()
         let method = options.role == .client ? TLS_client_method() : TLS_server_method()
@@ -118,7 +124,7 @@ final class TLSContext: @unchecked Sendable {
 
     /// Appends a line of OpenSSL's to the key log.
     func logSecret(_ line: UnsafePointer<CChar>) {
-        if keyLog != nil { keyLog!.append(line) }
+        keyLog?.append(line)
     }
 
     // MARK: - Sessions

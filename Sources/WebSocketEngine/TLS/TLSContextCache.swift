@@ -14,11 +14,16 @@ struct TLSContextCache {
     /// their threads; the others go on.
     static let maximumThreads = 128
     private var waiting = PendingLookups<Options.TLS>(maximumThreads: maximumThreads)
-    private let make: @Sendable (Options.TLS) throws(TLSFailure) -> TLSContext
+    private let make: @Sendable (Options.TLS, DispatchGroup) throws(TLSFailure) -> TLSContext
     /// Contexts that are kept. Before one more is added, the clients' are dropped, or if there are none, all.
     private static let maximum = 64
 
-    init(make: @escaping @Sendable (Options.TLS) throws(TLSFailure) -> TLSContext = { try TLSContext.make($0) }) {
+    /// - Parameter make: makes a context on the calling thread; the group is for threads that the context will start.
+    init(
+        make: @escaping @Sendable (Options.TLS, DispatchGroup) throws(TLSFailure) -> TLSContext = {
+            try TLSContext.make($0, $1)
+        }
+    ) {
         self.make = make
     }
 
@@ -45,7 +50,7 @@ struct TLSContextCache {
             try startThread { [make] in
                 let result = Result { () throws(TLSFailure) -> TLSContext in
                     if let known, known.matchesFiles() { return known }
-                    do throws(TLSFailure) { return try make(options) } catch {
+                    do throws(TLSFailure) { return try make(options, commandQueue.unfinishedThreads) } catch {
                         guard let previous else { throw error }
                         return previous
                     }

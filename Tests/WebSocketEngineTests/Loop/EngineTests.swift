@@ -57,9 +57,10 @@ import Testing
             getsockopt(number, SOL_SOCKET, SO_TYPE, &type, &size)
             var address = sockaddr_un()
             size = socklen_t(MemoryLayout<sockaddr_un>.size)
-            return type == Int32(SOCK_DGRAM.rawValue) && withUnsafeMutableBytes(of: &address) {
-                getpeername(number, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, &size)
-            } == 0
+            return type == Int32(SOCK_DGRAM.rawValue)
+                && withUnsafeMutableBytes(of: &address) {
+                    getpeername(number, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, &size)
+                } == 0
         }
     }
 

@@ -54,7 +54,8 @@ import Testing
             let message = [UInt8](repeating: 0x41, count: 4 << 20)
             let result = message.withUnsafeBytes { bytes in
                 withUnsafePointer(to: bytes) {
-                    websocket.send(.binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: .outsideCallback)
+                    websocket.send(
+                        .binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: .outsideCallback)
                 }
             }
             #expect(result == .sent)

@@ -318,7 +318,8 @@ import WebSocketProtocol
 
 extension SendQueue {
     fileprivate mutating func openForTest(direct: Int32? = nil, deflating: Bool = false) {
-        let isOpened = open(direct: direct.map { DirectSocket(DescriptorReference($0), isMarked: false) }, compresses: deflating)
+        let isOpened = open(
+            direct: direct.map { DirectSocket(DescriptorReference($0), isMarked: false) }, compresses: deflating)
         #expect(isOpened)
     }
 }

@@ -2,6 +2,7 @@
 
 import CLinux
 import COpenSSL
+import Dispatch
 import Glibc
 import Testing
 
@@ -76,14 +77,15 @@ extension TLSContext {
 
     /// A server whose clients need a certificate of `clientCA`, if there is one.
     static func server(
-        _ identity: TestCertificate, clientCA: String? = nil, change: (inout Options.TLS) -> Void = { _ in }
+        _ identity: TestCertificate, clientCA: String? = nil, threads: DispatchGroup = DispatchGroup(),
+        change: (inout Options.TLS) -> Void = { _ in }
     ) throws -> TLSContext {
         var options = Options.TLS()
         options.role = .server
         options.certificate = try identity.pem() + identity.keyPEM()
         options.ca = clientCA
         change(&options)
-        return try make(options)
+        return try make(options, threads)
     }
 
     /// Speaks this version at most.

@@ -1,5 +1,6 @@
 import CLinux
 import COpenSSL
+import Dispatch
 import Glibc
 import Testing
 
@@ -8,6 +9,9 @@ import Testing
 
 @Suite struct KeyLogTests {
     private let folder = try! TestFolder()
+    private let threads = DispatchGroup()
+
+    private func log(_ name: String) -> KeyLog? { KeyLog.open("\(folder.path)/\(name)", threads) }
 
     private func lines(_ name: String) throws -> [[Substring]] {
         let file = try #require(fopen("\(folder.path)/\(name)", "r"))
@@ -25,14 +29,12 @@ import Testing
     }
 
     @Test func linesAreAppendedToAFileThatOthersCannotRead() throws {
-        let path = "\(folder.path)/keys"
-        let one = KeyLog.open(path)
-        let other = KeyLog.open(path)
-        one?.append("A 1 2")
-        other?.append("B 3 4")
-        one?.append("C 5 6")
-        KeyLog.open(path)?.append("D 7 8")
-        #expect(mode(path) == 0o600)
+        let (one, other) = (log("keys"), log("keys"))
+        for (log, line) in [(one, "A 1 2"), (other, "B 3 4"), (one, "C 5 6"), (log("keys"), "D 7 8")] {
+            log?.append(line)
+            threads.wait()
+        }
+        #expect(mode("\(folder.path)/keys") == 0o600)
         #expect(try lines("keys") == [["A", "1", "2"], ["B", "3", "4"], ["C", "5", "6"], ["D", "7", "8"]])
     }
 
@@ -42,13 +44,13 @@ import Testing
         let reader = open(fifo, O_RDONLY | O_NONBLOCK)
         defer { close(reader) }
         for path in ["", folder.path, "\(folder.path)/none/keys", fifo, "/dev/null"] {
-            if KeyLog.open(path) != nil { Issue.record("\(path) is used") }
+            if KeyLog.open(path, threads) != nil { Issue.record("\(path) is used") }
         }
     }
 
     @Test func aFileThatTheHostClosedIsNotWrittenTo() throws {
         let other = try folder.write("other", "x\n")
-        let log = KeyLog.open("\(folder.path)/keys")
+        let log = log("keys")
         // The host closes the log's descriptor and opens a file, which gets its number.
         let target = open("\(folder.path)/keys", O_RDONLY)
         var status = stat()
@@ -65,6 +67,7 @@ import Testing
         close(file)
         defer { close(number) }
         log?.append("A 1 2")
+        threads.wait()
         #expect(try lines("other") == [["x"]])
     }
 
@@ -80,6 +83,7 @@ import Testing
         SSL_ctrl(tls.ssl, SSL_CTRL_SET_MAX_PROTO_VERSION, version, nil)
         try tls.acceptHandshake(test.loop)
         _ = try test.awaitConnection()
+        test.loop.context.commandQueue.unfinishedThreads.wait()
         func hex(_ bytes: some Sequence<UInt8>) -> String {
             bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
         }

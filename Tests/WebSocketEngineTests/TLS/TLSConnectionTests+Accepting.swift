@@ -2,6 +2,7 @@
 
 import CLinux
 import COpenSSL
+import Dispatch
 import Glibc
 import Testing
 
@@ -123,8 +124,10 @@ extension TLSConnectionTests {
     @Test func theSecretsOfAServerAreLogged() throws {
         let folder = try TestFolder()
         let path = "\(folder.path)/keys"
-        let server = try TLSContext.server(identity) { $0.keyLog = path }
+        let threads = DispatchGroup()
+        let server = try TLSContext.server(identity, threads: threads) { $0.keyLog = path }
         try TLSPair(try TLSContext.client(trusting: identity), server).handshake()
+        threads.wait()
         var status = stat()
         #expect(stat(path, &status) == 0 && status.st_size > 100)
     }

@@ -54,7 +54,7 @@ import Testing
         let hasBegun = DispatchSemaphore(value: 0)
         let permits = DispatchSemaphore(value: 0)
         var asker = try Asker()
-        asker.cache = TLSContextCache { (options) throws(TLSFailure) in
+        asker.cache = TLSContextCache { (options, _) throws(TLSFailure) in
             begun.withLock { $0.append(options.ca ?? "") }
             hasBegun.signal()
             permits.wait()
