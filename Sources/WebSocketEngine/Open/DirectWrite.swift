@@ -19,8 +19,6 @@ struct DirectSocket {
     let descriptor: DescriptorReference
     /// Whether it has the mark of `ws_mark_socket`. A Unix socket can have none.
     private let isMarked: Bool
-    /// Tick of the clock in which it was last known that the number is ours.
-    private var checkedAt: Nanoseconds = 0
 
     init(_ descriptor: DescriptorReference, isMarked: Bool) {
         self.descriptor = descriptor
@@ -29,8 +27,9 @@ struct DirectSocket {
 
     /// Returns how many bytes the kernel took; -1 if none, also if the number is not ours any more. In callbacks that is looked at
     /// once in each tick, otherwise always: without a system call of its own if the socket is marked.
+    /// - Parameter checkedAt: the tick of the clock in which a callback has looked last.
     @inline(__always)
-    mutating func write(_ bytes: UnsafeRawBufferPointer, _ how: DirectWrite) -> Int {
+    func write(_ bytes: UnsafeRawBufferPointer, _ how: DirectWrite, _ checkedAt: inout Nanoseconds) -> Int {
         let flags = Int32(MSG_NOSIGNAL | MSG_DONTWAIT)
         if how == .outsideCallback {
             if isMarked {

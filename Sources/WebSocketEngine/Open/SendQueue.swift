@@ -65,6 +65,9 @@ struct SendQueue: ~Copyable {
     /// Bytes that Lua's thread writes to the socket at most in one call: it holds the lock meanwhile.
     private static let directWriteLimit = 2 << 20
 
+    /// See `DirectSocket.write`.
+    private var checkedAt: Nanoseconds = 0
+
     // Bytes that are in memory: the sums can't overflow.
 
     private var queuedBytes: Int { frames.count &+ segmentBytes }
@@ -167,10 +170,10 @@ struct SendQueue: ~Copyable {
     }
 
     @inline(__always)
-    private mutating func writeDirectly(_ socket: consuming DirectSocket, _ how: DirectWrite, _ wakes: inout Bool) {
-        let bytes = UnsafeRawBufferPointer(frames.bytes)
-        let written = socket.write(UnsafeRawBufferPointer(rebasing: bytes.prefix(Self.directWriteLimit)), how)
-        encoding = .writable(socket)
+    private mutating func writeDirectly(_ socket: DirectSocket, _ how: DirectWrite, _ wakes: inout Bool) {
+        let bytes = UnsafeRawBufferPointer(
+            start: frames.bytes.baseAddress, count: min(frames.count, Self.directWriteLimit))
+        let written = socket.write(bytes, how, &checkedAt)
         // The loop meets the same error, and handles it.
         if written > 0 {
             frames.didRead(written)

@@ -211,10 +211,16 @@ final class Transport {
         return stream
     }
 
+    @inline(__always)
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Result {
-        // TLS may also write.
-        if let tls { return descriptor.isOurs ? tls.read(into: buffer) : Self.closedByHost }
+        if let tls { return read(tls, into: buffer) }
         return receive(into: buffer)
+    }
+
+    /// TLS may also write.
+    @inline(never)
+    private func read(_ tls: TLSConnection, into buffer: UnsafeMutableRawBufferPointer) -> Result {
+        descriptor.isOurs ? tls.read(into: buffer) : Self.closedByHost
     }
 
     @inline(__always)
