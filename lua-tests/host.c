@@ -92,6 +92,7 @@ static int shut_all_later(lua_State *L)
 {
     pthread_t thread;
     pthread_create(&thread, NULL, shut_all, (void *)(intptr_t)(luaL_checknumber(L, 1) * 1e6));
+    pthread_detach(thread);
     return 0;
 }
 

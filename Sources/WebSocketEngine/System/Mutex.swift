@@ -11,25 +11,30 @@ import Synchronization
 
 // Sendable: the value is only accessed with the lock held.
 struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
-    /// Side by side: who takes the lock has the value's first bytes in the processor's cache, too.
-    private struct Contents: ~Copyable {
-        /// 0: free, 1: locked, 2: locked, and threads may be waiting. First, since the kernel gets its address.
-        let word = Atomic<UInt32>(0)
-        var value: Value
+    /// 0: free, 1: locked, 2: locked, and threads may be waiting. The value stands behind it: who takes the lock has the value's
+    /// first bytes in the processor's cache, too.
+    private let word: UnsafeMutablePointer<Atomic<UInt32>>
+    private var value: UnsafeMutablePointer<Value> {
+        (UnsafeMutableRawPointer(word) + Self.offset).assumingMemoryBound(to: Value.self)
     }
 
-    private let contents = UnsafeMutablePointer<Contents>.allocate(capacity: 1)
+    private static var offset: Int { max(MemoryLayout<Atomic<UInt32>>.size, MemoryLayout<Value>.alignment) }
 
     private let level: LockLevel
 
     init(_ initial: consuming sending Value, level: LockLevel = .inner) {
         self.level = level
-        contents.initialize(to: Contents(value: initial))
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: Self.offset + MemoryLayout<Value>.size,
+            alignment: max(MemoryLayout<Atomic<UInt32>>.alignment, MemoryLayout<Value>.alignment))
+        word = memory.initializeMemory(as: Atomic<UInt32>.self, to: Atomic(0))
+        (memory + Self.offset).initializeMemory(as: Value.self, to: initial)
     }
 
     deinit {
-        contents.deinitialize(count: 1)
-        contents.deallocate()
+        value.deinitialize(count: 1)
+        word.deinitialize(count: 1)
+        word.deallocate()
     }
 
     @inline(__always)
@@ -39,7 +44,7 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         assert(level.take(), "lock order: see docs/design.md")
         if !tryLock() { waitForLock() }
         defer { unlock() }
-        return try body(&contents.pointee.value)
+        return try body(&value.pointee)
     }
 
     /// If another thread holds the lock, calls `prompt`, which must make that thread unlock soon, and waits. Returns nil
@@ -52,29 +57,30 @@ struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         }
         assert(level.take(), "lock order: see docs/design.md")
         defer { unlock() }
-        return body(&contents.pointee.value)
+        return body(&value.pointee)
     }
 
     /// In a forked child: unlocks and replaces the value, which a thread of the parent may have left locked and half
     /// changed. The old value is not destroyed.
     func reset(to initial: consuming sending Value) {
-        contents.initialize(to: Contents(value: initial))
+        word.pointee.store(0, ordering: .relaxed)
+        value.initialize(to: initial)
     }
 
     @inline(__always)
     private func tryLock() -> Bool {
-        contents.pointee.word.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
+        word.pointee.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
     }
 
     @inline(never)
     private func waitForLock() {
         // This thread cannot know whether others wait too, so it takes the lock in state 2.
-        while contents.pointee.word.exchange(2, ordering: .acquiring) != 0 { ws_futex_wait(contents, 2) }
+        while word.pointee.exchange(2, ordering: .acquiring) != 0 { ws_futex_wait(word, 2) }
     }
 
     @inline(__always)
     private func unlock() {
         assert(level.release())
-        if contents.pointee.word.exchange(0, ordering: .releasing) == 2 { ws_futex_wake(contents) }
+        if word.pointee.exchange(0, ordering: .releasing) == 2 { ws_futex_wake(word) }
     }
 }
