@@ -4,9 +4,9 @@
 local helper = require "helper"
 
 describe("descriptors:", function()
-  local raw, secure, host
+  local raw, peer, secure, host
   lazy_setup(function()
-    raw, secure = helper.serve("raw"), helper.serve("own-tls")
+    raw, peer, secure = helper.serve("raw"), helper.serve("own"), helper.serve("own-tls")
     host = helper.host("host")
   end)
   lazy_teardown(helper.stop_servers)
@@ -41,7 +41,7 @@ describe("descriptors:", function()
         local inode = line:match("0002 %x+ +(%d+) @%x+$")
         if inode then sockets["socket:[" .. inode .. "]"] = "wakeup " .. inode end
       end
-      local pipe = io.popen("ls -l /proc/$PPID/fd")
+      local pipe = io.popen("ls -l /proc/$PPID/fd 2>/dev/null")
       for line in pipe:lines() do
         local number, target = line:match("(%d+) %-> (.*)")
         if number and tonumber(number) > 2 then found[tonumber(number)] = sockets[target] or target end
@@ -187,6 +187,30 @@ describe("descriptors:", function()
       assert.truthy(output:find("\ntrue\n", 1, true), output)
     end)
   end
+
+  it("a sandbox without Unix sockets: the engine is woken all the same", function()
+    -- The first socket is the engine's wake-up.
+    local output, code = helper.finish(helper.start(helper.strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=socket",
+      "-e", "inject=socket:error=EAFNOSUPPORT:when=1", helper.lua, helper.write_script(prelude .. [[
+        local ws = make { url = ... }
+        await "OPEN"
+        -- The thread of the loop has it now, and must be woken for the second message.
+        local from = os.clock()
+        repeat until os.clock() - from > 0.3
+        for _ = 1, 2 do ws:sendText("hello") end
+        await "TEXT"
+        ws:close()
+        assert(websocket.run(5))
+        local pipe, found = io.popen("ls -l /proc/$PPID/fd 2>/dev/null"), 0
+        for line in pipe:lines() do
+          if line:find "^lrwx.*pipe:" then found = found + 1 end
+        end
+        pipe:close()
+        print(table.concat(log, ", "), found)
+      ]]), peer:url("/echo")))
+    assert.equal("OPEN, TEXT, TEXT, CLOSE\t1\n", output)
+    assert.equal(0, code)
+  end)
 
   -- A wait is another one after its first 0.1 s.
   for _, seconds in ipairs { 0.03, 0.3 } do

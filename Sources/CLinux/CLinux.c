@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/net_tstamp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,7 +14,8 @@ int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigse
     return ppoll(&entry, 1, timeout, mask);
 }
 
-int ws_make_wakeup(void)
+/* A datagram socket that sends to itself, or -1. */
+static int make_socket_wakeup(void)
 {
     int wakeup = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (wakeup < 0) return -1;
@@ -23,10 +25,45 @@ int ws_make_wakeup(void)
     if (!bind(wakeup, (struct sockaddr *)&own, sizeof own.sun_family) &&
         !getsockname(wakeup, (struct sockaddr *)&own, &size) && !connect(wakeup, (struct sockaddr *)&own, size))
         return wakeup;
-    int failure = errno;
     close(wakeup);
-    errno = failure;
     return -1;
+}
+
+/* Whether a wake-up may be a pipe: only then is anything but a socket written. */
+static atomic_bool has_pipes;
+
+/* A pipe that is open for reading and writing: it has an inode of its own, as a socket has (FileDescriptor.swift). */
+static int make_pipe_wakeup(void)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) return -1;
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
+    int both = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK), failure = errno;
+    close(ends[0]);
+    close(ends[1]);
+    errno = failure;
+    if (both >= 0) has_pipes = true;
+    return both;
+}
+
+int ws_make_wakeup(void)
+{
+    int wakeup = make_socket_wakeup();
+    return wakeup >= 0 ? wakeup : make_pipe_wakeup();
+}
+
+int ws_signal_wakeup(int wakeup)
+{
+    if (send(wakeup, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0) return 1;
+    return errno == ENOTSOCK && has_pipes && write(wakeup, "", 1) == 1;
+}
+
+int ws_clear_wakeup(int wakeup)
+{
+    char byte;
+    if (recv(wakeup, &byte, 0, MSG_DONTWAIT) == 0) return 1;
+    return errno == ENOTSOCK && has_pipes && read(wakeup, &byte, 1) == 1;
 }
 
 /* The mark is SO_TXTIME, an option for packets that are to leave at a time of their own. It changes nothing for TCP, but a

@@ -28,17 +28,10 @@ int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigse
 /* A wake-up: a descriptor that is readable from ws_signal_wakeup until ws_clear_wakeup, which return 0 if they fail; -1 and
  * errno if the system gives none. It is a datagram socket that is connected to itself, and the signal is a datagram without
  * bytes: if the host has closed the socket, and opens another file at its number in the moment before the signal, no byte
- * comes into that file. Neither call blocks. */
+ * comes into that file. In a sandbox without Unix sockets it is a pipe. Neither call blocks. */
 int ws_make_wakeup(void);
-static inline int ws_signal_wakeup(int wakeup)
-{
-    return send(wakeup, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0;
-}
-static inline int ws_clear_wakeup(int wakeup)
-{
-    char none;
-    return recv(wakeup, &none, 0, MSG_DONTWAIT) == 0;
-}
+int ws_signal_wakeup(int wakeup);
+int ws_clear_wakeup(int wakeup);
 /* send, recv and epoll_pwait without the C library's functions. Those are cancellation points, which cost two atomic
  * operations for each call in a process with threads; no thread of ours is ever cancelled. */
 static inline ssize_t ws_send(int socket, const void *bytes, size_t count, int flags)
