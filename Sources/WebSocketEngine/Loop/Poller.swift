@@ -40,14 +40,13 @@ struct Poller: ~Copyable {
     /// Result of `wait` when epoll_wait fails, as it does when the host has closed the descriptor.
     static let waitFailed = -2
 
-    /// Its timer ends a wait at its deadline. It is not reset when a deadline moves later, only when an earlier one is needed:
-    /// epoll's own timeout is armed and disarmed in each wait, which is a large part of a round trip.
+    /// Its timer ends a wait at its deadline. It is not reset when a deadline moves later, only when an earlier one is needed.
+    /// (Epoll's own timeout begins anew in each wait. If it is what comes next, it sets the processor's timer, which is a large
+    /// part of a round trip; a second behind the timer it costs nothing.)
     private let epoll: EpollDescriptor
     /// Time at which the timer fires; `max` after it has.
     private var timerSetTo = Nanoseconds.max
-    /// When a wait has ended last.
-    private var lastEnd = now()
-    /// Tick of the clock in which it was last known that the host has not closed the epoll descriptor.
+    /// Tick of the clock in which it was last known that the host has not closed the epoll descriptor: that of the turn.
     private var checkedAt: Nanoseconds = 0
     private let events: UnsafeMutableBufferPointer<epoll_event>
     private var serial: UInt64 = 0
@@ -113,11 +112,12 @@ struct Poller: ~Copyable {
         var milliseconds: Int32 = deadline == 0 ? 0 : -1
         if let deadline, deadline != 0 {
             if mask != nil {
-                milliseconds = Self.milliseconds(from: now(), until: deadline)
+                // A minute at most: then the wait begins anew, with a look at the descriptor.
+                milliseconds = min(Self.milliseconds(from: now(), until: deadline), 60_000)
             } else {
                 guard setTimer(deadline) else { return Self.waitFailed }
                 // A second later the wait ends even if another thread has closed the timer meanwhile.
-                milliseconds = Self.milliseconds(from: lastEnd, until: deadline) + 1000
+                milliseconds = Self.milliseconds(from: checkedAt, until: deadline) + 1000
             }
         }
         let count = Int(
@@ -125,9 +125,9 @@ struct Poller: ~Copyable {
         return count < 0 && errno != EINTR ? Self.waitFailed : count
     }
 
-    /// Rounded up. A minute at most: then the wait begins anew, with a look at the descriptor.
+    /// Rounded up; twelve days at most.
     private static func milliseconds(from time: Nanoseconds, until deadline: Nanoseconds) -> Int32 {
-        Int32(min((max(deadline, time) - time + 999_999) / 1_000_000, 60_000))
+        Int32(min((max(deadline, time) - time + 999_999) / 1_000_000, 1 << 30))
     }
 
     /// To be asked before each turn. False when the host has closed the epoll descriptor: its own may have the number, and a wait
@@ -161,7 +161,6 @@ struct Poller: ~Copyable {
 
     /// To be called after a wait, so that a timer that has fired is set again for the next one.
     mutating func noteTime(_ now: Nanoseconds) {
-        lastEnd = now
         if timerSetTo <= now { timerSetTo = .max }
     }
 
