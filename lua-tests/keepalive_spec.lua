@@ -132,7 +132,7 @@ describe("keepalive:", function()
     assert.equal(0, c:count("ERROR"))
   end)
 
-  -- The script's thread writes them to the socket itself: the kernel tells when.
+  -- The thread of the script writes them to the socket itself.
   it("counts the script's messages as sent data", function()
     local c, pings = beats("&answers=0&beat=8100&every=0.03", { pinginterval = 0.2, pongtimeout = 1 })
     local timer

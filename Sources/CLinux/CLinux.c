@@ -29,22 +29,22 @@ static int make_socket_wakeup(void)
     return -1;
 }
 
-/* Whether a wake-up may be a pipe: only then is anything but a socket written. */
+/* Whether a wake-up may be something else: only then is anything but a socket written. */
 static atomic_bool has_pipes;
 
-/* A pipe that is open for reading and writing: it has an inode of its own, as a socket has (FileDescriptor.swift). */
+/* A pipe that is open for reading and writing: it has an inode of its own, as a socket has (FileDescriptor.swift). Without
+ * /proc an eventfd. */
 static int make_pipe_wakeup(void)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) return -1;
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
-    int both = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK), failure = errno;
+    int both = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     close(ends[0]);
     close(ends[1]);
-    errno = failure;
-    if (both >= 0) has_pipes = true;
-    return both;
+    has_pipes = true;
+    return both >= 0 ? both : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 int ws_make_wakeup(void)
@@ -55,15 +55,17 @@ int ws_make_wakeup(void)
 
 int ws_signal_wakeup(int wakeup)
 {
-    if (send(wakeup, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0) return 1;
-    return errno == ENOTSOCK && has_pipes && write(wakeup, "", 1) == 1;
+    /* EAGAIN: it is full, and readable. */
+    if (send(wakeup, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0 || errno == EAGAIN) return 1;
+    uint64_t one = 1;
+    return errno == ENOTSOCK && has_pipes && write(wakeup, &one, sizeof one) == sizeof one;
 }
 
 int ws_clear_wakeup(int wakeup)
 {
-    char byte;
-    if (recv(wakeup, &byte, 0, MSG_DONTWAIT) == 0) return 1;
-    return errno == ENOTSOCK && has_pipes && read(wakeup, &byte, 1) == 1;
+    uint64_t count;
+    if (recv(wakeup, &count, 0, MSG_DONTWAIT) == 0) return 1;
+    return errno == ENOTSOCK && has_pipes && read(wakeup, &count, sizeof count) == sizeof count;
 }
 
 /* The mark is SO_TXTIME, an option for packets that are to leave at a time of their own. It changes nothing for TCP, but a
@@ -76,10 +78,12 @@ void ws_mark_socket(int socket)
 
 ssize_t ws_send_marked(int socket, const void *bytes, size_t count, int flags)
 {
-    static const struct {
+    /* The time is 0. */
+    static const union {
         struct cmsghdr header;
-        uint64_t time;
-    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(uint64_t)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_TXTIME}};
+        char space[CMSG_SPACE(sizeof(uint64_t))];
+    } control = {
+        .header = {.cmsg_len = CMSG_LEN(sizeof(uint64_t)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_TXTIME}};
     struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = (void *)&control, .msg_controllen = sizeof control};

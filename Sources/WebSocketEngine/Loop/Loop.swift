@@ -83,7 +83,8 @@ struct Loop: ~Copyable {
             deadline = earlier(deadline, forScript ? 0 : context.now + Coalescing.delay)
         }
         let unfinished = context.unfinished.count
-        let isQueueEmpty = context.commandQueue.prepareToWait()
+        // A turn that does not wait needs no wake-up.
+        let isQueueEmpty = hasEvents ? !context.commandQueue.hasCommands : context.commandQueue.prepareToWait()
         if !isQueueEmpty || hasExecuted || unfinished > 0 { deadline = 0 }
         var isInterrupted = false
         if hasEvents {

@@ -112,8 +112,7 @@ struct Poller: ~Copyable {
         var milliseconds: Int32 = deadline == 0 ? 0 : -1
         if let deadline, deadline != 0 {
             if mask != nil {
-                // A minute at most: then the wait begins anew, with a look at the descriptor.
-                milliseconds = min(Self.milliseconds(from: now(), until: deadline), 60_000)
+                milliseconds = Self.milliseconds(from: now(), until: deadline)
             } else {
                 guard setTimer(deadline) else { return Self.waitFailed }
                 // A second later the wait ends even if another thread has closed the timer meanwhile.

@@ -27,9 +27,9 @@ struct DirectSocket {
 
     /// Returns how many bytes the kernel took; -1 if none, also if the number is not ours any more. In callbacks that is looked at
     /// once in each tick, otherwise always: without a system call of its own if the socket is marked.
-    /// - Parameter checkedAt: the tick of the clock in which a callback has looked last.
+    /// - Parameter isFirstInTick: whether nothing was written in this tick of the clock.
     @inline(__always)
-    func write(_ bytes: UnsafeRawBufferPointer, _ how: DirectWrite, _ checkedAt: inout Nanoseconds) -> Int {
+    func write(_ bytes: UnsafeRawBufferPointer, _ how: DirectWrite, isFirstInTick: Bool) -> Int {
         let flags = Int32(MSG_NOSIGNAL | MSG_DONTWAIT)
         if how == .outsideCallback {
             if isMarked {
@@ -38,12 +38,8 @@ struct DirectSocket {
                 if written >= 0 || errno != EINVAL { return written }
             }
             guard descriptor.isOurs else { return -1 }
-        } else {
-            let tick = lastTick()
-            if tick != checkedAt {
-                checkedAt = tick
-                guard descriptor.isOurs else { return -1 }
-            }
+        } else if isFirstInTick {
+            guard descriptor.isOurs else { return -1 }
         }
         return ws_send(descriptor.number, bytes.baseAddress, bytes.count, flags)
     }

@@ -74,6 +74,9 @@ struct Keepalive {
     /// When the peer is given up.
     private var lastMoment: Nanoseconds? { isSuspended ? nil : awaited.since.map { $0 + timeout } }
 
+    /// Whether `acknowledged` is to be called before `due`.
+    var needsAcknowledgement: Bool { awaited.since != nil }
+
     /// Any byte is a sign of life.
     mutating func received(_ now: Nanoseconds) {
         lastReceived = now

@@ -30,6 +30,7 @@ extension OpenConnection {
 
     /// Writes frames until there are none, the socket takes no more, or this turn's share is used up.
     func flush(_ loop: inout LoopContext) -> Progress {
+        hasWritten = true
         let progress = writeFrames(&loop)
         websocket.reportFlushed(&loop.records)
         return progress
@@ -141,10 +142,10 @@ extension OpenConnection {
 
     func keepAlive(_ loop: inout LoopContext) -> Progress {
         guard keepalive != nil, keepalive!.deadline <= loop.now else { return .going }
-        let isSending = !writeBuffer.isEmpty || websocket.sendQueue.withLock { $0.count } > 0
-        if let latest = transport.acknowledgement(loop.now) {
-            // The script's thread may have written. (Of a Unix socket the kernel does not tell: it gets a ping more.)
-            keepalive!.sent(latest.lastSent, isSending: false)
+        let (lastDirectWrite, queued) = websocket.sendQueue.withLock { ($0.lastDirectWrite, $0.count) }
+        let isSending = !writeBuffer.isEmpty || queued > 0
+        keepalive!.sent(lastDirectWrite, isSending: false)
+        if keepalive!.needsAcknowledgement, let latest = transport.acknowledgement(loop.now) {
             keepalive!.acknowledged(latest, isSending: isSending, loop.now)
         }
         switch keepalive!.due(loop.now, isSending: isSending) {

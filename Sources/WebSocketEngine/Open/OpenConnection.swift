@@ -17,6 +17,8 @@ final class OpenConnection {
     private(set) var isPaused = false
     /// Whether bytes wait for the socket to become writable.
     var isWaitingForWritable = false
+    /// Whether `flush` was called since the last event.
+    var hasWritten = false
     /// Whether the peer has closed its side of the socket, or the socket is broken.
     private(set) var hasSocketEnded = false
     /// Bytes that the next read may return. Small after a large frame: the payload of the next large frame is then read
@@ -124,12 +126,9 @@ final class OpenConnection {
     func ready(_ readiness: Poller.Readiness, _ loop: inout LoopContext) -> Progress {
         guard transport.shouldHandle(readiness) else { return .going }
         let ready = transport.streamReadiness(readiness)
-        let writes = ready.contains(.write) && isWaitingForWritable
-        if writes, flush(&loop) == .over { return .over }
-        guard ready.contains(.read) else { return .going }
-        let progress = read(&loop, endsOrStops: readiness.endsOrStops)
-        if writes { loop.wasBrief = false }
-        return progress
+        hasWritten = false
+        if ready.contains(.write), isWaitingForWritable, flush(&loop) == .over { return .over }
+        return ready.contains(.read) ? read(&loop, endsOrStops: readiness.endsOrStops) : .going
     }
 
     func updateInterest(_ loop: inout LoopContext) {
@@ -187,7 +186,7 @@ final class OpenConnection {
                 }
                 // The socket is empty: another read would block.
                 if count < target.count, !endsOrStops, transport.shortReadEmptiesSocket, !transport.hasBufferedInput {
-                    loop.wasBrief = areBytesCheap && total <= Self.briefRead
+                    loop.wasBrief = areBytesCheap && total <= Self.briefRead && !hasWritten
                     return .going
                 }
             }

@@ -65,8 +65,8 @@ struct SendQueue: ~Copyable {
     /// Bytes that Lua's thread writes to the socket at most in one call: it holds the lock meanwhile.
     private static let directWriteLimit = 2 << 20
 
-    /// See `DirectSocket.write`.
-    private var checkedAt: Nanoseconds = 0
+    /// When Lua's thread has written to the socket last, to a tick of the clock.
+    private(set) var lastDirectWrite: Nanoseconds = 0
 
     // Bytes that are in memory: the sums can't overflow.
 
@@ -173,10 +173,12 @@ struct SendQueue: ~Copyable {
     private mutating func writeDirectly(_ socket: DirectSocket, _ how: DirectWrite, _ wakes: inout Bool) {
         let bytes = UnsafeRawBufferPointer(
             start: frames.bytes.baseAddress, count: min(frames.count, Self.directWriteLimit))
-        let written = socket.write(bytes, how, &checkedAt)
+        let tick = lastTick()
+        let written = socket.write(bytes, how, isFirstInTick: tick != lastDirectWrite)
         // The loop meets the same error, and handles it.
         if written > 0 {
             frames.didRead(written)
+            lastDirectWrite = tick
             if frames.isEmpty {
                 wakes = !isAcknowledgementWatched
                 isAcknowledgementWatched = true
@@ -267,6 +269,7 @@ struct SendQueue: ~Copyable {
         writer = .script
         encoding = .final
         isAcknowledgementWatched = false
+        lastDirectWrite = 0
         inFlightBytes = 0
         frames.removeAll(keepingAtMost: 0)
         segments = []

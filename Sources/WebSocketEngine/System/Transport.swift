@@ -52,6 +52,8 @@ final class Transport {
     private var keepsAlive: Bool
     /// Whether `token` is in `LoopContext.unfinished`.
     private var isUnfinished = false
+    /// Whether the host was found to have closed the socket. Then its number is not used any more.
+    private var isLost = false
 
     /// The kernel probes a connection after 30 s of silence, and breaks it off when 6 probes, 10 s apart, stay unanswered.
     private static let keepAlive: [(option: Int32, value: Int32)] = [
@@ -151,10 +153,15 @@ final class Transport {
 
     func continueTLSHandshake() -> Result {
         guard let tls else { return .bytes(0) }
-        return descriptor.isOurs ? tls.continueHandshake() : Self.closedByHost
+        return isOurs() ? tls.continueHandshake() : Self.closedByHost
     }
 
     private static let closedByHost = Result.failed(.system(EBADF))
+
+    private func isOurs() -> Bool {
+        if !isLost { isLost = !descriptor.isOurs }
+        return !isLost
+    }
 
     /// Socket for writes on a Lua thread; nil with TLS, which only the loop may use.
     var socketForScript: DirectSocket? {
@@ -194,7 +201,7 @@ final class Transport {
             if interest.contains(.read) { needs.formUnion(tls.readNeeds) }
             if interest.contains(.write) { needs.formUnion(tls.writeNeeds) }
         }
-        guard needs != self.interest else { return }
+        guard needs != self.interest, isOurs() else { return }
         self.interest = needs
         poller.change(descriptor, token, to: needs.union(.edge))
     }
@@ -220,11 +227,12 @@ final class Transport {
     /// TLS may also write.
     @inline(never)
     private func read(_ tls: TLSConnection, into buffer: UnsafeMutableRawBufferPointer) -> Result {
-        descriptor.isOurs ? tls.read(into: buffer) : Self.closedByHost
+        isOurs() ? tls.read(into: buffer) : Self.closedByHost
     }
 
     @inline(__always)
     private func receive(into buffer: UnsafeMutableRawBufferPointer) -> Result {
+        guard !isLost else { return Self.closedByHost }
         let count = retrying { ws_receive(descriptor.number, buffer.baseAddress, buffer.count) }
         if count > 0 { return .bytes(count) }
         if count == 0 { return .end }
@@ -232,7 +240,7 @@ final class Transport {
     }
 
     func write(_ buffer: UnsafeRawBufferPointer) -> Result {
-        guard descriptor.isOurs else { return Self.closedByHost }
+        guard isOurs() else { return Self.closedByHost }
         if let tls { return tls.write(buffer) }
         // Without MSG_NOSIGNAL a closed socket raises SIGPIPE, which ends the host.
         let count = retrying { ws_send(descriptor.number, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL)) }
@@ -270,6 +278,7 @@ final class Transport {
 
     /// Registers for reading with `discard`.
     func watchForDiscard(_ poller: borrowing Poller) {
+        guard isOurs() else { return }
         interest = .read
         poller.change(descriptor, token, to: [.read, .edge])
     }

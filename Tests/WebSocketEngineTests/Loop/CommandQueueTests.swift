@@ -31,6 +31,17 @@ import Testing
         #expect(!commandQueue.hasCommands && drain().isEmpty)
     }
 
+    /// A socket that has no room for a signal is readable already.
+    @Test func aWakeUpMayBeSignalledAnyNumberOfTimes() {
+        for _ in 0..<10_000 {
+            #expect(commandQueue.prepareToWait())
+            let isWoken = commandQueue.wake()
+            #expect(isWoken)
+            _ = drain()
+        }
+        #expect(isSignalled)
+    }
+
     /// A wake-up is a system call, which a loop at work does not need.
     @Test func onlyAWaitingLoopIsWokenAndOnlyOnce() {
         commandQueue.post(.flush(websocket))

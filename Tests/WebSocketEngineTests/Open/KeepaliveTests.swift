@@ -63,6 +63,7 @@ import Testing
     @Test func acknowledgementsAreSignsOfLifeWhileBytesAreOnTheirWay() {
         var keepalive = sample()
         _ = keepalive.due(seconds(110), isSending: true)
+        #expect(keepalive.needsAcknowledgement)
         // A window that opens now and then.
         keepalive.acknowledged(
             Acknowledgement(outstanding: 5000, unanswered: 1, latest: seconds(113)), isSending: true, seconds(115))

@@ -251,6 +251,10 @@ import Testing
         }
         var byte: UInt8 = 0
         #expect(read(reader, &byte, 1) == -1 && errno == EAGAIN)
+        // Nor is it read, once that is known.
+        if isSocket { try #require(Glibc.write(reader, "x", 1) == 1) }
+        guard case .failed(.system(EBADF)) = transport.read(into: loop.readBuffer) else { throw SystemError("read", 0) }
+        if isSocket { #expect(recv(number, &byte, 1, Int32(MSG_DONTWAIT)) == 1) }
     }
 
     @Test func aSocketWithTheNumberIsNotShutDown() throws {
