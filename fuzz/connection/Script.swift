@@ -35,7 +35,8 @@ final class Script {
         let result = message.payload.withUnsafeBytes { bytes in
             withUnsafePointer(to: bytes) {
                 socket.enqueue(
-                    message.opcode, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: directly,
+                    message.opcode, UnsafeBufferPointer(start: $0, count: 1), random: &random,
+                    directly: directly ? .outsideCallback : .never,
                     wakes: &wakes)
             }
         }
