@@ -291,8 +291,13 @@ describe("dropped websockets:", function()
         end
       end
       make(10000)
-      local count, resident = measure()
-      make(10000)
+      -- The allocator may take more from the system once; what is never freed is missing each time.
+      local count, resident
+      for _ = 1, 3 do
+        count, resident = measure()
+        make(10000)
+        if select(2, measure()) - resident < 3000 then break end
+      end
       compare(count, resident)
     ]])
   end)
