@@ -173,12 +173,11 @@ struct SendQueue: ~Copyable {
     private mutating func writeDirectly(_ socket: DirectSocket, _ how: DirectWrite, _ wakes: inout Bool) {
         let bytes = UnsafeRawBufferPointer(
             start: frames.bytes.baseAddress, count: min(frames.count, Self.directWriteLimit))
-        let tick = lastTick()
-        let written = socket.write(bytes, how, isFirstInTick: tick != lastDirectWrite)
+        let written = socket.write(bytes, how)
         // The loop meets the same error, and handles it.
         if written > 0 {
             frames.didRead(written)
-            lastDirectWrite = tick
+            lastDirectWrite = lastTick()
             if frames.isEmpty {
                 wakes = !isAcknowledgementWatched
                 isAcknowledgementWatched = true
