@@ -116,12 +116,14 @@ void ws_websocket_close(ws_websocket *_Nonnull websocket, uint16_t code, ws_slic
 bool ws_may_close(int64_t code, ws_slice reason, ws_failure *_Nonnull failure);
 /* Whether the script's thread may write a message to the socket at once: see DirectWrite.swift. */
 enum ws_direct_write { WS_WRITE_NEVER, WS_WRITE_IN_CALLBACK, WS_WRITE_OUTSIDE_CALLBACK };
-/* Sends the joined parts as one message. WS_SEND_CLOSED: the websocket is not open. WS_SEND_FAILED: `failure` has the reason. */
+/* Sends the joined parts as one message. WS_SEND_CLOSED: the websocket is not open. WS_SEND_FAILED: `failure` has the
+ * reason. */
 enum ws_send_status ws_websocket_send(
     ws_state *_Nonnull state, ws_websocket *_Nonnull websocket, uint8_t opcode, const ws_slice *_Nullable parts,
     size_t count, enum ws_direct_write directly, ws_failure *_Nonnull failure);
 /* Sends one message to each of `count` websockets; NULL stands for one that is not open. `results` has, for each, whether the
- * message may be written at once, as `directly` says; it gets whether the message was taken. Returns false, and sends nothing, if `failure` has a reason. */
+ * message may be written at once, as `directly` says; it gets whether the message was taken. Returns false, and
+ * sends nothing, if `failure` has a reason. */
 bool ws_broadcast(
     ws_state *_Nonnull state, uint8_t opcode, ws_slice message, ws_websocket *_Nullable const *_Nonnull websockets,
     bool *_Nonnull results, size_t count, enum ws_direct_write directly, ws_failure *_Nonnull failure);

@@ -112,8 +112,7 @@ final class OpenConnection {
         let role = websocket.role
         let independent = writeBuffer.independentDeflate
         return websocket.sendQueue.withLock {
-            $0.open(
-                direct: direct, compresses: compresses, role: role, independent: independent)
+            $0.open(direct: direct, compresses: compresses, role: role, independent: independent)
         }
     }
 

@@ -59,14 +59,13 @@ struct SendQueue: ~Copyable {
     private(set) var independentDeflate: DeflateParameters.Direction?
     /// Whether the loop watches what the peer acknowledges. If not, the next direct write wakes it.
     private var isAcknowledgementWatched = false
+    /// When Lua's thread has written to the socket last, to a tick of the clock.
+    private(set) var lastDirectWrite: Nanoseconds = 0
 
     /// A message of at least this many bytes is copied without the lock.
     static let largeMessage = 256 << 10
     /// Bytes that Lua's thread writes to the socket at most in one call: it holds the lock meanwhile.
     private static let directWriteLimit = 2 << 20
-
-    /// When Lua's thread has written to the socket last, to a tick of the clock.
-    private(set) var lastDirectWrite: Nanoseconds = 0
 
     // Bytes that are in memory: the sums can't overflow.
 
