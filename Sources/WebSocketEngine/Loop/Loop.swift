@@ -35,6 +35,9 @@ struct Loop: ~Copyable {
     /// Turns in a row that left sockets possibly unread, and the number of them after which deadlines are handled anyway.
     private var turnsWithUnreadSockets = 0
     private static let maxTurnsWithUnreadSockets = 64
+    /// Nanoseconds from the end of a wait to the look at the clock; when it takes longer, data may have come meanwhile. Longer
+    /// than a tick, and than the kernel is late.
+    private static let longestHold = Nanoseconds(seconds: 0.01)
     /// Signalled when the last session has ended (Engine.shutDown).
     var shutdownSignal: DispatchSemaphore?
     var isStopped = false
@@ -108,8 +111,10 @@ struct Loop: ~Copyable {
         if context.commandQueue.hasCommands { _ = execute() }
         if !context.coalescing.isEmpty { flushCoalescing() }
         // Handle sockets before deadlines: after SIGSTOP and SIGCONT both are due, and data that arrived in time must win.
-        // A signal, a full batch or a used-up slice leaves sockets unread; then deadlines wait, for 64 turns at most.
-        let hasUnreadSockets = isInterrupted || isFull || hasEvents || !context.unfinished.isEmpty
+        // A signal, a full batch or a used-up slice leaves sockets unread; then deadlines wait, for 64 turns at most. So does a
+        // stop that came between the end of the wait and the look at the clock.
+        let wasHeld = context.now - Self.longestHold > max(deadline ?? context.now, context.poller.checkedAt)
+        let hasUnreadSockets = isInterrupted || isFull || hasEvents || !context.unfinished.isEmpty || wasHeld
         turnsWithUnreadSockets = hasUnreadSockets ? turnsWithUnreadSockets + 1 : 0
         if turnsWithUnreadSockets == 0 || turnsWithUnreadSockets > Self.maxTurnsWithUnreadSockets,
             context.deadlines.isDue(context.now)

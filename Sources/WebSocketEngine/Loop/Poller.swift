@@ -47,7 +47,7 @@ struct Poller: ~Copyable {
     /// Time at which the timer fires; `max` after it has.
     private var timerSetTo = Nanoseconds.max
     /// Tick of the clock in which it was last known that the host has not closed the epoll descriptor: that of the turn.
-    private var checkedAt: Nanoseconds = 0
+    private(set) var checkedAt: Nanoseconds = 0
     private let events: UnsafeMutableBufferPointer<epoll_event>
     private var serial: UInt64 = 0
 

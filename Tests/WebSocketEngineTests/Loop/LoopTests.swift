@@ -9,10 +9,10 @@ import Testing
 
 /// The loop on the test's thread.
 @Suite final class LoopTests {
-    private let server: LocalServer
+    let server: LocalServer
     private let commandQueue: CommandQueue
-    private var loop: Loop
-    private let queue = EventQueue()
+    var loop: Loop
+    let queue = EventQueue()
 
     init() throws {
         server = try LocalServer()
@@ -21,7 +21,7 @@ import Testing
     }
 
     /// Runs the loop until `condition` holds, for 10 s at most.
-    private func run(until condition: () -> Bool) throws {
+    func run(until condition: () -> Bool) throws {
         let limit = now() + Nanoseconds(seconds: 10)
         while !condition() {
             _ = loop.runOnce(until: 0)
@@ -30,7 +30,7 @@ import Testing
     }
 
     /// Starts a websocket, and returns the server's socket once the request has been received.
-    private func connect(
+    func connect(
         _ other: EventQueue? = nil, change: (inout Options) -> Void = { _ in }
     ) throws -> (WebSocket, Int32, String) {
         let websocket = try server.websocket(other ?? queue, change: change)
@@ -41,7 +41,7 @@ import Testing
         return (websocket, peer, try LocalServer.readRequest(from: peer))
     }
 
-    private func connectAndOpen(
+    func connectAndOpen(
         _ other: EventQueue? = nil, change: (inout Options) -> Void = { _ in }
     ) throws -> (WebSocket, Int32) {
         let (websocket, peer, request) = try connect(other, change: change)
@@ -51,13 +51,13 @@ import Testing
         return (websocket, peer)
     }
 
-    private func post(connect websocket: WebSocket) {
+    func post(connect websocket: WebSocket) {
         websocket.sendQueue.withLock { $0.scriptConnects() }
         websocket.queue.websocketStarted(websocket)
         commandQueue.post(.connect(websocket))
     }
 
-    private static let refused = try! WebSocketURL("ws://127.0.0.1:1/")
+    static let refused = try! WebSocketURL("ws://127.0.0.1:1/")
 
     // MARK: - Commands
 
@@ -185,131 +185,6 @@ import Testing
         // The connection is closed, without a Close frame.
         var byte: UInt8 = 0
         #expect(read(peer, &byte, 1) == 0)
-    }
-
-    // MARK: - Sockets and deadlines
-
-    @Test func bytesThatCameBeforeADeadlineCount() throws {
-        let timeout = 0.05
-        let (_, peer, request) = try connect { $0.connectTimeout = timeout }
-        defer { close(peer) }
-        try LocalServer.answer(request, to: peer)
-        // Both are due, as after a stop of the process.
-        let deadline = try #require(loop.context.deadlines.next)
-        while now() <= deadline {}
-        _ = loop.runOnce(until: nil)
-        #expect(queue.takeTypes() == [WS_EVENT_OPEN])
-    }
-
-    @Test func aDeadlineEndsTheWait() throws {
-        let (_, peer, _) = try connect {
-            $0.connectTimeout = 0.05
-            $0.reconnect = 0
-        }
-        defer { close(peer) }
-        while queue.isEmpty {
-            let outcome = loop.runOnce(until: now() + Nanoseconds(seconds: 10))
-            try #require(outcome == .ran)
-        }
-        #expect(queue.takeTypes() == [WS_EVENT_ERROR])
-    }
-
-    @Test func aDeadlineThatIsSetAtADeadlineWaitsForTheSocketsOfTheNextTurn() throws {
-        let (_, peer) = try connectAndOpen {
-            $0.pingInterval = 0.01
-            $0.pongTimeout = 0
-        }
-        defer { close(peer) }
-        try run { LocalServer.isReadable(peer) }
-        // The end of pongTimeout was due in the turn of the ping.
-        #expect(queue.isEmpty)
-        let ping = try LocalServer.receive(14, from: peer)
-        try #require(ping[..<2] == [0x89, 0x88])
-        try LocalServer.send([0x8A, 8] + (6..<14).map { ping[$0] ^ ping[2 + ($0 - 6) % 4] }, to: peer)
-        _ = loop.runOnce(until: 0)
-        #expect(queue.isEmpty)
-        // The peer answers no more.
-        try run { !queue.isEmpty }
-        #expect(queue.takeTypes().first == WS_EVENT_ERROR)
-    }
-
-    @Test func betweenManyDeadlinesSocketsGetTheirTurn() throws {
-        let (_, peer) = try connectAndOpen()
-        defer { close(peer) }
-        let others = EventQueue()
-        let wait = 0.5
-        for id in 0..<500 {
-            let websocket = try server.websocket(others, id: UInt32(id)) {
-                $0.url = Self.refused
-                $0.minReconnectWait = wait
-                $0.maxReconnectWait = wait
-            }
-            post(connect: websocket)
-        }
-        try run { others.count >= 500 }
-        let deadline = now() + Nanoseconds(seconds: wait)
-        while now() <= deadline {}
-        // All attempts are due, and take longer than a slice.
-        for _ in 0..<2 {
-            try LocalServer.send([0x82, 0], to: peer)
-            // On a busy machine other events may use up the slice of the first turn.
-            var types: [Int] = []
-            for _ in 0..<3 where types.isEmpty {
-                _ = loop.runOnce(until: 0)
-                types = queue.takeTypes()
-            }
-            #expect(types == [WS_EVENT_BINARY])
-            let areMoreDue = loop.context.deadlines.isDue(deadline)
-            #expect(areMoreDue)
-        }
-    }
-
-    @Test func aSocketThatAlwaysHasMoreDelaysDeadlinesFor64TurnsAtMost() throws {
-        let stream = EventQueue()
-        let (_, peer) = try connectAndOpen(stream) { $0.maxQueued = .max }
-        let (_, silent, _) = try connect { $0.connectTimeout = 0.5 }
-        defer { for number in [peer, silent] { close(number) } }
-        let message = [0x82, 0x7E, 0x03, 0xE8] + [UInt8](repeating: 0, count: 1000)
-        let burst = (0..<4000).flatMap { _ in message }
-        var sent = 0
-        func turn() {
-            // As much as the kernel takes. The next burst begins in the message that this one has cut.
-            let rest = burst[(sent % message.count)...]
-            sent += max(rest.withUnsafeBytes { send(peer, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT)) }, 0)
-            _ = loop.runOnce(until: 0)
-            _ = stream.takeTypes()
-        }
-        // The kernel lets more through from turn to turn.
-        while loop.context.unfinished.isEmpty, queue.isEmpty { turn() }
-        let deadline = try #require(loop.context.deadlines.next)
-        while now() <= deadline {}
-        var turns = 0
-        while queue.isEmpty, turns < 200 {
-            turn()
-            turns += 1
-        }
-        #expect(2...65 ~= turns)
-        #expect(queue.takeTypes() == [WS_EVENT_ERROR])
-    }
-
-    @Test func aSocketWithMoreThanATurnReadsGetsAnotherWithoutAnEvent() throws {
-        let (_, peer) = try connectAndOpen()
-        defer { close(peer) }
-        // Small messages, more than one turn reads: whatever the kernel takes at once.
-        let message = [0x81, 0x7E, 0x03, 0xE8] + [UInt8](repeating: 0x61, count: 1000)
-        let burst = (0..<2000).flatMap { _ in message }
-        let sent = Glibc.send(peer, burst, burst.count, Int32(MSG_DONTWAIT))
-        try #require(sent > 2 * loop.context.readBuffer.count)
-        try run { loop.context.unfinished.count == 1 }
-        var count = queue.takeTypes().count
-        while loop.hasWork {
-            // No event is left: a turn that waits ends at the limit.
-            let limit = now() + Nanoseconds(seconds: 10)
-            _ = loop.runOnce(until: limit)
-            try #require(now() < limit)
-            count += queue.takeTypes().count
-        }
-        #expect(count == sent / message.count)
     }
 
     // MARK: - Ends of a wait
