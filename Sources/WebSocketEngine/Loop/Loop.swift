@@ -113,12 +113,11 @@ struct Loop: ~Copyable {
         // Handle sockets before deadlines: after SIGSTOP and SIGCONT both are due, and data that arrived in time must win.
         // A signal, a full batch or a used-up slice leaves sockets unread; then deadlines wait, for 64 turns at most. So does a
         // stop that came between the end of the wait and the look at the clock.
-        let wasHeld = context.now - Self.longestHold > max(deadline ?? context.now, context.poller.checkedAt)
+        let isDue = context.deadlines.isDue(context.now)
+        let wasHeld = isDue && context.now - Self.longestHold > max(deadline ?? context.now, context.poller.checkedAt)
         let hasUnreadSockets = isInterrupted || isFull || hasEvents || !context.unfinished.isEmpty || wasHeld
         turnsWithUnreadSockets = hasUnreadSockets ? turnsWithUnreadSockets + 1 : 0
-        if turnsWithUnreadSockets == 0 || turnsWithUnreadSockets > Self.maxTurnsWithUnreadSockets,
-            context.deadlines.isDue(context.now)
-        {
+        if isDue, turnsWithUnreadSockets == 0 || turnsWithUnreadSockets > Self.maxTurnsWithUnreadSockets {
             runExpiredDeadlines()
         }
         return isStopped ? .stopped : isInterrupted ? .interrupted : .ran
