@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigset_t *mask)
 {
@@ -53,10 +54,23 @@ int ws_make_wakeup(void)
     return wakeup >= 0 ? wakeup : make_pipe_wakeup();
 }
 
+static bool is_readable(int descriptor)
+{
+    struct pollfd entry = {.fd = descriptor, .events = POLLIN};
+    return poll(&entry, 1, 0) == 1 && entry.revents & POLLIN;
+}
+
 int ws_signal_wakeup(int wakeup)
 {
-    /* EAGAIN: it is full, and readable. */
-    if (send(wakeup, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0 || errno == EAGAIN) return 1;
+    /* The kernel may be short of memory for a moment. A lost signal would leave a thread asleep. */
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (int tries = 0; tries < 20; tries++) {
+        if (tries > 2) nanosleep(&pause, NULL);
+        if (send(wakeup, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0) return 1;
+        if (errno == EBADF || errno == ENOTSOCK) break;
+        /* It is full. */
+        if (errno == EAGAIN && is_readable(wakeup)) return 1;
+    }
     uint64_t one = 1;
     return errno == ENOTSOCK && has_pipes && write(wakeup, &one, sizeof one) == sizeof one;
 }

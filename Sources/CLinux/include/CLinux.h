@@ -28,7 +28,8 @@ int ws_wait_readable(int descriptor, const struct timespec *timeout, const sigse
 /* A wake-up: a descriptor that is readable from ws_signal_wakeup until ws_clear_wakeup, which return 0 if they fail; -1 and
  * errno if the system gives none. It is a datagram socket that is connected to itself, and the signal is a datagram without
  * bytes: if the host has closed the socket, and opens another file at its number in the moment before the signal, no byte
- * comes into that file. In a sandbox without Unix sockets it is a pipe. Neither call blocks. */
+ * comes into that file. In a sandbox without Unix sockets it is a pipe. ws_signal_wakeup tries for 20 ms at
+ * most while the system is short of memory; else neither call blocks. */
 int ws_make_wakeup(void);
 int ws_signal_wakeup(int wakeup);
 int ws_clear_wakeup(int wakeup);

@@ -48,7 +48,8 @@ struct ListeningSocket: ~Copyable {
         let status = address.withSockaddr { place, size in Fork.whileAllowed { bind(number, place, size) } }
         guard status == 0 else { throw SystemError("bind") }
         guard Glibc.listen(number, Int32(options.backlog)) == 0 else { throw SystemError("listen") }
-        let bound = Address.own(of: descriptor) ?? address
+        // It has the port that the system chose.
+        guard let bound = Address.own(of: descriptor) else { throw SystemError("getsockname") }
         let file = address.path.flatMap { path in Fork.whileAllowed { FileIdentity(path: path) } }
         return ListeningSocket(descriptor: descriptor, address: bound, file: file, poller: nil)
     }

@@ -32,7 +32,12 @@ struct EpollDescriptor: ~Copyable {
     func holds(_ descriptor: Int32) -> Bool {
         // Without events: nothing is reported if it is added.
         var event = epoll_event()
-        guard epoll_ctl(number, EPOLL_CTL_ADD, descriptor, &event) == 0 else { return errno == EEXIST }
+        var added = epoll_ctl(number, EPOLL_CTL_ADD, descriptor, &event)
+        // The kernel may be short of memory for a moment.
+        if added < 0, errno == ENOMEM || errno == ENOSPC {
+            added = epoll_ctl(number, EPOLL_CTL_ADD, descriptor, &event)
+        }
+        guard added == 0 else { return errno == EEXIST }
         remove(descriptor)
         return false
     }

@@ -11,10 +11,16 @@ struct TimerDescriptor: ~Copyable {
     private let interval: timespec
 
     init() throws(SystemError) {
-        number = timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC))
-        interval = timespec(Nanoseconds(seconds: 1e9) + now())
+        let number = timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC))
         guard number >= 0 else { throw SystemError("timerfd_create") }
-        write(timespec())
+        let interval = timespec(Nanoseconds(seconds: 1e9) + now())
+        guard Self.write(timespec(), interval, to: number) else {
+            let error = SystemError("timerfd_settime")
+            close(number)
+            throw error
+        }
+        self.number = number
+        self.interval = interval
     }
 
     deinit { if isOurs { close(number) } }
@@ -31,13 +37,12 @@ struct TimerDescriptor: ~Copyable {
     borrowing func set(_ time: Nanoseconds) -> Bool {
         guard isOurs else { return false }
         // 0 would disarm the timer.
-        write(timespec(max(time, 1)))
-        return true
+        return Self.write(timespec(max(time, 1)), interval, to: number)
     }
 
-    private borrowing func write(_ time: timespec) {
+    private static func write(_ time: timespec, _ interval: timespec, to number: Int32) -> Bool {
         var setting = itimerspec(it_interval: interval, it_value: time)
-        timerfd_settime(number, Int32(TFD_TIMER_ABSTIME), &setting, nil)
+        return timerfd_settime(number, Int32(TFD_TIMER_ABSTIME), &setting, nil) == 0
     }
 
     /// Blocks until the timer has fired. Returns false when the host has closed the descriptor.

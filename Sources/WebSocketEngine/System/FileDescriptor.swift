@@ -11,7 +11,7 @@ import Glibc
 struct DescriptorReference {
     let number: Int32
     /// The open file. Each file, pipe and socket has an inode of its own; all eventfds, timerfds and epoll descriptors share
-    /// one, so they have other owners: TimerDescriptor and EpollDescriptor.
+    /// one, so they have other owners: TimerDescriptor and EpollDescriptor. nil if the system did not tell.
     private let file: FileIdentity?
 
     init(_ number: Int32) {
@@ -20,7 +20,11 @@ struct DescriptorReference {
     }
 
     /// False when the number is closed, or stands for another file than at first.
-    var isOurs: Bool { file != nil && FileIdentity(number) == file }
+    var isOurs: Bool {
+        // With another error it is open: a sandbox may forbid fstat.
+        guard let now = FileIdentity(number) else { return errno != EBADF }
+        return file == nil || now == file
+    }
 }
 
 struct FileDescriptor: ~Copyable {

@@ -7,7 +7,7 @@ struct FileIdentity: Equatable {
     private let device: dev_t
     private let inode: ino_t
 
-    /// nil when the number is not open.
+    /// nil and errno when the system does not tell: EBADF if the number is not open.
     init?(_ descriptor: Int32) {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return nil }

@@ -79,8 +79,9 @@ final class Transport {
             Self.set(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1, on: number)
             guard local.withSockaddr({ bind(number, $0, $1) }) == 0 else { throw SystemError(Self.bindCall) }
         }
-        let status = address.withSockaddr { connect(number, $0, $1) }
-        guard status == 0 || errno == EINPROGRESS || errno == EINTR else { throw SystemError("connect") }
+        // If a signal has interrupted the call, the kernel may connect already: the second call says so.
+        let status = address.withSockaddr { place, size in retrying { Int(connect(number, place, size)) } }
+        guard status == 0 || [EINPROGRESS, EALREADY, EISCONN].contains(errno) else { throw SystemError("connect") }
         self.poller = poller.descriptorNumber
         interest = .write
         token = try poller.add(descriptor, slot: slot, [.write, .edge])
