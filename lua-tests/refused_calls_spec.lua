@@ -1,5 +1,5 @@
--- System calls that fail for a moment, as they do when the system is short of memory: strace refuses one in each thread.
--- Both ends are in one process; in the end both connections have echoed.
+-- System calls that fail for a moment, as they do when the system is short of memory: strace refuses one in each
+-- thread. Both ends are in one process; in the end both connections have echoed.
 
 local helper = require "helper"
 
@@ -32,7 +32,8 @@ describe("a system call fails:", function()
     local function connect(url, server)
       local ws, has_echo
       ws = websocket.WebSocket {
-        url = url .. server.port, tls = { ca = certificates .. "/ca.pem" }, maxreconnectwait = 0.02, pinginterval = 0.05,
+        url = url .. server.port, tls = { ca = certificates .. "/ca.pem" },
+        maxreconnectwait = 0.02, pinginterval = 0.05,
         onreceive = function(type)
           if type == OPEN then
             pcall(ws.sendText, ws, "hello")
@@ -49,7 +50,8 @@ describe("a system call fails:", function()
     if which == "plain" then
       connect("ws://127.0.0.1:", listen {})
     else
-      connect("wss://localhost:", listen { tls = { cert = certificates .. "/good.pem", key = certificates .. "/good.key" } })
+      local good = certificates .. "/good."
+      connect("wss://localhost:", listen { tls = { cert = good .. "pem", key = good .. "key" } })
     end
     websocket.run(10)
     print(echoes, which == "wakes" and refused or "")
