@@ -67,7 +67,7 @@ int ws_signal_wakeup(int wakeup)
     for (int tries = 0; tries < 20; tries++) {
         if (tries > 2) nanosleep(&pause, NULL);
         if (send(wakeup, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0) return 1;
-        if (errno == EBADF || errno == ENOTSOCK) break;
+        if (errno != EINTR && errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM) break;
         /* It is full. */
         if (errno == EAGAIN && is_readable(wakeup)) return 1;
     }
