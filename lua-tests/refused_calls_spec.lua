@@ -58,7 +58,7 @@ describe("a system call fails:", function()
     os.exit(true, false)
   ]]
 
-  --- strace's arguments before the program.
+  --- Runs strace with these arguments. Returns what the program printed, and its exit code.
   local function trace(...) return helper.finish(helper.start(helper.strace, ...)) end
 
   --- Whether a process may trace another one here.
