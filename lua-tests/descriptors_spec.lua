@@ -233,7 +233,7 @@ describe("descriptors:", function()
     end)
   end
 
-  for _, kind in ipairs { "eventfd", "timerfd", "epoll", "socket", "datagram" } do
+  for _, kind in ipairs { "eventfd", "timerfd", "epoll", "socket", "datagram", "tcp" } do
     it(("descriptors of the host that get the engine's numbers are left alone: %s"):format(kind), function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. ([[
@@ -247,7 +247,7 @@ describe("descriptors:", function()
         local count = 0
         for number, target in pairs(numbers()) do
           -- The connections end if their sockets are closed.
-          if before[number] ~= target and (kind == "socket" or kind == "datagram" or not target:find "^socket") then
+          if before[number] ~= target and (kind:find "^[sdt][^i]" or not target:find "^socket") then
             occupy(kind, number)
             count = count + 1
           end
@@ -285,6 +285,73 @@ describe("descriptors:", function()
       assert.equal(0, code)
     end)
   end
+
+  for _, kind in ipairs { "socket", "tcp" } do
+    it(("a socket of the host that gets our number in a callback gets no message: %s"):format(kind), function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. ([[
+        local kind, list, own = %q, {}, {}
+        for i = 1, 3 do
+          local before = numbers()
+          list[i] = make { url = url, minreconnectwait = 60, maxreconnectwait = 60 }
+          await "OPEN"
+          for number, target in pairs(numbers()) do
+            if before[number] ~= target and target:find "^socket" then own[#own + 1] = number end
+          end
+          log = {}
+        end
+        assert(#own == 3, #own)
+        local first = websocket.WebSocket { url = url, onreceive = function(type, _, _, _, ws)
+          if type ~= websocket.WebSocketMessageType.OPEN then return end
+          for _, number in ipairs(own) do occupy(kind, number) end
+          list[1]:sendText("not for the host")
+          list[1]:sendText("nor this")
+          websocket.broadcastText({ list[2], list[3] }, "nor that")
+          ws:sendText("for the server")
+        end }
+        first:connect()
+        local from = clock()
+        repeat websocket.poll(0.1) until #log == 3 or clock() - from > 5
+        print(touched() or "nothing was touched", table.concat(log, ", "))
+        os.exit(true, false)
+      ]]):format(kind)), peer:url("/echo")))
+      assert.equal("nothing was touched\tCLOSE, CLOSE, CLOSE\n", output)
+      assert.equal(0, code)
+    end)
+  end
+
+  it("a connection that gets the number of another one that the host has closed gets no message of it", function()
+    if not host then return pending("needs cc and liblua5.4-dev") end
+    local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
+      local function sockets()
+        local found = {}
+        for number, target in pairs(numbers()) do
+          if target:find "^socket" then found[number] = target end
+        end
+        return found
+      end
+      local before = sockets()
+      local first, own = make { url = url }, nil
+      await "OPEN"
+      for number in pairs(sockets()) do own = before[number] and own or number end
+      local old = sockets()[own]
+      shut(own)
+      log = {}
+      make { url = url }
+      await "OPEN"
+      assert(sockets()[own] ~= old and sockets()[own], "it has another number")
+      log = {}
+      first:sendText("of the first")
+      -- It connects anew.
+      await "OPEN"
+      local from = clock()
+      repeat websocket.poll(0.1) until clock() - from > 0.3
+      print(table.concat(log, ", "))
+      os.exit(true, false)
+    ]]), peer:url("/echo")))
+    assert.equal("CLOSE, OPEN\n", output)
+    assert.equal(0, code)
+  end)
 
   it("a thread that waits in poll when the process ends does not spin", function()
     if not host then return pending("needs cc and liblua5.4-dev") end

@@ -23,6 +23,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -116,18 +117,35 @@ static void describe(int number, char *text)
     if (left && !timerfd_gettime(number, &time)) sprintf(left, "armed %d", time.it_value.tv_sec > 3600);
 }
 
-/* A socket of the host, for `number`. */
-static int make_socket(int type, int number)
+static void connect_tcp(int ends[2])
 {
-    int ends[2];
-    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends)) abort();
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 1) ||
+        getsockname(listener, (struct sockaddr *)&address, &size) ||
+        connect(ends[0], (struct sockaddr *)&address, size) || (ends[1] = accept(listener, NULL, NULL)) < 0)
+        abort();
+    close(listener);
+}
+
+/* A socket of the host, for `number`. */
+static int make_socket(const char *kind, int number)
+{
+    int ends[2], type = !strcmp(kind, "datagram") ? SOCK_DGRAM : SOCK_STREAM;
+    if (!strcmp(kind, "tcp")) {
+        connect_tcp(ends);
+    } else if (socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends)) {
+        abort();
+    }
     others[number] = fcntl(ends[1], F_DUPFD_CLOEXEC, OCCUPIED);
     close(ends[1]);
     return ends[0];
 }
 
-/* occupy(kind, number): the host closes a descriptor, and its own "eventfd", "timerfd", "epoll", "socket" or "datagram"
- * socket gets the number. */
+/* occupy(kind, number): the host closes a descriptor, and its own "eventfd", "timerfd", "epoll", Unix "socket" or
+ * "datagram" socket, or "tcp" socket gets the number. */
 static int occupy(lua_State *L)
 {
     const char *kind = luaL_checkstring(L, 1);
@@ -139,8 +157,8 @@ static int occupy(lua_State *L)
         struct itimerspec day = {.it_value = {.tv_sec = 86400}};
         own = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
         timerfd_settime(own, 0, &day, NULL);
-    } else if (!strcmp(kind, "socket") || !strcmp(kind, "datagram")) {
-        own = make_socket(*kind == 's' ? SOCK_STREAM : SOCK_DGRAM, number);
+    } else if (!strcmp(kind, "socket") || !strcmp(kind, "datagram") || !strcmp(kind, "tcp")) {
+        own = make_socket(kind, number);
     } else {
         /* Its only entry is always readable, and reported once. */
         struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = 42};

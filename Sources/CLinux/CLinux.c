@@ -3,7 +3,6 @@
 #include "CLinux.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/net_tstamp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,28 +79,6 @@ int ws_clear_wakeup(int wakeup)
     uint64_t count;
     if (recv(wakeup, &count, 0, MSG_DONTWAIT) == 0) return 1;
     return errno == ENOTSOCK && has_pipes && read(wakeup, &count, sizeof count) == sizeof count;
-}
-
-/* The mark is SO_TXTIME, an option for packets that are to leave at a time of their own. It changes nothing for TCP, but a
- * socket without it refuses the control message SCM_TXTIME (sock_cmsg_send in Linux 4.19 and later). */
-void ws_mark_socket(int socket)
-{
-    struct sock_txtime mark = {.clockid = CLOCK_MONOTONIC};
-    setsockopt(socket, SOL_SOCKET, SO_TXTIME, &mark, sizeof mark);
-}
-
-ssize_t ws_send_marked(int socket, const void *bytes, size_t count, int flags)
-{
-    /* The time is 0. */
-    static const union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(uint64_t))];
-    } control = {
-        .header = {.cmsg_len = CMSG_LEN(sizeof(uint64_t)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_TXTIME}};
-    struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = (void *)&control, .msg_controllen = sizeof control};
-    return syscall(SYS_sendmsg, socket, &message, flags);
 }
 
 int ws_peer_end(int socket)

@@ -323,13 +323,6 @@ static inline __attribute__((always_inline)) lua_websocket *ws_at(lua_State *L, 
     return is_ours ? handle->memory : NULL;
 }
 
-/* How a websocket's first message since the last poll may be written. (After a callback that has raised or yielded, the
- * deliveries count as unfinished until the next poll.) */
-static inline enum ws_direct_write ws_direct_write(const module_state *module)
-{
-    return module->nested_count ? WS_WRITE_IN_CALLBACK : WS_WRITE_OUTSIDE_CALLBACK;
-}
-
 static inline ws_slice ws_slice_at(lua_State *L, int index)
 {
     ws_slice slice;

@@ -35,7 +35,7 @@ static int broadcast(lua_State *L, uint8_t opcode, const char *what)
     ws_slice message = ws_slice_at(L, 2);
     ws_failure failure;
     if (module->state &&
-        !ws_broadcast(module->state, opcode, message, websockets, results, count, ws_direct_write(module), &failure))
+        !ws_broadcast(module->state, opcode, message, websockets, results, count, &failure))
         return luaL_error(L, "WebSocket failed to send %s: %s", what, failure.text);
     lua_Integer left_out = 0;
     for (size_t i = 0; i < count; i++) {

@@ -174,8 +174,8 @@ static int send_message(lua_State *L, uint8_t opcode, const char *what)
     ws_failure failure;
     /* The loop thread may not have executed the script's close() yet. */
     if (!ws->started) return luaL_error(L, "WebSocket is not connected, can't send %s", what);
-    switch (ws_websocket_send(module->state, ws->engine_side, opcode, parts, (size_t)count,
-                              is_first ? ws_direct_write(module) : WS_WRITE_NEVER, &failure)) {
+    switch (ws_websocket_send(module->state, ws->engine_side, opcode, parts, (size_t)count, is_first,
+                              &failure)) {
     case WS_SENT: return 0;
     case WS_SEND_CLOSED:
         /* A client may go at any time, and the script can't know before its CLOSE. An error would end the server. */

@@ -129,8 +129,7 @@ public func ws_request_fail(_ request: OpaquePointer) { with(request, as: Incomi
 @c @implementation
 public func ws_broadcast(
     _ state: OpaquePointer, _ opcode: UInt8, _ message: ws_slice, _ websockets: UnsafePointer<OpaquePointer?>,
-    _ results: UnsafeMutablePointer<Bool>, _ count: Int, _ directly: ws_direct_write,
-    _ failure: UnsafeMutablePointer<ws_failure>
+    _ results: UnsafeMutablePointer<Bool>, _ count: Int, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> Bool {
     withoutForks {
         do throws(SendFailure) {
@@ -142,7 +141,7 @@ public func ws_broadcast(
                     guard let websocket = websockets[index] else { continue }
                     results[index] = with(websocket, as: WebSocket.self) {
                         broadcast.send(
-                            to: $0, random: &state.random, directly: isFirst ? DirectWrite(directly) : .never)
+                            to: $0, random: &state.random, directly: isFirst)
                     }
                 }
             }

@@ -229,27 +229,17 @@ public func ws_may_close(
     }
 }
 
-extension DirectWrite {
-    init(_ value: ws_direct_write) {
-        switch value {
-        case WS_WRITE_IN_CALLBACK: self = .inCallback
-        case WS_WRITE_OUTSIDE_CALLBACK: self = .outsideCallback
-        default: self = .never
-        }
-    }
-}
-
 @c @implementation
 public func ws_websocket_send(
     _ state: OpaquePointer, _ websocket: OpaquePointer, _ opcode: UInt8, _ parts: UnsafePointer<ws_slice>?,
     _ count: Int,
-    _ directly: ws_direct_write, _ failure: UnsafeMutablePointer<ws_failure>
+    _ isFirst: Bool, _ failure: UnsafeMutablePointer<ws_failure>
 ) -> ws_send_status {
     func send(_ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> SendResult {
         with(state, as: LuaState.self) { state in
             with(websocket, as: WebSocket.self) { websocket in
                 websocket.send(
-                    Opcode(rawValue: opcode) ?? .binary, parts, random: &state.random, directly: DirectWrite(directly))
+                    Opcode(rawValue: opcode) ?? .binary, parts, random: &state.random, directly: isFirst)
             }
         }
     }

@@ -4,6 +4,7 @@
 
 #include "Acknowledgement.h"
 #include "Forks.h"
+#include "SocketMark.h"
 #include <linux/futex.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -39,10 +40,6 @@ static inline ssize_t ws_send(int socket, const void *bytes, size_t count, int f
 {
     return syscall(SYS_sendto, socket, bytes, count, flags, NULL, 0);
 }
-/* Marks a TCP socket, and those that it accepts, as ours for ws_send_marked. */
-void ws_mark_socket(int socket);
-/* ws_send, but fails with EINVAL if the socket has no mark. */
-ssize_t ws_send_marked(int socket, const void *bytes, size_t count, int flags);
 static inline ssize_t ws_receive(int socket, void *bytes, size_t count)
 {
     return syscall(SYS_recvfrom, socket, bytes, count, MSG_DONTWAIT, NULL, NULL);

@@ -114,19 +114,18 @@ bool ws_websocket_decline(ws_websocket *_Nonnull websocket, uint32_t question);
 void ws_websocket_close(ws_websocket *_Nonnull websocket, uint16_t code, ws_slice reason);
 /* Whether a script may close with this code and reason; if not, writes the reason. */
 bool ws_may_close(int64_t code, ws_slice reason, ws_failure *_Nonnull failure);
-/* Whether the script's thread may write a message to the socket at once: see DirectWrite.swift. */
-enum ws_direct_write { WS_WRITE_NEVER, WS_WRITE_IN_CALLBACK, WS_WRITE_OUTSIDE_CALLBACK };
-/* Sends the joined parts as one message. WS_SEND_CLOSED: the websocket is not open. WS_SEND_FAILED: `failure` has the
- * reason. */
+/* Sends the joined parts as one message: the first of a websocket since the last poll is written to the socket at once if that
+ * is possible, those behind it are left to the loop, which writes many together. WS_SEND_CLOSED: the websocket is not open.
+ * WS_SEND_FAILED: `failure` has the reason. */
 enum ws_send_status ws_websocket_send(
     ws_state *_Nonnull state, ws_websocket *_Nonnull websocket, uint8_t opcode, const ws_slice *_Nullable parts,
-    size_t count, enum ws_direct_write directly, ws_failure *_Nonnull failure);
+    size_t count, bool is_first, ws_failure *_Nonnull failure);
 /* Sends one message to each of `count` websockets; NULL stands for one that is not open. `results` has, for each, whether the
- * message may be written at once, as `directly` says; it gets whether the message was taken. Returns false, and
- * sends nothing, if `failure` has a reason. */
+ * message is the first since the last poll; it gets whether the message was taken. Returns false, and sends nothing, if
+ * `failure` has a reason. */
 bool ws_broadcast(
     ws_state *_Nonnull state, uint8_t opcode, ws_slice message, ws_websocket *_Nullable const *_Nonnull websockets,
-    bool *_Nonnull results, size_t count, enum ws_direct_write directly, ws_failure *_Nonnull failure);
+    bool *_Nonnull results, size_t count, ws_failure *_Nonnull failure);
 /* Whether no more than `bytes` of what was sent wait for the kernel. If more do (WS_FLUSHING), a WS_EVENT_FLUSHED record
  * will come once that is so. */
 enum ws_flush_status { WS_FLUSHED, WS_FLUSHING, WS_NO_CONNECTION };

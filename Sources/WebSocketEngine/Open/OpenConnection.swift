@@ -108,7 +108,7 @@ final class OpenConnection {
     func open() -> Bool {
         let compresses = writeBuffer.compresses
         // With `debug` the loop writes every frame, since only the loop can report it.
-        let direct = compresses || websocket.options.debug ? nil : transport.socketForScript
+        let direct = compresses || websocket.options.debug ? nil : transport.writerForScript
         let role = websocket.role
         let independent = writeBuffer.independentDeflate
         return websocket.sendQueue.withLock {

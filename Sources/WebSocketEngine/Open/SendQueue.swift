@@ -19,7 +19,7 @@ struct SendQueue: ~Copyable {
     /// What the frames are.
     private enum Encoding {
         /// Ready for the wire, and Lua's thread may write to this socket.
-        case writable(DirectSocket)
+        case writable(SocketWriter)
         /// Ready for the wire; the loop alone writes, as with TLS.
         case final
         /// Without masks: the loop compresses them and makes the real frames.
@@ -81,7 +81,7 @@ struct SendQueue: ~Copyable {
     /// Adds one message. Sets `wakes` when the loop must be woken.
     mutating func append(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int, limit: Int,
-        random: inout RandomPool, directly: DirectWrite, wakes: inout Bool
+        random: inout RandomPool, directly: Bool, wakes: inout Bool
     ) -> SendResult {
         guard accepts(count, limit) else { return refusal(count, limit) }
         var mask: Mask?
@@ -99,7 +99,7 @@ struct SendQueue: ~Copyable {
     }
 
     /// Adds one frame, made for many connections of a server. Sets `wakes` as `append` does.
-    mutating func append(frame: UnsafeRawBufferPointer, limit: Int, directly: DirectWrite, wakes: inout Bool) -> Bool {
+    mutating func append(frame: UnsafeRawBufferPointer, limit: Int, directly: Bool, wakes: inout Bool) -> Bool {
         guard accepts(frame.count, limit) else { return false }
         if let last = segments.last {
             guard last.frames.append(frame) else { return false }
@@ -136,7 +136,7 @@ struct SendQueue: ~Copyable {
     }
 
     /// Adds the frame, which is complete. False when the connection that it was made for is gone.
-    mutating func append(_ frame: inout LargeFrame, directly: DirectWrite, wakes: inout Bool) -> Bool {
+    mutating func append(_ frame: inout LargeFrame, directly: Bool, wakes: inout Bool) -> Bool {
         guard state == .open, frame.connection == connection else { return false }
         if frames.isEmpty, segments.isEmpty {
             swap(&frames, &frame.buffer)
@@ -152,11 +152,11 @@ struct SendQueue: ~Copyable {
 
     /// Writes the frames to the socket if Lua's thread may, and wakes the loop for the rest.
     @inline(__always)
-    private mutating func send(directly: DirectWrite, _ wakes: inout Bool) {
+    private mutating func send(directly: Bool, _ wakes: inout Bool) {
         switch writer {
         case .script:
-            if directly != .never, case .writable(let socket) = encoding {
-                writeDirectly(socket, directly, &wakes)
+            if directly, case .writable(let socket) = encoding {
+                write(to: socket, &wakes)
             } else {
                 writer = .loop(wakesAt: .max, firstIsPartlyWritten: false)
                 wakes = true
@@ -169,10 +169,10 @@ struct SendQueue: ~Copyable {
     }
 
     @inline(__always)
-    private mutating func writeDirectly(_ socket: DirectSocket, _ how: DirectWrite, _ wakes: inout Bool) {
+    private mutating func write(to socket: SocketWriter, _ wakes: inout Bool) {
         let bytes = UnsafeRawBufferPointer(
             start: frames.bytes.baseAddress, count: min(frames.count, Self.directWriteLimit))
-        let written = socket.write(bytes, how)
+        let written = socket.write(bytes)
         // The loop meets the same error, and handles it.
         if written > 0 {
             frames.didRead(written)
@@ -240,7 +240,7 @@ struct SendQueue: ~Copyable {
     /// The loop has a connection. False when the script has called `close` for it already.
     /// - Parameter independent: how messages are compressed, if each is on its own.
     mutating func open(
-        direct: DirectSocket?, compresses: Bool, role: Role = .client,
+        direct: SocketWriter?, compresses: Bool, role: Role = .client,
         independent: DeflateParameters.Direction? = nil
     ) -> Bool {
         guard pendingCalls == 0 else { return false }

@@ -33,7 +33,7 @@ public struct Broadcast: ~Copyable {
 
     /// Queues or writes the message. False if the websocket is not open, or has too much to send already.
     /// - Parameter directly: as for `WebSocket.send`.
-    public mutating func send(to websocket: WebSocket, random: inout RandomPool, directly: DirectWrite) -> Bool {
+    public mutating func send(to websocket: WebSocket, random: inout RandomPool, directly: Bool) -> Bool {
         // A client masks each frame with a key of its own.
         guard websocket.role == .server else {
             let result = withUnsafePointer(to: message) {

@@ -130,7 +130,7 @@ public final class WebSocket: Sendable {
     /// - Parameter directly: whether this thread may write to the socket itself.
     public func send(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool,
-        directly: DirectWrite
+        directly: Bool
     ) -> SendResult {
         var wakes = false
         let result = enqueue(opcode, parts, random: &random, directly: directly, wakes: &wakes)
@@ -139,7 +139,7 @@ public final class WebSocket: Sendable {
     }
 
     /// Queues or writes a frame that is made for many connections of a server.
-    func send(frame: UnsafeRawBufferPointer, directly: DirectWrite) -> Bool {
+    func send(frame: UnsafeRawBufferPointer, directly: Bool) -> Bool {
         var wakes = false
         let isTaken = sendQueue.withLock {
             $0.append(frame: frame, limit: options.maxBuffered, directly: directly, wakes: &wakes)
@@ -155,7 +155,7 @@ public final class WebSocket: Sendable {
     @inline(__always)
     func enqueue(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, random: inout RandomPool,
-        directly: DirectWrite, wakes: inout Bool
+        directly: Bool, wakes: inout Bool
     ) -> SendResult {
         guard let count = parts.count == 1 ? parts[0].count : Self.sum(parts) else {
             return .failed("more bytes than memory can hold")
@@ -187,7 +187,7 @@ public final class WebSocket: Sendable {
     @inline(never)
     private func sendLarge(
         _ opcode: Opcode, _ parts: UnsafeBufferPointer<UnsafeRawBufferPointer>, count: Int, random: inout RandomPool,
-        directly: DirectWrite, wakes: inout Bool
+        directly: Bool, wakes: inout Bool
     ) -> SendResult {
         while true {
             var frame = LargeFrame()

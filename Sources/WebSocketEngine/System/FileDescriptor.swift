@@ -1,8 +1,7 @@
 // Owns one descriptor and closes it. Used on any thread, by one owner at a time; a reference is for use beside the owner's.
 //
 // A host may close descriptors that it did not open, as daemons do, and the next file that it opens then has the same number.
-// So `isOurs` is asked before a descriptor is closed, and before bytes are written to it
-// (except in callbacks: DirectWrite.swift).
+// So `isOurs` is asked before a descriptor is closed, and before bytes are written to it (or a mark: SocketWriter.swift).
 
 import CLinux
 import Glibc

@@ -40,6 +40,7 @@ final class Transport {
     static let maxReadsPerTurn = 16
 
     private let descriptor: FileDescriptor
+    private let writer: SocketWriter
     /// Whether a read that fills only a part of its buffer has emptied the socket, unless the event says `endsOrStops`. False
     /// for a Unix socket, where a read also stops at descriptors or credentials sent with the bytes.
     let shortReadEmptiesSocket: Bool
@@ -71,9 +72,11 @@ final class Transport {
         let number = socket(address.family, type, 0)
         guard number >= 0 else { throw SystemError("socket") }
         descriptor = FileDescriptor(number)
-        shortReadEmptiesSocket = address.family != AF_UNIX
-        keepsAlive = address.family != AF_UNIX
-        if keepsAlive { Self.setTCPOptions(number, keepsAlive: true) }
+        let isTCP = address.family != AF_UNIX
+        shortReadEmptiesSocket = isTCP
+        keepsAlive = isTCP
+        if isTCP { Self.setTCPOptions(number, keepsAlive: true) }
+        writer = SocketWriter(descriptor.reference, isTCP: isTCP)
         if let local {
             // The system chooses the port in connect(), when it knows the peer: two sockets may have the same port then.
             Self.set(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1, on: number)
@@ -95,6 +98,7 @@ final class Transport {
         _ poller: inout Poller
     ) throws(SystemError) {
         self.descriptor = descriptor
+        writer = SocketWriter(self.descriptor.reference, isTCP: !isUnix)
         shortReadEmptiesSocket = !isUnix
         self.keepsAlive = keepsAlive
         self.poller = poller.descriptorNumber
@@ -106,7 +110,7 @@ final class Transport {
     static func setTCPOptions(_ socket: Int32, keepsAlive: Bool) {
         // No Nagle: messages are written whole, and the last segment of one must not wait for an acknowledgement.
         set(Int32(IPPROTO_TCP), TCP_NODELAY, 1, on: socket)
-        ws_mark_socket(socket)
+        ws_set_mark_option(socket)
         guard keepsAlive else { return }
         set(SOL_SOCKET, SO_KEEPALIVE, 1, on: socket)
         for (option, value) in keepAlive { set(Int32(IPPROTO_TCP), option, value, on: socket) }
@@ -164,10 +168,8 @@ final class Transport {
         return !isLost
     }
 
-    /// Socket for writes on a Lua thread; nil with TLS, which only the loop may use.
-    var socketForScript: DirectSocket? {
-        tls == nil ? DirectSocket(descriptor.reference, isMarked: shortReadEmptiesSocket) : nil
-    }
+    /// For writes on a Lua thread; nil with TLS, which only the loop may use.
+    var writerForScript: SocketWriter? { tls == nil ? writer : nil }
 
     /// Whether TLS has bytes to return that it has already read from the socket, so that no event will come for them.
     var hasBufferedInput: Bool { tls?.hasPending ?? false }
@@ -241,11 +243,11 @@ final class Transport {
     }
 
     func write(_ buffer: UnsafeRawBufferPointer) -> Result {
-        guard isOurs() else { return Self.closedByHost }
-        if let tls { return tls.write(buffer) }
-        // Without MSG_NOSIGNAL a closed socket raises SIGPIPE, which ends the host.
-        let count = retrying { ws_send(descriptor.number, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL)) }
+        if let tls { return isOurs() ? tls.write(buffer) : Self.closedByHost }
+        guard !isLost else { return Self.closedByHost }
+        let count = retrying { writer.write(buffer) }
         if count >= 0 { return .bytes(count) }
+        if errno == EBADF { isLost = true }
         return errno == EAGAIN ? .wouldBlock : .failed(.system(errno))
     }
 

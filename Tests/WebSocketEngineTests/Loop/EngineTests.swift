@@ -190,7 +190,7 @@ import Testing
             let result = Array("last".utf8).withUnsafeBytes { bytes in
                 withUnsafePointer(to: bytes) {
                     open.websocket.send(
-                        .text, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: .never)
+                        .text, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: false)
                 }
             }
             try #require(result == .sent)

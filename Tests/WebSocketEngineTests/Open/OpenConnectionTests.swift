@@ -55,7 +55,7 @@ import Testing
             let result = message.withUnsafeBytes { bytes in
                 withUnsafePointer(to: bytes) {
                     websocket.send(
-                        .binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: .outsideCallback)
+                        .binary, UnsafeBufferPointer(start: $0, count: 1), random: &random, directly: true)
                 }
             }
             #expect(result == .sent)
@@ -217,7 +217,7 @@ import Testing
         let pair = try Pair()
         try #require(pair.connection.open())
         // Behind this the kernel takes no more.
-        let descriptor = try #require(pair.connection.transport.socketForScript?.descriptor.number)
+        let descriptor = try #require(pair.connection.transport.writerForScript?.descriptor.number)
         let bytes = [UInt8](repeating: 0, count: 4096)
         while write(descriptor, bytes, bytes.count) > 0 {}
         #expect(pair.connection.close(CloseFrame(code: .normal), &pair.loop) == .going)
@@ -255,7 +255,7 @@ import Testing
         let pair = try Pair()
         try #require(pair.connection.open())
         // Nothing can be written, and nothing is there to be read.
-        shutdown(try #require(pair.connection.transport.socketForScript?.descriptor.number), Int32(SHUT_WR))
+        shutdown(try #require(pair.connection.transport.writerForScript?.descriptor.number), Int32(SHUT_WR))
         #expect(pair.connection.close(CloseFrame(code: .normal), &pair.loop) == .over)
         let result = pair.connection.finish().result
         #expect(result.code == .abnormal && result.cause == "the connection broke: Broken pipe")

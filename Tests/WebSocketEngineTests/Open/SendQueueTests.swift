@@ -8,7 +8,7 @@ import WebSocketProtocol
 @Suite struct SendQueueTests {
     /// Appends a text message; returns what came of it and whether the engine must be told.
     private func send(
-        _ text: String, _ sendQueue: inout SendQueue, limit: Int = 1 << 20, directly: DirectWrite = .never
+        _ text: String, _ sendQueue: inout SendQueue, limit: Int = 1 << 20, directly: Bool = false
     ) -> (SendResult, wakes: Bool) {
         var random = RandomPool()
         var wakes = false
@@ -115,7 +115,7 @@ import WebSocketProtocol
         var sendQueue = SendQueue()
         sendQueue.openForTest(direct: script)
         sendQueue.watchAcknowledgements(true)
-        #expect(send("hi", &sendQueue, directly: .outsideCallback) == (.sent, false))
+        #expect(send("hi", &sendQueue, directly: true) == (.sent, false))
         #expect(sendQueue.count == 0)
         var received = [UInt8](repeating: 0, count: 16)
         #expect(recv(peer, &received, 16, Int32(MSG_DONTWAIT)) == 8)
@@ -124,7 +124,7 @@ import WebSocketProtocol
         var writeBuffer = ByteBuffer()
         sendQueue.takeOwnership(&writeBuffer)
         #expect(writeBuffer.count == 0)
-        #expect(send("hi", &sendQueue, directly: .outsideCallback) == (.sent, false))
+        #expect(send("hi", &sendQueue, directly: true) == (.sent, false))
         #expect(recv(peer, &received, 16, Int32(MSG_DONTWAIT)) == -1)
         sendQueue.takeOwnership(&writeBuffer)
         #expect(writeBuffer.count == 0, "a frame that was not begun may wait")
@@ -138,7 +138,7 @@ import WebSocketProtocol
         sendQueue.openForTest(direct: script)
         sendQueue.watchAcknowledgements(true)
         let text = String(repeating: "x", count: 4 << 20)
-        #expect(send(text, &sendQueue, limit: .max, directly: .outsideCallback) == (.sent, true))
+        #expect(send(text, &sendQueue, limit: .max, directly: true) == (.sent, true))
         let rest = sendQueue.count
         #expect(rest > 0 && rest < text.utf8.count)
         var writeBuffer = ByteBuffer()
@@ -146,7 +146,7 @@ import WebSocketProtocol
         #expect(writeBuffer.count == rest)
         #expect(sendQueue.count == rest)
         // Once, and nobody writes past it.
-        #expect(send("hi", &sendQueue, limit: .max, directly: .outsideCallback) == (.sent, false))
+        #expect(send("hi", &sendQueue, limit: .max, directly: true) == (.sent, false))
         sendQueue.takeOwnership(&writeBuffer)
         #expect(writeBuffer.count == rest)
     }
@@ -158,11 +158,11 @@ import WebSocketProtocol
         defer { for number in [script, peer, reader, writer] { close(number) } }
         var sendQueue = SendQueue()
         sendQueue.openForTest(direct: script)
-        #expect(send("a", &sendQueue, directly: .inCallback) == (.sent, true))
+        #expect(send("a", &sendQueue, directly: true) == (.sent, true))
         #expect(sendQueue.count == 0)
         sendQueue.watchAcknowledgements(true)
         try #require(dup2(writer, script) == script)
-        #expect(send("a", &sendQueue, directly: .outsideCallback) == (.sent, true))
+        #expect(send("a", &sendQueue, directly: true) == (.sent, true))
         #expect(sendQueue.count == 7)
         var byte: UInt8 = 0
         #expect(read(reader, &byte, 1) == -1 && errno == EAGAIN)
@@ -177,7 +177,7 @@ import WebSocketProtocol
         guard sendQueue.begin(size, limit: .max, random: &random, &frame) == nil else { return false }
         let bytes = [UInt8](repeating: 0x61, count: size)
         let isMade = bytes.withUnsafeBytes { FrameEncoder.append(.binary, $0, mask: frame.mask, to: &frame.buffer) }
-        return isMade && sendQueue.append(&frame, directly: .never, wakes: &wakes)
+        return isMade && sendQueue.append(&frame, directly: false, wakes: &wakes)
     }
 
     @Test func largeMessagesKeepTheirPlaceAmongSmallOnes() {
@@ -211,9 +211,9 @@ import WebSocketProtocol
         #expect(sendQueue.begin(300_000, limit: .max, random: &random, &frame) == nil)
         _ = sendQueue.close()
         var wakes = false
-        #expect(!sendQueue.append(&frame, directly: .never, wakes: &wakes))
+        #expect(!sendQueue.append(&frame, directly: false, wakes: &wakes))
         sendQueue.openForTest(deflating: true)
-        #expect(!sendQueue.append(&frame, directly: .never, wakes: &wakes), "it is masked, and this one compresses")
+        #expect(!sendQueue.append(&frame, directly: false, wakes: &wakes), "it is masked, and this one compresses")
         #expect(!wakes)
     }
 
@@ -309,17 +309,17 @@ import WebSocketProtocol
         defer { for number in [script, peer] { close(number) } }
         var sendQueue = SendQueue()
         sendQueue.openForTest(direct: script)
-        #expect(send("a", &sendQueue, directly: .outsideCallback) == (.sent, true))
-        #expect(send("b", &sendQueue, directly: .outsideCallback) == (.sent, false))
+        #expect(send("a", &sendQueue, directly: true) == (.sent, true))
+        #expect(send("b", &sendQueue, directly: true) == (.sent, false))
         sendQueue.watchAcknowledgements(false)
-        #expect(send("c", &sendQueue, directly: .outsideCallback) == (.sent, true))
+        #expect(send("c", &sendQueue, directly: true) == (.sent, true))
     }
 }
 
 extension SendQueue {
     fileprivate mutating func openForTest(direct: Int32? = nil, deflating: Bool = false) {
         let isOpened = open(
-            direct: direct.map { DirectSocket(DescriptorReference($0), isMarked: false) }, compresses: deflating)
+            direct: direct.map { SocketWriter(DescriptorReference($0), isTCP: false) }, compresses: deflating)
         #expect(isOpened)
     }
 }

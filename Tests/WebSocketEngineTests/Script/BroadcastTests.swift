@@ -37,7 +37,7 @@ import Testing
         var random = RandomPool()
         return try text.withUnsafeBytes { bytes in
             var broadcast = try Broadcast(.text, bytes)
-            return websockets.map { broadcast.send(to: $0, random: &random, directly: .never) }
+            return websockets.map { broadcast.send(to: $0, random: &random, directly: false) }
         }
     }
 

@@ -64,7 +64,7 @@ import Testing
         let readiness = try #require(event())
         #expect(readiness.token == transport.token && Poller.slot(of: readiness.token) == 2)
         #expect(transport.streamReadiness(readiness).contains(.write))
-        #expect(transport.socketForScript != nil)
+        #expect(transport.writerForScript != nil)
     }
 
     @Test func aRefusedConnectionSaysWhy() throws {
@@ -107,7 +107,7 @@ import Testing
 
     @Test func anAcceptedSocketHasTheOptionsOfAConnectedOne() throws {
         func options(_ transport: Transport) -> [Int32] {
-            let number = transport.socketForScript?.descriptor.number ?? -1
+            let number = transport.writerForScript?.descriptor.number ?? -1
             return [
                 (Int32(IPPROTO_TCP), TCP_NODELAY), (SOL_SOCKET, SO_KEEPALIVE), (Int32(IPPROTO_TCP), TCP_KEEPIDLE),
                 (Int32(IPPROTO_TCP), TCP_KEEPINTVL), (Int32(IPPROTO_TCP), TCP_KEEPCNT),
@@ -145,7 +145,7 @@ import Testing
         let identity = try TestCertificate()
         try server.startTLS(accepting: try TLSContext.server(identity))
         try client.startTLS(try TLSContext.client(trusting: identity), host: "localhost", port: 443)
-        #expect(server.socketForScript == nil)
+        #expect(server.writerForScript == nil)
         for _ in 0..<3 {
             _ = client.continueTLSHandshake()
             _ = server.continueTLSHandshake()
@@ -201,7 +201,7 @@ import Testing
     @Test func thePeerSeesTheEndAlthoughTheSocketHasAnotherOwner() throws {
         var (transport, peer): (Transport?, Int32) = try connect()
         defer { close(peer) }
-        let copy = dup(try #require(transport?.socketForScript?.descriptor.number))
+        let copy = dup(try #require(transport?.writerForScript?.descriptor.number))
         defer { close(copy) }
         transport = nil
         var byte: UInt8 = 0
@@ -242,7 +242,7 @@ import Testing
 
     @Test(arguments: [false, true]) func theFileWithTheNumberIsNotWritten(_ isSocket: Bool) throws {
         let (transport, peer) = try connect()
-        let number = try #require(transport.socketForScript?.descriptor.number)
+        let number = try #require(transport.writerForScript?.descriptor.number)
         let (reader, writer) = try isSocket ? makeSocketPair() : makePipe()
         try #require(dup2(writer, number) == number)
         defer { for number in [number, peer, reader, writer] { close(number) } }
@@ -259,7 +259,7 @@ import Testing
 
     @Test func aSocketWithTheNumberIsNotShutDown() throws {
         var (transport, peer): (Transport?, Int32) = try connect()
-        let number = try #require(transport?.socketForScript?.descriptor.number)
+        let number = try #require(transport?.writerForScript?.descriptor.number)
         let (host, other) = try makeSocketPair()
         try #require(dup2(host, number) == number)
         defer { for number in [number, peer, host, other] { close(number) } }

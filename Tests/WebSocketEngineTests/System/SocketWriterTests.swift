@@ -1,0 +1,68 @@
+import CLinux
+import Glibc
+import Testing
+
+@testable import WebSocketEngine
+
+/// The host closes a socket of ours, and another one gets its number.
+@Suite struct SocketWriterTests {
+    /// A connected TCP socket with the option that marked ones have, if `isOurs`, and its peer. The caller closes them.
+    private func connect(isOurs: Bool) throws -> (own: Int32, peer: Int32) {
+        let server = try LocalServer()
+        let own = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        if isOurs { ws_set_mark_option(own) }
+        let literal = Resolver.literalAddresses(HostAndPort(host: "127.0.0.1", port: server.port)).first
+        let status = try #require(literal).withSockaddr { Glibc.connect(own, $0, $1) }
+        try #require(status == 0)
+        return (own, try server.accept())
+    }
+
+    private func write(_ text: StaticString, _ writer: SocketWriter) -> (Int, Int32) {
+        let count = writer.write(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        return (count, count < 0 ? errno : 0)
+    }
+
+    private func received(_ socket: Int32) -> Int {
+        var bytes = [UInt8](repeating: 0, count: 16)
+        return recv(socket, &bytes, bytes.count, Int32(MSG_DONTWAIT))
+    }
+
+    @Test(arguments: [false, true]) func writesToItsSocket(_ isTCP: Bool) throws {
+        let (own, peer) = try isTCP ? connect(isOurs: true) : makeSocketPair()
+        defer { for number in [own, peer] { close(number) } }
+        let writer = SocketWriter(DescriptorReference(own), isTCP: isTCP)
+        #expect(write("hi", writer) == (2, 0))
+        #expect(received(peer) == 2)
+    }
+
+    @Test(arguments: [false, true], [false, true])
+    func anotherSocketWithTheNumberGetsNothing(_ isTCP: Bool, _ otherIsTCP: Bool) throws {
+        let (own, peer) = try isTCP ? connect(isOurs: true) : makeSocketPair()
+        let (other, otherPeer) = try otherIsTCP ? connect(isOurs: false) : makeSocketPair()
+        defer { for number in [own, peer, other, otherPeer] { close(number) } }
+        let writer = SocketWriter(DescriptorReference(own), isTCP: isTCP)
+        try #require(dup2(other, own) == own)
+        #expect(write("hi", writer) == (-1, EBADF))
+        #expect(received(otherPeer) == -1)
+    }
+
+    @Test func anotherSocketOfOursWithTheNumberGetsNothing() throws {
+        let (own, peer) = try connect(isOurs: true)
+        let (other, otherPeer) = try connect(isOurs: true)
+        defer { for number in [own, peer, other, otherPeer] { close(number) } }
+        let first = SocketWriter(DescriptorReference(own), isTCP: true)
+        try #require(dup2(other, own) == own)
+        let second = SocketWriter(DescriptorReference(own), isTCP: true)
+        #expect(write("hi", first) == (-1, EBADF))
+        #expect(received(otherPeer) == -1)
+        #expect(write("hi", second) == (2, 0))
+        #expect(received(otherPeer) == 2)
+    }
+
+    /// It has no mark there.
+    @Test func aNumberThatIsTooLargeForTheTableIsWrittenAllTheSame() throws {
+        #expect(ws_make_mark(1 << 20) == 0)
+        #expect(ws_make_mark(.max) == 0)
+        #expect(ws_make_mark(-1) == 0)
+    }
+}
