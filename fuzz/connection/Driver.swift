@@ -45,7 +45,7 @@ final class Driver {
             try Poller(), try CommandQueue(try LoopOwnership()), adopting: try allocate(setup.readBufferSize))
         Listener.listen()
         let transport = try Transport(connecting: Listener.address, slot: 0, &loop.poller)
-        if var size = setup.sendBuffer, let descriptor = transport.socketForScript?.descriptor.number {
+        if var size = setup.sendBuffer, let descriptor = transport.writerForScript?.descriptor.number {
             setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
         }
         let early = accept()
@@ -78,7 +78,7 @@ final class Driver {
     /// Bytes that the connection has not consumed: in the socket, or waiting to be inflated.
     var unconsumed: Int {
         var count: Int32 = 0
-        guard let connection, let descriptor = connection.transport.socketForScript?.descriptor.number else { return 0 }
+        guard let connection, let descriptor = connection.transport.writerForScript?.descriptor.number else { return 0 }
         _ = ioctl(descriptor, UInt(FIONREAD), &count)
         return Int(count) + connection.reader.unconsumed
     }
