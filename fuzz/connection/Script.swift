@@ -36,7 +36,7 @@ final class Script {
             withUnsafePointer(to: bytes) {
                 socket.enqueue(
                     message.opcode, UnsafeBufferPointer(start: $0, count: 1), random: &random,
-                    directly: directly ? .outsideCallback : .never,
+                    directly: directly,
                     wakes: &wakes)
             }
         }
