@@ -286,7 +286,7 @@ describe("descriptors:", function()
     end)
   end
 
-  for _, kind in ipairs { "socket", "tcp" } do
+  for _, kind in ipairs { "socket", "tcp", "udp" } do
     it(("a socket of the host that gets our number in a callback gets no message: %s"):format(kind), function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. ([[
@@ -304,9 +304,12 @@ describe("descriptors:", function()
         local first = websocket.WebSocket { url = url, onreceive = function(type, _, _, _, ws)
           if type ~= websocket.WebSocketMessageType.OPEN then return end
           for _, number in ipairs(own) do occupy(kind, number) end
-          list[1]:sendText("not for the host")
-          list[1]:sendText("nor this")
-          websocket.broadcastText({ list[2], list[3] }, "nor that")
+          -- The loop's thread may find out first, and a send then raises.
+          pcall(list[1].sendText, list[1], "not for the host")
+          pcall(list[1].sendText, list[1], "nor this")
+          -- More than a datagram has room for.
+          websocket.broadcastBinary({ list[2] }, ("nor that"):rep(10000))
+          list[3]:close()
           ws:sendText("for the server")
         end }
         first:connect()
@@ -352,6 +355,108 @@ describe("descriptors:", function()
     assert.equal("CLOSE, OPEN\n", output)
     assert.equal(0, code)
   end)
+
+  it("the host's socket is not read when a child of fork holds the one that had the number", function()
+    if not host then return pending("needs cc and liblua5.4-dev") end
+    local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
+      local before, own = numbers(), nil
+      make { url = url, minreconnectwait = 60, maxreconnectwait = 60 }
+      await "TEXT"
+      for number, target in pairs(numbers()) do
+        if before[number] ~= target and target:find "^socket" then own = number end
+      end
+      local child = fork()
+      if child == 0 then stay() end
+      occupy("tcp", own)
+      -- The peer goes on sending to the child's socket.
+      await "CLOSE"
+      print(touched() or "nothing was touched")
+      kill(child)
+      os.exit(true, false)
+    ]]), raw:url("/beats?key=child&every=0.02&beat=81024f4b")))
+    assert.equal("nothing was touched\n", output)
+    assert.equal(0, code)
+  end)
+
+  it("a listening socket that the host has closed while a child of fork holds it: no spin, and no other is accepted from",
+    function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
+        local before, own = numbers(), nil
+        local server = websocket.listen { address = "127.0.0.1:0", onreceive = function() end }
+        for number, target in pairs(numbers()) do
+          if before[number] ~= target and target:find "^socket" then own = number end
+        end
+        local child = fork()
+        if child == 0 then stay() end
+        occupy("tcp", own)
+        -- The child's socket reports it.
+        make { url = "ws://" .. server.address }
+        local cpu, from = os.clock(), clock()
+        repeat websocket.poll(0.1) until clock() - from > 0.5
+        assert(os.clock() - cpu < 0.2, "it spins")
+        print(touched() or "nothing was touched")
+        kill(child)
+        os.exit(true, false)
+      ]]), ""))
+      assert.equal("nothing was touched\n", output)
+      assert.equal(0, code)
+    end)
+
+  it("a connection that gets the number of a listening socket, which the host has closed, stays as it is", function()
+    if not host then return pending("needs cc and liblua5.4-dev") end
+    local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
+      local before, own = numbers(), nil
+      local server = websocket.listen { address = "127.0.0.1:0", maxconnections = 1, onreceive = function() end }
+      for number, target in pairs(numbers()) do
+        if before[number] ~= target and target:find "^socket" then own = number end
+      end
+      local first = make { url = "ws://" .. server.address }
+      await "OPEN"
+      -- Accepting pauses.
+      make { url = "ws://" .. server.address }
+      local from = clock()
+      repeat websocket.poll(0.1) until clock() - from > 0.3
+      shut(own)
+      log = {}
+      local ws = make { url = url }
+      await "OPEN"
+      assert((numbers()[own] or ""):find "^socket", "it has another number")
+      first:close()
+      await "CLOSE"
+      repeat websocket.poll(0) until server.connections == 0
+      ws:sendText("hello")
+      await "TEXT"
+      print(ws.state)
+      os.exit(true, false)
+    ]]), peer:url("/echo")))
+    assert.equal("open\n", output)
+    assert.equal(0, code)
+  end)
+
+  it("an epoll descriptor of the host, which has the number of websocket.fd, keeps what it has for the engine's number",
+    function()
+      if not host then return pending("needs cc and liblua5.4-dev") end
+      local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
+        make { url = url, minreconnectwait = 60, maxreconnectwait = 60 }
+        await "OPEN"
+        local engine
+        for number, target in pairs(numbers()) do
+          if target:find "eventpoll" then engine = number end
+        end
+        local own = websocket.fd()
+        websocket.poll(0)
+        occupy("epoll", own, engine)
+        -- The engine's thread takes the loop.
+        local from = clock()
+        repeat until clock() - from > 0.3
+        websocket.poll(0)
+        print(touched() or "nothing was touched")
+        os.exit(true, false)
+      ]]), peer:url("/echo")))
+      assert.equal("nothing was touched\n", output)
+      assert.equal(0, code)
+    end)
 
   it("a thread that waits in poll when the process ends does not spin", function()
     if not host then return pending("needs cc and liblua5.4-dev") end

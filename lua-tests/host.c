@@ -1,6 +1,6 @@
 /* A host with several Lua states in one process. The scripts get the globals `url` and `name` and the functions fork,
- * await, leave, clock (monotonic seconds), shut(descriptor), shut_all(seconds), occupy(kind, descriptor) and
- * touched().
+ * await, leave, stay, kill(child), clock (monotonic seconds), shut(descriptor), shut_all(seconds), occupy(kind, descriptor)
+ * and touched().
  *
  *   host cycles N script url     N states, one after the other, each closed
  *   host both script url         two states on one thread: the script returns a function, called in turn until true
@@ -34,6 +34,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
@@ -65,6 +66,22 @@ static int leave(lua_State *L)
     (void)L;
     fflush(stdout);
     _Exit(0);
+}
+
+/* stay(): until the process is killed. */
+static int stay(lua_State *L)
+{
+    (void)L;
+    for (;;) pause();
+}
+
+/* kill(child), and waits for its end. */
+static int kill_child(lua_State *L)
+{
+    pid_t child = (pid_t)luaL_checkinteger(L, 1);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    return 0;
 }
 
 static int monotonic(lua_State *L)
@@ -103,9 +120,16 @@ static char occupied[OCCUPIED][TEXT];
 /* The other ends of sockets that occupy() has made; 0: none. */
 static int others[OCCUPIED];
 
-/* What the kernel shows of a descriptor: the count of an eventfd, the time of a timer, the entries of an epoll. */
+/* What the kernel shows of a descriptor: the count of an eventfd, the time of a timer, the entries of an epoll, what of a socket
+ * is to be read, and an option. */
 static void describe(int number, char *text)
 {
+    int option, bytes;
+    if (!getsockopt(number, SOL_SOCKET, SO_KEEPALIVE, &option, &(socklen_t){sizeof option})) {
+        if (ioctl(number, FIONREAD, &bytes)) bytes = -1;
+        sprintf(text, "keepalive %d, %d bytes", option, bytes);
+        return;
+    }
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", number);
     FILE *file = fopen(path, "r");
@@ -130,22 +154,42 @@ static void connect_tcp(int ends[2])
     close(listener);
 }
 
+static void connect_udp(int ends[2])
+{
+    struct sockaddr_in addresses[2];
+    socklen_t size = sizeof *addresses;
+    for (int i = 0; i < 2; i++) {
+        addresses[i] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        ends[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (bind(ends[i], (struct sockaddr *)&addresses[i], size)) abort();
+        getsockname(ends[i], (struct sockaddr *)&addresses[i], &size);
+    }
+    for (int i = 0; i < 2; i++)
+        if (connect(ends[i], (struct sockaddr *)&addresses[1 - i], size)) abort();
+}
+
 /* A socket of the host, for `number`. */
 static int make_socket(const char *kind, int number)
 {
     int ends[2], type = !strcmp(kind, "datagram") ? SOCK_DGRAM : SOCK_STREAM;
     if (!strcmp(kind, "tcp")) {
         connect_tcp(ends);
+    } else if (!strcmp(kind, "udp")) {
+        connect_udp(ends);
     } else if (socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends)) {
         abort();
     }
+    /* It would be on if the socket were ours. */
+    setsockopt(ends[0], SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+    if (send(ends[1], "for the host", 12, 0) != 12) abort();
     others[number] = fcntl(ends[1], F_DUPFD_CLOEXEC, OCCUPIED);
     close(ends[1]);
     return ends[0];
 }
 
-/* occupy(kind, number): the host closes a descriptor, and its own "eventfd", "timerfd", "epoll", Unix "socket" or
- * "datagram" socket, or "tcp" socket gets the number. */
+/* occupy(kind, number [, entry]): the host closes a descriptor, and its own "eventfd", "timerfd", "epoll", Unix "socket" or
+ * "datagram" socket, or its "tcp" or "udp" socket gets the number. The eventfd that
+ * the "epoll" holds gets the number `entry`. */
 static int occupy(lua_State *L)
 {
     const char *kind = luaL_checkstring(L, 1);
@@ -157,13 +201,17 @@ static int occupy(lua_State *L)
         struct itimerspec day = {.it_value = {.tv_sec = 86400}};
         own = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
         timerfd_settime(own, 0, &day, NULL);
-    } else if (!strcmp(kind, "socket") || !strcmp(kind, "datagram") || !strcmp(kind, "tcp")) {
+    } else if (!strcmp(kind, "socket") || !strcmp(kind, "datagram") || !strcmp(kind, "tcp") || !strcmp(kind, "udp")) {
         own = make_socket(kind, number);
     } else {
         /* Its only entry is always readable, and reported once. */
         struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = 42};
+        int counter = eventfd(1, EFD_CLOEXEC);
+        int entry = lua_isnoneornil(L, 3) ? fcntl(counter, F_DUPFD_CLOEXEC, OCCUPIED)
+                                          : dup2(counter, (int)luaL_checkinteger(L, 3));
+        close(counter);
         own = epoll_create1(EPOLL_CLOEXEC);
-        epoll_ctl(own, EPOLL_CTL_ADD, eventfd(1, EFD_CLOEXEC), &event);
+        epoll_ctl(own, EPOLL_CTL_ADD, entry, &event);
     }
     dup2(own, number);
     close(own);
@@ -244,6 +292,8 @@ static lua_State *start(const char *name)
     lua_setglobal(L, "url");
     set_name(L, name);
     lua_register(L, "leave", leave);
+    lua_register(L, "stay", stay);
+    lua_register(L, "kill", kill_child);
     lua_register(L, "clock", monotonic);
     lua_register(L, "shut", shut);
     lua_register(L, "shut_all", shut_all_later);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "Forks.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 int ws_forks;
@@ -57,8 +58,13 @@ static void before_fork(void)
     pthread_rwlock_wrlock(&turn_lock);
 }
 
+static atomic_int children;
+
+int ws_children(void) { return atomic_load_explicit(&children, memory_order_relaxed); }
+
 static void in_parent(void)
 {
+    children++;
     if (forks_in_handler()) return;
     pthread_rwlock_unlock(&turn_lock);
     pthread_rwlock_unlock(&fork_lock);

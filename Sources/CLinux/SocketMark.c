@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <linux/net_tstamp.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -14,21 +13,16 @@
 /* As many numbers as the kernel gives to a process by default (fs.nr_open). Pages of it that are never used take no memory. */
 static _Atomic(uint32_t) marks[1 << 20];
 static _Atomic(uint32_t) latest;
-static atomic_bool has_option;
 
-void ws_set_mark_option(int socket)
+uint32_t ws_mark_socket(int socket)
 {
-    struct sock_txtime option = {.clockid = CLOCK_MONOTONIC};
-    if (setsockopt(socket, SOL_SOCKET, SO_TXTIME, &option, sizeof option) == 0) has_option = true;
-}
-
-uint32_t ws_make_mark(int socket)
-{
-    if (!has_option || (size_t)socket >= sizeof marks / sizeof *marks) return 0;
+    if ((size_t)socket >= sizeof marks / sizeof *marks) return 0;
+    /* First the table: what is sent to the socket that had this number before must not find the option alone. */
     uint32_t mark = atomic_fetch_add(&latest, 1) + 1;
-    /* After 2^32 sockets one goes without. */
     atomic_store(&marks[socket], mark);
-    return mark;
+    /* (After 2^32 sockets one goes without a mark.) */
+    struct sock_txtime option = {.clockid = CLOCK_MONOTONIC};
+    return setsockopt(socket, SOL_SOCKET, SO_TXTIME, &option, sizeof option) == 0 ? mark : 0;
 }
 
 ssize_t ws_send_marked(int socket, uint32_t mark, const void *bytes, size_t count, int flags)

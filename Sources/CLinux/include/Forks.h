@@ -8,6 +8,8 @@
 /* The number of forks between the first ws_start_counting_forks and this process. It changes only in a new child, which
  * has one thread. */
 extern int ws_forks;
+/* The number of forks of this process since then. Changes at any time. */
+int ws_children(void);
 void ws_start_counting_forks(void);
 /* While a thread blocks forks, fork waits. Without that, a lock that this thread holds during the fork would stay locked
  * in the child: above all a lock of OpenSSL or of Swift's runtime. Returns whether this thread blocked forks before. Only

@@ -8,11 +8,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Sets the option on a socket that is to connect or to listen; accepted ones have it from the listening one. */
-void ws_set_mark_option(int socket);
-/* From now on the socket's number stands for this socket, to which ws_send_marked is given the result. 0: the kernel does not
- * know the option, or the number is too large for the table. For TCP sockets with the option; to be called once for each. */
-uint32_t ws_make_mark(int socket);
+/* Marks a TCP socket: from now on its number stands for it, and ws_send_marked takes the result. 0: the kernel does not know the
+ * option, or the number is too large for the table. */
+uint32_t ws_mark_socket(int socket);
 /* ws_send, but fails with EINVAL if the number does not stand for the socket with this mark any more. */
 ssize_t ws_send_marked(int socket, uint32_t mark, const void *bytes, size_t count, int flags);
 

@@ -38,18 +38,22 @@ final class Listener {
     /// Whether nothing will come any more.
     func isOver() -> Bool { connections == 0 && server.state != .listening }
 
-    /// Registers the sockets, level-triggered: a turn may leave connections unaccepted.
+    /// What a listening socket reports, level-triggered: a turn may leave connections unaccepted. Once, since epoll would go on
+    /// reporting it when the host has closed it and a forked child has it still.
+    private static let interest: Poller.Interest = [.read, .once]
+
+    /// Registers the sockets.
     func start(_ loop: inout LoopContext) {
         state = .accepting
         var failure: SystemError?
         server.withSockets { sockets in
             sockets.forEach { socket, index in
                 if let token = tokens[index] {
-                    loop.poller.change(socket.number, token, to: .read)
+                    loop.poller.change(socket.number, token, to: Self.interest)
                     return
                 }
                 let number = socket.register(with: loop.poller.descriptorNumber)
-                do throws(SystemError) { tokens[index] = try loop.poller.add(number, slot: slot, .read) } catch {
+                do throws(SystemError) { tokens[index] = try loop.poller.add(number, slot: slot, Self.interest) } catch {
                     failure = error
                 }
             }
@@ -62,7 +66,7 @@ final class Listener {
         guard case .accepting = state, let index = tokens.firstIndex(of: token) else { return nil }
         guard connections < server.options.maxConnections else {
             server.debugLine("accepting pauses: there are maxconnections (\(connections))", &loop.records)
-            pause(.full, &loop)
+            state = .full
             return nil
         }
         do throws(SystemError) {
@@ -87,14 +91,15 @@ final class Listener {
     /// The system has no descriptor or memory left.
     private func failed(_ error: SystemError, _ loop: inout LoopContext) {
         server.debugLine("accepting pauses: \(error.description)", &loop.records)
-        pause(.failed(until: loop.now + Self.pause), &loop)
+        state = .failed(until: loop.now + Self.pause)
     }
 
-    private func pause(_ state: State, _ loop: inout LoopContext) {
-        self.state = state
+    /// To be called after an event and the `accept`s that followed: asks for the next event, unless accepting pauses.
+    func handled(_ token: Poller.Token, _ loop: inout LoopContext) {
+        guard case .accepting = state else { return }
         server.withSockets { sockets in
             sockets.forEach { socket, index in
-                if let token = tokens[index] { loop.poller.change(socket.number, token, to: []) }
+                if tokens[index] == token { loop.poller.change(socket.number, token, to: Self.interest) }
             }
         }
     }

@@ -54,12 +54,13 @@ struct ListeningSocket: ~Copyable {
         return ListeningSocket(descriptor: descriptor, address: bound, file: file, poller: nil)
     }
 
-    var number: Int32 { descriptor.number }
+    /// -1 when the host has closed it.
+    var number: Int32 { descriptor.numberIfOurs }
 
     /// The number for a registration with epoll, which `stop` ends.
     mutating func register(with poller: Int32) -> Int32 {
         self.poller = poller
-        return descriptor.number
+        return number
     }
 
     /// Accepts one connection, as a non-blocking socket.
@@ -68,9 +69,9 @@ struct ListeningSocket: ~Copyable {
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         return try withUnsafeMutablePointer(to: &storage) { storage throws(SystemError) in
             try storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { peer throws(SystemError) in
-                let number = Int32(retrying { Int(ws_accept(descriptor.number, peer, &length)) })
+                let accepted = Int32(retrying { Int(ws_accept(number, peer, &length)) })
                 return AcceptedSocket(
-                    descriptor: try FileDescriptor(number, from: "accept"), peer: Address(peer, length))
+                    descriptor: try FileDescriptor(accepted, from: "accept"), peer: Address(peer, length))
             }
         }
     }

@@ -14,7 +14,7 @@ extension Loop {
         withListener(at: slot) { $0.start(&$1) }
     }
 
-    /// Accepts connections, within a time slice; the listening socket is level-triggered, so the rest is reported again.
+    /// Accepts connections, within a time slice; if there are more, the socket is reported again.
     mutating func accept(_ token: Poller.Token, at slot: Int) {
         guard let listener = listeners[slot] else { return }
         var slice = TimeSlice()
@@ -22,6 +22,7 @@ extension Loop {
             guard let accepted = listener.accept(token, &context) else { break }
             open(accepted, listener.server)
         } while !slice.isUsedUp()
+        listener.handled(token, &context)
         schedule(listener)
     }
 

@@ -13,6 +13,8 @@ struct Poller: ~Copyable {
         let rawValue: UInt32
         static let read = Interest(rawValue: EPOLLIN.rawValue)
         static let write = Interest(rawValue: EPOLLOUT.rawValue)
+        /// Reported once, until the next `change`.
+        static let once = Interest(rawValue: EPOLLONESHOT.rawValue)
         /// Edge-triggered: reported once for each change. A caller that stops before EAGAIN must remember that there is more
         /// (`Transport.requestAnotherTurn`). EPOLLPRI: see `Readiness.endsOrStops`.
         static let edge = Interest(rawValue: EPOLLET.rawValue | EPOLLRDHUP.rawValue | EPOLLPRI.rawValue)
@@ -99,7 +101,7 @@ struct Poller: ~Copyable {
     func change(_ number: Int32, _ token: Token, to interest: Interest) {
         // EPOLLHUP is reported even without an interest. EPOLLONESHOT limits that to one event; else the loop would spin.
         guard epoll.isOurs else { return }
-        let bits = interest.subtracting(.edge).isEmpty ? EPOLLONESHOT.rawValue : interest.rawValue
+        let bits = interest.subtracting(.edge).isEmpty ? Interest.once.rawValue : interest.rawValue
         epoll.change(number, epoll_event(events: bits, data: epoll_data(u64: token)))
     }
 

@@ -11,7 +11,7 @@ struct TimerDescriptor: ~Copyable {
     private let interval: timespec
 
     init() throws(SystemError) {
-        let number = timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC))
+        let number = timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC | TFD_NONBLOCK))
         guard number >= 0 else { throw SystemError("timerfd_create") }
         let interval = timespec(Nanoseconds(seconds: 1e9) + now())
         guard Self.write(timespec(), interval, to: number) else {
@@ -48,8 +48,12 @@ struct TimerDescriptor: ~Copyable {
     /// Blocks until the timer has fired. Returns false when the host has closed the descriptor.
     borrowing func waitUntilFired() -> Bool {
         var count: UInt64 = 0
-        guard isOurs else { return false }
-        return retrying { read(number, &count, MemoryLayout<UInt64>.size) } > 0
+        while isOurs {
+            if read(number, &count, MemoryLayout<UInt64>.size) > 0 { return true }
+            // Not a read that waits: after a stop of the process it would go on with another file that has the number now.
+            _ = ws_wait_readable(number, nil, nil)
+        }
+        return false
     }
 }
 

@@ -10,6 +10,8 @@ struct EventDescriptor: ~Copyable {
     private let wakeup: Int32
     /// The engine's epoll descriptor; -1: none.
     private var loop: Int32 = -1
+    /// Tick of the clock in which `reportLoop` has seen that the host has not closed this descriptor.
+    private var checkedAt: Nanoseconds = 0
 
     /// - Parameter wakeup: the number of the EventQueue's descriptor.
     init(wakeup: Int32) throws(SystemError) {
@@ -42,10 +44,15 @@ struct EventDescriptor: ~Copyable {
         loop = -1
     }
 
-    /// Whether the loop's work is reported. It is not while the loop thread does the work. Called for each message: the one
-    /// system call does nothing to an epoll descriptor of the host, which does not hold the engine's.
-    func reportLoop(_ isReported: Bool) {
-        if loop >= 0 { epoll.change(loop, isReported ? Self.readable : epoll_event()) }
+    /// Whether the loop's work is reported. It is not while the loop thread does the work. Called for each message, so that it
+    /// looks once in each tick of the clock at most whether this is an epoll descriptor of the host, which may hold another one
+    /// with the number of the engine's.
+    mutating func reportLoop(_ isReported: Bool) {
+        guard loop >= 0 else { return }
+        let tick = lastTick()
+        guard tick == checkedAt || epoll.isOurs else { return }
+        checkedAt = tick
+        epoll.change(loop, isReported ? Self.readable : epoll_event())
     }
 
     private static var readable: epoll_event { epoll_event(events: EPOLLIN.rawValue, data: epoll_data()) }

@@ -20,8 +20,10 @@ struct DescriptorReference {
 
     /// False when the number is closed, or stands for another file than at first.
     var isOurs: Bool {
-        // With another error it is open: a sandbox may forbid fstat.
-        guard let now = FileIdentity(number) else { return errno != EBADF }
+        guard let now = FileIdentity(number) else {
+            // A sandbox may forbid fstat.
+            return [EPERM, EACCES, ENOSYS].contains(errno)
+        }
         return file == nil || now == file
     }
 }

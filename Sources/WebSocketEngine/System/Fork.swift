@@ -13,6 +13,9 @@ public enum Fork {
 
     static var isChild: Bool { generation > 0 }
 
+    /// Number of forks of this process so far.
+    static var children: Int32 { ws_children() }
+
     /// Blocks fork() while `body` runs, so that a child never inherits a lock of OpenSSL or of Swift's runtime in a locked
     /// state. Several threads may do this at the same time, and fork() waits for all of them: `body` must be short, and
     /// waits for files, the network or another thread belong into `whileAllowed`.

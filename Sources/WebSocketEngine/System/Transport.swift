@@ -53,6 +53,8 @@ final class Transport {
     private var keepsAlive: Bool
     /// Whether `token` is in `LoopContext.unfinished`.
     private var isUnfinished = false
+    /// A child that was made later may hold the socket still when the host has closed it here: then epoll goes on reporting it.
+    private let childrenBefore = Fork.children
     /// Whether the host was found to have closed the socket. Then its number is not used any more.
     private var isLost = false
 
@@ -110,7 +112,6 @@ final class Transport {
     static func setTCPOptions(_ socket: Int32, keepsAlive: Bool) {
         // No Nagle: messages are written whole, and the last segment of one must not wait for an acknowledgement.
         set(Int32(IPPROTO_TCP), TCP_NODELAY, 1, on: socket)
-        ws_set_mark_option(socket)
         guard keepsAlive else { return }
         set(SOL_SOCKET, SO_KEEPALIVE, 1, on: socket)
         for (option, value) in keepAlive { set(Int32(IPPROTO_TCP), option, value, on: socket) }
@@ -122,6 +123,7 @@ final class Transport {
     }
 
     func connectStatus() -> ConnectStatus {
+        guard isOurs() else { return .failed(EBADF) }
         var error: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         guard getsockopt(descriptor.number, SOL_SOCKET, SO_ERROR, &error, &length) == 0 else { return .failed(errno) }
@@ -192,6 +194,8 @@ final class Transport {
         guard readiness.token == token else { return false }
         guard readiness.isRequestedTurn else { return !isUnfinished }
         isUnfinished = false
+        // No event tells that the socket is there still: if it is not, the next read or write fails.
+        _ = isOurs()
         return true
     }
 
@@ -235,7 +239,7 @@ final class Transport {
 
     @inline(__always)
     private func receive(into buffer: UnsafeMutableRawBufferPointer) -> Result {
-        guard !isLost else { return Self.closedByHost }
+        guard !isLost, Fork.children == childrenBefore || isOurs() else { return Self.closedByHost }
         let count = retrying { ws_receive(descriptor.number, buffer.baseAddress, buffer.count) }
         if count > 0 { return .bytes(count) }
         if count == 0 { return .end }
@@ -264,7 +268,7 @@ final class Transport {
 
     /// Turns off SO_KEEPALIVE: an answer to one of its probes would count as a sign of life of the peer.
     func stopKeepAlive() {
-        guard keepsAlive else { return }
+        guard keepsAlive, isOurs() else { return }
         keepsAlive = false
         Self.set(SOL_SOCKET, SO_KEEPALIVE, 0, on: descriptor.number)
     }

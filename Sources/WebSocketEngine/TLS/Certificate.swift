@@ -40,6 +40,15 @@ enum Certificate {
         }
     }
 
+    /// Whether OpenSSL has read the certificate without its key for lack of memory. It does not say so; a copy has the key then.
+    static func hasLostKey(_ certificate: OpaquePointer) -> Bool {
+        guard X509_get0_pubkey(certificate) == nil else { return false }
+        defer { ERR_clear_error() }
+        guard let copy = X509_dup(certificate) else { return true }
+        defer { X509_free(copy) }
+        return X509_get0_pubkey(copy) != nil
+    }
+
     /// Whether a chain was refused because none of the known CAs has issued it.
     static func isIssuerUnknown(_ error: Int32) -> Bool {
         [

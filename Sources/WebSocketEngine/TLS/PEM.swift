@@ -26,7 +26,14 @@ final class PEM {
     // MARK: - Parsing
 
     /// The next certificate (X509), which the caller frees; nil at the end, or if the next one is broken.
-    func nextCertificate() -> OpaquePointer? { PEM_read_bio_X509_AUX(bio, nil, { _, _, _, _ in -1 }, nil) }
+    func nextCertificate() throws(TLSFailure) -> OpaquePointer? {
+        guard let certificate = PEM_read_bio_X509_AUX(bio, nil, { _, _, _, _ in -1 }, nil) else { return nil }
+        guard !Certificate.hasLostKey(certificate) else {
+            X509_free(certificate)
+            throw .outOfMemory
+        }
+        return certificate
+    }
 
     /// After `nextCertificate` has returned nil: true if OpenSSL found no more.
     var isAtEnd: Bool { OpenSSLError.isLast(PEM_R_NO_START_LINE) }

@@ -43,14 +43,21 @@ extension TLSConnection {
 
     private func verifyServer(_ store: OpaquePointer, _ name: String) -> Bool {
         guard X509_verify_cert(store) != 1 else { return true }
+        let isMemoryShort = OpenSSLError.isOutOfMemory || Self.hasLostKey(X509_STORE_CTX_get0_untrusted(store))
         let reason = Certificate.verifyError(store, expected: name)
         guard !context.options.verifies else {
-            refusal = TLSFailure(reason: reason, cause: cause(X509_STORE_CTX_get_error(store)))
+            refusal = TLSFailure(reason: reason, cause: isMemoryShort ? .temporary : cause(X509_STORE_CTX_get_error(store)))
             return false
         }
         ignoredVerifyError = reason
         X509_STORE_CTX_set_error(store, X509_V_OK)
         return true
+    }
+
+    private static func hasLostKey(_ certificates: OpaquePointer?) -> Bool {
+        (0..<max(OPENSSL_sk_num(certificates), 0)).contains {
+            Certificate.hasLostKey(OpaquePointer(OPENSSL_sk_value(certificates, $0)))
+        }
     }
 
     private func cause(_ error: Int32) -> TLSFailure.Cause {

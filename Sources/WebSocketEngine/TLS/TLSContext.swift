@@ -178,7 +178,7 @@ final class TLSContext: @unchecked Sendable {
         }
         let name = PEM.name(text, "tls.cert")
         var count = 0
-        while let certificate = chain.nextCertificate() {
+        while let certificate = try chain.nextCertificate() {
             defer { X509_free(certificate) }
             // The context takes its own reference to each.
             let isUsed =

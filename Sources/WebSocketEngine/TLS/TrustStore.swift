@@ -135,7 +135,7 @@ final class TrustStore: @unchecked Sendable {
     private func addCertificates(of source: PEM) throws(TLSFailure) -> Reading {
         guard let certificates = OPENSSL_sk_new_null() else { throw .outOfMemory }
         defer { OPENSSL_sk_pop_free(certificates) { X509_free(OpaquePointer($0)) } }
-        while let certificate = source.nextCertificate() {
+        while let certificate = try source.nextCertificate() {
             guard OPENSSL_sk_push(certificates, UnsafeRawPointer(certificate)) > 0 else {
                 X509_free(certificate)
                 throw .outOfMemory

@@ -6,11 +6,10 @@ import Testing
 
 /// The host closes a socket of ours, and another one gets its number.
 @Suite struct SocketWriterTests {
-    /// A connected TCP socket with the option that marked ones have, if `isOurs`, and its peer. The caller closes them.
-    private func connect(isOurs: Bool) throws -> (own: Int32, peer: Int32) {
+    /// A connected TCP socket and its peer. The caller closes them.
+    private func connect() throws -> (own: Int32, peer: Int32) {
         let server = try LocalServer()
         let own = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        if isOurs { ws_set_mark_option(own) }
         let literal = Resolver.literalAddresses(HostAndPort(host: "127.0.0.1", port: server.port)).first
         let status = try #require(literal).withSockaddr { Glibc.connect(own, $0, $1) }
         try #require(status == 0)
@@ -28,7 +27,7 @@ import Testing
     }
 
     @Test(arguments: [false, true]) func writesToItsSocket(_ isTCP: Bool) throws {
-        let (own, peer) = try isTCP ? connect(isOurs: true) : makeSocketPair()
+        let (own, peer) = try isTCP ? connect() : makeSocketPair()
         defer { for number in [own, peer] { close(number) } }
         let writer = SocketWriter(DescriptorReference(own), isTCP: isTCP)
         #expect(write("hi", writer) == (2, 0))
@@ -37,8 +36,8 @@ import Testing
 
     @Test(arguments: [false, true], [false, true])
     func anotherSocketWithTheNumberGetsNothing(_ isTCP: Bool, _ otherIsTCP: Bool) throws {
-        let (own, peer) = try isTCP ? connect(isOurs: true) : makeSocketPair()
-        let (other, otherPeer) = try otherIsTCP ? connect(isOurs: false) : makeSocketPair()
+        let (own, peer) = try isTCP ? connect() : makeSocketPair()
+        let (other, otherPeer) = try otherIsTCP ? connect() : makeSocketPair()
         defer { for number in [own, peer, other, otherPeer] { close(number) } }
         let writer = SocketWriter(DescriptorReference(own), isTCP: isTCP)
         try #require(dup2(other, own) == own)
@@ -47,8 +46,8 @@ import Testing
     }
 
     @Test func anotherSocketOfOursWithTheNumberGetsNothing() throws {
-        let (own, peer) = try connect(isOurs: true)
-        let (other, otherPeer) = try connect(isOurs: true)
+        let (own, peer) = try connect()
+        let (other, otherPeer) = try connect()
         defer { for number in [own, peer, other, otherPeer] { close(number) } }
         let first = SocketWriter(DescriptorReference(own), isTCP: true)
         try #require(dup2(other, own) == own)
@@ -60,6 +59,6 @@ import Testing
     }
 
     @Test(arguments: [-1, 1 << 20, .max] as [Int32]) func aNumberThatTheTableLacksHasNoMark(_ number: Int32) {
-        #expect(ws_make_mark(number) == 0)
+        #expect(ws_mark_socket(number) == 0)
     }
 }
