@@ -59,7 +59,7 @@ public func fuzzAnswers(_ data: UnsafePointer<UInt8>, _ size: Int) -> Int32 {
     precondition(whole == verdict(data[0], input, cut: 1))
     // The same bytes as environment variables: no trap.
     let text = String(decoding: input, as: UTF8.self)
-    let environment = ProxyEnvironment { $0 == "no_proxy" || $0 == "http_proxy" ? text : nil }
+    let environment = ProxyEnvironment { $0 == "no_proxy" || $0 == "http_proxy" ? Array(text.utf8) : nil }
     for url in ["ws://example.com/", "ws://10.1.2.3:81/", "ws://[::1]/"] {
         _ = try? environment.proxy(for: WebSocketURL(url))
     }

@@ -196,12 +196,12 @@ extension Options {
 
     /// The default in a script: the proxy is chosen by the environment's variables.
     public mutating func setProxyFromEnvironment() {
-        proxy = .environment(ProxyEnvironment { getenv($0).map { String(cString: $0) } })
+        proxy = .environment(ProxyEnvironment { getenv($0).map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) } })
     }
 
     /// The secrets of TLS go to the file of SSLKEYLOGFILE, except in a program that has more rights than its user.
     public mutating func setKeyLogFromEnvironment() {
-        tls.keyLog = ws_get_variable("SSLKEYLOGFILE").map { String(cString: $0) }
+        tls.keyLog = ws_get_variable("SSLKEYLOGFILE").flatMap { String(validatingCString: $0) }
     }
 
     func proxy(for url: WebSocketURL) throws(Proxy.Failure) -> Proxy? {

@@ -199,12 +199,19 @@ final class PEM {
 
     /// The files of the CAs that the system trusts, where OpenSSL itself would look.
     static func systemFiles() throws(TLSFailure) -> [String] {
-        func place(_ variable: UnsafePointer<CChar>?, _ standard: UnsafePointer<CChar>?) -> String {
-            if let variable, let value = getenv(variable) { return String(cString: value) }
+        func place(
+            _ variable: UnsafePointer<CChar>?, _ standard: UnsafePointer<CChar>?
+        ) throws(TLSFailure) -> String {
+            if let variable, let value = getenv(variable) {
+                guard let path = String(validatingCString: value) else {
+                    throw TLSFailure(reason: "the environment's \(String(cString: variable)) is not UTF-8")
+                }
+                return path
+            }
             return standard.map { String(cString: $0) } ?? ""
         }
-        var files = [place(X509_get_default_cert_file_env(), X509_get_default_cert_file())]
-        for folder in place(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()).split(separator: ":") {
+        var files = [try place(X509_get_default_cert_file_env(), X509_get_default_cert_file())]
+        for folder in try place(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()).split(separator: ":") {
             files += try Self.certificateFiles(inFolder: String(folder)) ?? []
         }
         return files

@@ -2,16 +2,20 @@
 // Created on Lua's thread with the options; asked on the loop thread by ConnectAttempt.
 
 public struct ProxyEnvironment: Sendable {
-    /// The variables that are set and not empty, by their names.
-    private let variables: [String: String]
+    /// The variables for proxies that are set and not empty, by their names; nil: the value is not UTF-8.
+    private let variables: [String: String?]
+    /// The hosts that need no proxy.
+    private let exempt: String?
 
-    /// - Parameter variable: the value of an environment variable.
-    public init(_ variable: (String) -> String?) {
-        var variables: [String: String] = [:]
-        for name in Self.names(isSecure: false) + Self.names(isSecure: true) + ["no_proxy", "NO_PROXY"] {
-            if let value = variable(name), !value.isEmpty { variables[name] = value }
+    /// - Parameter variable: the bytes of an environment variable.
+    public init(_ variable: (String) -> [UInt8]?) {
+        func value(_ name: String) -> [UInt8]? { variable(name).flatMap { $0.isEmpty ? nil : $0 } }
+        var variables: [String: String?] = [:]
+        for name in Self.names(isSecure: false) + Self.names(isSecure: true) {
+            if let bytes = value(name) { variables[name] = .some(String(validating: bytes, as: UTF8.self)) }
         }
         self.variables = variables
+        exempt = (value("no_proxy") ?? value("NO_PROXY")).map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// Names of the variables for a scheme; the first one that is set counts.
@@ -25,7 +29,8 @@ public struct ProxyEnvironment: Sendable {
     public func proxy(for url: WebSocketURL) throws(Proxy.Failure) -> Proxy? {
         guard !isExempt(url) else { return nil }
         for name in Self.names(isSecure: url.isSecure) {
-            guard let text = variables[name] else { continue }
+            guard let value = variables[name] else { continue }
+            guard let text = value else { throw Proxy.Failure(reason: "the environment's \(name) is not UTF-8") }
             do throws(Proxy.Failure) { return try Proxy(text, ofEnvironment: true) } catch {
                 throw Proxy.Failure(reason: "the environment's \(name): \(error.reason)")
             }
@@ -37,7 +42,7 @@ public struct ProxyEnvironment: Sendable {
         let host = withoutTrailingDot(url.host)
         // Through a proxy, localhost would be the proxy's machine.
         if isLocalhost(host) || IPAddress(asResolved: host)?.isLoopback == true { return true }
-        guard let list = variables["no_proxy"] ?? variables["NO_PROXY"] else { return false }
+        guard let list = exempt else { return false }
         guard list != "*" else { return true }
         return list.utf8.split { ", \t".utf8.contains($0) }
             .contains { Exemption(Substring($0))?.covers(host, url.port) == true }

@@ -37,13 +37,13 @@ import Testing
 
     @Test func theVariablesAreReadOnce() throws {
         var value = "a"
-        let environment = ProxyEnvironment { $0 == "all_proxy" ? value : nil }
+        let environment = ProxyEnvironment { $0 == "all_proxy" ? Array(value.utf8) : nil }
         value = "b"
         #expect(try environment.proxy(for: WebSocketURL("ws://h/"))?.host == "a")
     }
 
     @Test func allOfTheProxyIsRead() throws {
-        let environment = ProxyEnvironment { $0 == "wss_proxy" ? "socks5h://u:p@[::1]:9" : nil }
+        let environment = ProxyEnvironment { $0 == "wss_proxy" ? Array("socks5h://u:p@[::1]:9".utf8) : nil }
         let proxy = try environment.proxy(for: WebSocketURL("wss://h/"))
         #expect(try proxy == Proxy("socks5h://u:p@[::1]:9"))
     }
@@ -64,7 +64,7 @@ import Testing
     /// the proxy resolve the name.
     @Test(arguments: ["socks://u:p@h:1/", "SOCKS://u:p@h:1"], ["all_proxy", "ALL_PROXY", "ws_proxy", "http_proxy"])
     func theSchemeSocksMeansSocks5h(text: String, name: String) throws {
-        let proxy = try ProxyEnvironment { $0 == name ? text : nil }.proxy(for: WebSocketURL("ws://server.test/"))
+        let proxy = try ProxyEnvironment { $0 == name ? Array(text.utf8) : nil }.proxy(for: WebSocketURL("ws://server.test/"))
         #expect(try proxy == Proxy("socks5h://u:p@h:1"))
     }
 
@@ -181,6 +181,6 @@ import Testing
     // MARK: -
 
     private func proxy(_ url: String, _ variables: [String: String]) throws -> String? {
-        try ProxyEnvironment { variables[$0] }.proxy(for: WebSocketURL(url))?.description
+        try ProxyEnvironment { variables[$0].map { Array($0.utf8) } }.proxy(for: WebSocketURL(url))?.description
     }
 }
