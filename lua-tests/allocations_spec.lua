@@ -182,6 +182,51 @@ describe("allocations on a warm connection:", function()
     assert.is_true(n > 3, n)
   end)
 
+  it("a failed allocation of OpenSSL's, of 1 KiB or more, does not end the attempts", function()
+    if is_sanitized then return pending("a sanitizer has a malloc of its own") end
+    assert(os.execute(("%s/certificates.sh '%s'"):format(helper.folder, helper.certificates)))
+    local folder = helper.certificates .. "/"
+    local script = ([[
+      local refuse = package.loadlib(library, "luaopen_large_refusals")()
+      local types = websocket.WebSocketMessageType
+      local server = websocket.listen {
+        address = "127.0.0.1:0", tls = { cert = %q, key = %q }, onreceive = function() end,
+      }
+      local errors = {}
+      local function connect(ca)
+        local is_open, is_over
+        local ws = websocket.WebSocket {
+          url = "wss://localhost:" .. server.port, tls = { ca = ca }, maxreconnectwait = 0.01,
+          onreceive = function(type, _, err, info)
+            if type == types.OPEN then is_open, is_over = true, true end
+            if type == types.ERROR then
+              errors[#errors + 1] = err
+              is_over = not info.retryin
+            end
+          end }
+        ws:connect()
+        repeat websocket.poll(1) until is_over
+        return is_open
+      end
+      -- First without a refusal: OpenSSL loads its algorithms once, and one that it could not load is missing for ever.
+      connect(%q)
+      refuse(%%d, 1024)
+      -- The same certificates are a CA of its own, which is read now.
+      local is_open = connect(%q)
+      print(refuse(0), is_open, #errors, errors[#errors])
+      os.exit(true, false)
+    ]]):format(folder .. "good.pem", folder .. "good.key", folder .. "ca.pem",
+      helper.write_file(helper.read_file(folder .. "ca.pem")))
+    local n, refused = 0, 0
+    repeat
+      n = n + 1
+      local left, is_open, errors, reason = run(script:format(n), ""):match "^(%d+)%s+(%S+)%s+(%d+)%s*([^\n]*)"
+      assert.equal("true", is_open, n .. ": " .. reason)
+      if tonumber(errors) > 0 then refused = refused + 1 end
+    until left ~= "0"
+    assert.is_true(n > 10 and refused >= 2, n .. " allocations, " .. refused .. " errors")
+  end)
+
   -- LuaJIT does not allocate with realloc.
   local refusals = helper.version ~= "jit" and it or function() end
   refusals("a failed allocation of Lua's, at any place, raises an error; no message is lost or repeated", function()

@@ -77,10 +77,11 @@ describe("a system call fails:", function()
     return helper.read_file(log):find("INJECTED", 1, true) ~= nil
   end
 
-  -- No refusal that the kernel never has: a connection's socket that has told EAGAIN is reported later. (Without TLS, sendto
-  -- is called for wake-ups only.)
+  -- No refusal that the kernel never has: a connection's socket that has told EAGAIN is reported later. (Without TLS,
+  -- sendto is called for wake-ups only.)
   for calls, refusals in pairs {
-    sendto = { "EINTR", "EAGAIN", "ENOBUFS", "ENOMEM" }, sendmsg = { "EINTR", "ENOBUFS", "ENOMEM" }, recvfrom = { "EINTR", "ENOMEM" }, epoll_pwait = { "EINTR" },
+    sendto = { "EINTR", "EAGAIN", "ENOBUFS", "ENOMEM" }, sendmsg = { "EINTR", "ENOBUFS", "ENOMEM" },
+    recvfrom = { "EINTR", "ENOMEM" }, epoll_pwait = { "EINTR" },
     accept4 = { "EINTR", "EMFILE", "ECONNABORTED" }, getsockname = { "ENOBUFS" }, socket = { "EMFILE", "ENOBUFS" },
     connect = { "EINTR", "ENOBUFS" }, bind = { "EADDRINUSE" },
   } do
@@ -94,6 +95,13 @@ describe("a system call fails:", function()
         reached = from
       end
       assert.is_true(reached > 0, "no call of " .. calls)
+    end)
+  end
+
+  for _, refusal in ipairs { "EPERM", "EACCES", "ENOSYS" } do
+    it("a sandbox forbids sendmsg, which looks for a socket's mark: " .. refusal, function()
+      if not can_trace() then return end
+      assert.is_true(echoes_although("sendmsg", refusal, "1+", "plain"))
     end)
   end
 

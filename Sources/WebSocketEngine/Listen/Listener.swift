@@ -53,7 +53,9 @@ final class Listener {
                     return
                 }
                 let number = socket.register(with: loop.poller.descriptorNumber)
-                do throws(SystemError) { tokens[index] = try loop.poller.add(number, slot: slot, Self.interest) } catch {
+                do throws(SystemError) {
+                    tokens[index] = try loop.poller.add(number, slot: slot, Self.interest)
+                } catch {
                     failure = error
                 }
             }

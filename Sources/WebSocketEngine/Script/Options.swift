@@ -196,7 +196,10 @@ extension Options {
 
     /// The default in a script: the proxy is chosen by the environment's variables.
     public mutating func setProxyFromEnvironment() {
-        proxy = .environment(ProxyEnvironment { getenv($0).map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) } })
+        func bytes(_ value: UnsafePointer<CChar>) -> [UInt8] {
+            Array(UnsafeRawBufferPointer(start: value, count: strlen(value)))
+        }
+        proxy = .environment(ProxyEnvironment { name in getenv(name).map { bytes($0) } })
     }
 
     /// The secrets of TLS go to the file of SSLKEYLOGFILE, except in a program that has more rights than its user.

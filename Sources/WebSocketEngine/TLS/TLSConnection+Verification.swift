@@ -46,7 +46,8 @@ extension TLSConnection {
         let isMemoryShort = OpenSSLError.isOutOfMemory || Self.hasLostKey(X509_STORE_CTX_get0_untrusted(store))
         let reason = Certificate.verifyError(store, expected: name)
         guard !context.options.verifies else {
-            refusal = TLSFailure(reason: reason, cause: isMemoryShort ? .temporary : cause(X509_STORE_CTX_get_error(store)))
+            let cause = isMemoryShort ? .temporary : cause(X509_STORE_CTX_get_error(store))
+            refusal = TLSFailure(reason: reason, cause: cause)
             return false
         }
         ignoredVerifyError = reason

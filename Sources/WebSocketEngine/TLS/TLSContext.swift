@@ -216,7 +216,8 @@ final class TLSContext: @unchecked Sendable {
     }
 
     static func failure(_ what: String) -> TLSFailure {
-        let cause: TLSFailure.Cause = OpenSSLError.isOutOfMemory ? .temporary : .options
+        // Without a reason OpenSSL has had no memory for it.
+        let cause: TLSFailure.Cause = OpenSSLError.isOutOfMemory || ERR_peek_error() == 0 ? .temporary : .options
         return TLSFailure(reason: "\(what): \(OpenSSLError.takeReason())", cause: cause)
     }
 }

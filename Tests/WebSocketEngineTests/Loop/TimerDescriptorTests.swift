@@ -1,4 +1,5 @@
 import CLinux
+import Dispatch
 import Glibc
 import Testing
 
@@ -41,4 +42,53 @@ import Testing
         close(number)
         close(hosts)
     }
+
+    /// A stop of the process interrupts the wait, which then goes on with the file that has the number now. So does a signal.
+    @Test func aFileThatGetsTheNumberDuringTheWaitIsNotRead() throws {
+        let timer = try TimerDescriptor()
+        let number = timer.number
+        let file = eventfd(1, Int32(EFD_CLOEXEC))
+        defer { for number in [number, file] { close(number) } }
+        var (action, before) = (sigaction(), sigaction())
+        action.__sigaction_handler.sa_handler = { _ in }
+        action.sa_flags = SA_RESTART
+        sigaction(SIGWINCH, &action, &before)
+        defer { sigaction(SIGWINCH, &before, nil) }
+        // Dispatch's threads block signals.
+        let mask = SignalMask.blockAll()
+        defer { mask.restore() }
+        var none = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, nil)
+        let (waiting, hasEnded) = (pthread_self(), DispatchSemaphore(value: 0))
+        var link = [CChar](repeating: 0, count: 64)
+        let count = readlink("/proc/thread-self", &link, link.count)
+        try #require(count > 0)
+        let thread = String(decoding: link.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let status = "/proc/\(thread)/stat"
+        let hasLeft = DispatchSemaphore(value: 0)
+        try startThread {
+            while !isAsleep(status) {}
+            dup2(file, number)
+            repeat { pthread_kill(waiting, SIGWINCH) } while hasEnded.wait(timeout: .now() + 0.01) == .timedOut
+            hasLeft.signal()
+        }
+        let hasFired = timer.waitUntilFired()
+        hasEnded.signal()
+        hasLeft.wait()
+        #expect(!hasFired)
+        var value: UInt64 = 0
+        #expect(isReadable(file) && read(file, &value, 8) == 8 && value == 1)
+    }
+}
+
+/// - Parameter status: the file `stat` of a thread in /proc.
+private func isAsleep(_ status: String) -> Bool {
+    var text = [UInt8](repeating: 0, count: 1024)
+    let file = open(status, O_RDONLY | O_CLOEXEC)
+    defer { close(file) }
+    let count = read(file, &text, text.count)
+    // Behind the thread's name in parentheses.
+    guard let end = text.prefix(max(count, 0)).lastIndex(of: UInt8(ascii: ")")) else { return false }
+    return text[end + 2] == UInt8(ascii: "S")
 }

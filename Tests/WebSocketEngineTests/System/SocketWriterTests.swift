@@ -58,6 +58,31 @@ import Testing
         #expect(received(otherPeer) == 2)
     }
 
+    /// To a socket that is connecting TCP says "would block" before it looks for the mark.
+    @Test func aSocketThatIsConnectingWithTheNumberIsNotOurs() throws {
+        let (own, peer) = try connect()
+        let full = try ListeningSocket(backlog: 0)
+        let address = try #require(Resolver.literalAddresses(HostAndPort(host: "127.0.0.1", port: full.port)).first)
+        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        let others = (0..<3).map { _ in socket(AF_INET, type, 0) }
+        defer { for number in [own, peer] + others { close(number) } }
+        for other in others { _ = address.withSockaddr { Glibc.connect(other, $0, $1) } }
+        let writer = SocketWriter(DescriptorReference(own), isTCP: true)
+        try #require(dup2(others[2], own) == own)
+        try #require(send(own, "x", 1, Int32(MSG_NOSIGNAL)) == -1 && errno == EAGAIN)
+        #expect(write("hi", writer) == (-1, EBADF))
+    }
+
+    @Test func aFullSocketIsOurs() throws {
+        let (own, peer) = try connect()
+        defer { for number in [own, peer] { close(number) } }
+        let writer = SocketWriter(DescriptorReference(own), isTCP: true)
+        let bytes = [UInt8](repeating: 0, count: 1 << 20)
+        var result = 0
+        repeat { result = bytes.withUnsafeBytes { writer.write($0) } } while result > 0
+        #expect(result == -1 && errno == EAGAIN)
+    }
+
     @Test(arguments: [-1, 1 << 20, .max] as [Int32]) func aNumberThatTheTableLacksHasNoMark(_ number: Int32) {
         #expect(ws_mark_socket(number) == 0)
     }

@@ -12,7 +12,7 @@ import Testing
         let pem = try PEM(folder.write("a.pem", text), "a")
         defer { ERR_clear_error() }
         var count = 0
-        while let certificate = pem.nextCertificate() {
+        while let certificate = try pem.nextCertificate() {
             X509_free(certificate)
             count += 1
         }
@@ -69,7 +69,7 @@ import Testing
         for option in [text, try folder.write("a.pem", text)] {
             let pem = try PEM(option, "a")
             for _ in 0..<2 {
-                let certificate = try #require(pem.nextCertificate())
+                let certificate = try #require(try pem.nextCertificate())
                 X509_free(certificate)
                 pem.rewind()
             }

@@ -64,7 +64,8 @@ import Testing
     /// the proxy resolve the name.
     @Test(arguments: ["socks://u:p@h:1/", "SOCKS://u:p@h:1"], ["all_proxy", "ALL_PROXY", "ws_proxy", "http_proxy"])
     func theSchemeSocksMeansSocks5h(text: String, name: String) throws {
-        let proxy = try ProxyEnvironment { $0 == name ? Array(text.utf8) : nil }.proxy(for: WebSocketURL("ws://server.test/"))
+        let environment = ProxyEnvironment { $0 == name ? Array(text.utf8) : nil }
+        let proxy = try environment.proxy(for: WebSocketURL("ws://server.test/"))
         #expect(try proxy == Proxy("socks5h://u:p@h:1"))
     }
 
@@ -170,6 +171,17 @@ import Testing
         for name in ["no_proxy", "NO_PROXY"] {
             #expect(try proxy(url, ["all_proxy": "p", name: list]) == "http://p:1080")
         }
+    }
+
+    @Test func aProxyThatIsNotUTF8IsAnError() throws {
+        let proxy = "http://u:p\u{E4}ss@p".unicodeScalars.map { UInt8($0.value) }
+        let environment = ProxyEnvironment { $0 == "ws_proxy" ? proxy : nil }
+        #expect(throws: Proxy.Failure(reason: "the environment's ws_proxy is not UTF-8")) {
+            try environment.proxy(for: WebSocketURL("ws://h/"))
+        }
+        // Another host of the list may be.
+        let exempt = ProxyEnvironment { $0 == "ws_proxy" ? proxy : $0 == "no_proxy" ? [0xE4, 0x2C, 0x68] : nil }
+        #expect(try exempt.proxy(for: WebSocketURL("ws://h/")) == nil)
     }
 
     @Test func theLowerCaseNameComesFirst() throws {
