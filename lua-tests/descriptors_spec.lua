@@ -378,7 +378,7 @@ describe("descriptors:", function()
     assert.equal(0, code)
   end)
 
-  it("a listening socket that the host has closed while a child of fork holds it: no spin, and no other is accepted from",
+  it("a listening socket that the host has closed while a child of fork holds it does not spin, nor another accept",
     function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
