@@ -93,8 +93,10 @@ describe("the descriptor for event loops", function()
       local calls = trace:read("a"):match('"/from here"[^\n]*\n(.-)[^\n]*"/to here"')
       local count = 0
       for line in calls:gmatch("[^\n]+") do
-        -- strace writes a second line for a call that another thread's call interrupted.
-        if not line:find(" resumed>", 1, true) then count = count + 1 end
+        -- strace writes a second line for a call that another thread's call interrupted. Two calls, by which the loop
+        -- sees in each tick of the clock that its epoll descriptor is its own, do not count.
+        local is_check = line:find " timerfd_gettime%(" or line:find "EPOLL_CTL_ADD, %d+, {events=0,"
+        if not is_check and not line:find " resumed>" then count = count + 1 end
       end
       assert.is_true(count <= most, count .. " calls:\n" .. calls:sub(1, 5000))
     end)
@@ -108,7 +110,7 @@ describe("the descriptor for event loops", function()
   ]], function() return server:url("/echo") end)
 
   -- And a few of the loop thread, which checks every 160 ms whether it has to run the loop.
-  it_takes("takes four system calls for a round trip: the host's select, epoll_wait, recv and send", 4.5 * 500, [[
+  it_takes("takes four system calls for a round trip: the host's select, epoll_wait, recv and send", 4.2 * 500, [[
     local ws = connect()
     exchange(ws, 10)
     io.open "/from here"

@@ -52,7 +52,8 @@ final class CommandQueue: Sendable {
         // A thread that still reads true causes one spurious wake-up, which is harmless.
         isLoopWaiting.store(false, ordering: .relaxed)
         guard signalled else { return }
-        ws_clear_wakeup(wakeup.numberIfOurs)
+        // Epoll has just reported it, so that it is ours still.
+        ws_clear_wakeup(wakeup.number)
     }
 
     /// Also true, once, after `wake` without a command.

@@ -49,9 +49,10 @@ struct TimerDescriptor: ~Copyable {
     borrowing func waitUntilFired() -> Bool {
         var count: UInt64 = 0
         while isOurs {
-            if read(number, &count, MemoryLayout<UInt64>.size) > 0 { return true }
             // Not a read that waits: after a stop of the process it would go on with another file that has the number now.
             _ = ws_wait_readable(number, nil, nil)
+            guard isOurs else { return false }
+            if read(number, &count, MemoryLayout<UInt64>.size) > 0 { return true }
         }
         return false
     }
