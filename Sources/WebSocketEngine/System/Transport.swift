@@ -55,6 +55,8 @@ final class Transport {
     private var isUnfinished = false
     /// A child that was made later may hold the socket still when the host has closed it here: then epoll goes on reporting it.
     private let childrenBefore = Fork.children
+    /// Whether no event has told that the socket is there still.
+    private var isTurnRequested = false
     /// Whether the host was found to have closed the socket. Then its number is not used any more.
     private var isLost = false
 
@@ -192,10 +194,9 @@ final class Transport {
     /// from there, and must not get two turns where others get one.
     func shouldHandle(_ readiness: Poller.Readiness) -> Bool {
         guard readiness.token == token else { return false }
-        guard readiness.isRequestedTurn else { return !isUnfinished }
+        isTurnRequested = readiness.isRequestedTurn
+        guard isTurnRequested else { return !isUnfinished }
         isUnfinished = false
-        // No event tells that the socket is there still: if it is not, the next read or write fails.
-        _ = isOurs()
         return true
     }
 
@@ -239,7 +240,8 @@ final class Transport {
 
     @inline(__always)
     private func receive(into buffer: UnsafeMutableRawBufferPointer) -> Result {
-        guard !isLost, Fork.children == childrenBefore || isOurs() else { return Self.closedByHost }
+        let isReported = !isTurnRequested && Fork.children == childrenBefore
+        guard isReported ? !isLost : isOurs() else { return Self.closedByHost }
         let count = retrying { ws_receive(descriptor.number, buffer.baseAddress, buffer.count) }
         if count > 0 { return .bytes(count) }
         if count == 0 { return .end }
