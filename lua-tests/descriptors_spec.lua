@@ -49,6 +49,12 @@ describe("descriptors:", function()
       pipe:close()
       return found
     end
+    --- The number of a socket that was not there `before`.
+    local function new_socket(before)
+      for number, target in pairs(numbers()) do
+        if before[number] ~= target and target:find "^socket" then return number end
+      end
+    end
     local function await(what)
       local from = os.time()
       while log[#log] ~= what do
@@ -295,9 +301,7 @@ describe("descriptors:", function()
           local before = numbers()
           list[i] = make { url = url, minreconnectwait = 60, maxreconnectwait = 60 }
           await "OPEN"
-          for number, target in pairs(numbers()) do
-            if before[number] ~= target and target:find "^socket" then own[#own + 1] = number end
-          end
+          own[i] = new_socket(before)
           log = {}
         end
         assert(#own == 3, #own)
@@ -326,23 +330,16 @@ describe("descriptors:", function()
   it("a connection that gets the number of another one that the host has closed gets no message of it", function()
     if not host then return pending("needs cc and liblua5.4-dev") end
     local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
-      local function sockets()
-        local found = {}
-        for number, target in pairs(numbers()) do
-          if target:find "^socket" then found[number] = target end
-        end
-        return found
-      end
-      local before = sockets()
-      local first, own = make { url = url }, nil
+      local before = numbers()
+      local first = make { url = url }
       await "OPEN"
-      for number in pairs(sockets()) do own = before[number] and own or number end
-      local old = sockets()[own]
+      local own = new_socket(before)
+      local old = numbers()[own]
       shut(own)
       log = {}
       make { url = url }
       await "OPEN"
-      assert(sockets()[own] ~= old and sockets()[own], "it has another number")
+      assert(numbers()[own] ~= old and numbers()[own], "it has another number")
       log = {}
       first:sendText("of the first")
       -- It connects anew.
@@ -359,12 +356,10 @@ describe("descriptors:", function()
   it("the host's socket is not read when a child of fork holds the one that had the number", function()
     if not host then return pending("needs cc and liblua5.4-dev") end
     local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
-      local before, own = numbers(), nil
+      local before = numbers()
       make { url = url, minreconnectwait = 60, maxreconnectwait = 60 }
       await "TEXT"
-      for number, target in pairs(numbers()) do
-        if before[number] ~= target and target:find "^socket" then own = number end
-      end
+      local own = new_socket(before)
       local child = fork()
       if child == 0 then stay() end
       occupy("tcp", own)
@@ -382,11 +377,9 @@ describe("descriptors:", function()
     function()
       if not host then return pending("needs cc and liblua5.4-dev") end
       local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
-        local before, own = numbers(), nil
+        local before = numbers()
         local server = websocket.listen { address = "127.0.0.1:0", onreceive = function() end }
-        for number, target in pairs(numbers()) do
-          if before[number] ~= target and target:find "^socket" then own = number end
-        end
+        local own = new_socket(before)
         local child = fork()
         if child == 0 then stay() end
         occupy("tcp", own)
@@ -406,11 +399,9 @@ describe("descriptors:", function()
   it("a connection that gets the number of a listening socket, which the host has closed, stays as it is", function()
     if not host then return pending("needs cc and liblua5.4-dev") end
     local output, code = helper.finish(helper.start(host, "cycles", 1, helper.write_script(prelude .. [[
-      local before, own = numbers(), nil
+      local before = numbers()
       local server = websocket.listen { address = "127.0.0.1:0", maxconnections = 1, onreceive = function() end }
-      for number, target in pairs(numbers()) do
-        if before[number] ~= target and target:find "^socket" then own = number end
-      end
+      local own = new_socket(before)
       local first = make { url = "ws://" .. server.address }
       await "OPEN"
       -- Accepting pauses.

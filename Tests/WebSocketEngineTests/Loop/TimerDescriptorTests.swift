@@ -61,14 +61,10 @@ import Testing
         sigemptyset(&none)
         pthread_sigmask(SIG_SETMASK, &none, nil)
         let (waiting, hasEnded) = (pthread_self(), DispatchSemaphore(value: 0))
-        var link = [CChar](repeating: 0, count: 64)
-        let count = readlink("/proc/thread-self", &link, link.count)
-        try #require(count > 0)
-        let thread = String(decoding: link.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
-        let status = "/proc/\(thread)/stat"
+        let thread = threadFolder()
         let hasLeft = DispatchSemaphore(value: 0)
         try startThread {
-            while !isAsleep(status) {}
+            while !isAsleep(thread) { sched_yield() }
             dup2(file, number)
             repeat { pthread_kill(waiting, SIGWINCH) } while hasEnded.wait(timeout: .now() + 0.01) == .timedOut
             hasLeft.signal()
@@ -80,15 +76,4 @@ import Testing
         var value: UInt64 = 0
         #expect(isReadable(file) && read(file, &value, 8) == 8 && value == 1)
     }
-}
-
-/// - Parameter status: the file `stat` of a thread in /proc.
-private func isAsleep(_ status: String) -> Bool {
-    var text = [UInt8](repeating: 0, count: 1024)
-    let file = open(status, O_RDONLY | O_CLOEXEC)
-    defer { close(file) }
-    let count = read(file, &text, text.count)
-    // Behind the thread's name in parentheses.
-    guard let end = text.prefix(max(count, 0)).lastIndex(of: UInt8(ascii: ")")) else { return false }
-    return text[end + 2] == UInt8(ascii: "S")
 }
